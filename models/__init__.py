@@ -1,0 +1,1 @@
+"""The memory: SQLAlchemy models, one file per noun. `models.tables` imports them all."""

@@ -1,0 +1,118 @@
+"""The declarative base, the engine and session factories, and the column types of our own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event, select, text
+from sqlalchemy.dialects.postgresql import JSONB
+from sqlalchemy.engine import Connection
+from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.types import JSON, TypeDecorator, TypeEngine
+
+Sessions = Callable[[], Session]
+
+NAMING = {
+    "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+    "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+    "ck": "ck_%(table_name)s_%(constraint_name)s",
+    "fk": "fk_%(table_name)s_%(column_0_N_name)s_%(referred_table_name)s",
+    "pk": "pk_%(table_name)s",
+}
+
+
+class UtcTime(TypeDecorator[datetime]):
+    """An aware UTC time. Refuses naive ones; SQLite, which has no zones, stores it without."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def load_dialect_impl(self, dialect: Dialect) -> TypeEngine[Any]:
+        return dialect.type_descriptor(DateTime(timezone=dialect.name != "sqlite"))
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError("a time without a zone was about to be stored")
+        moment = value.astimezone(UTC)
+        return moment.replace(tzinfo=None) if dialect.name == "sqlite" else moment
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        if value is None:
+            return None
+        return value.replace(tzinfo=UTC) if value.tzinfo is None else value.astimezone(UTC)
+
+
+JsonColumn = JSON().with_variant(JSONB(), "postgresql")
+
+
+class Base(DeclarativeBase):
+    metadata = MetaData(naming_convention=NAMING)
+    type_annotation_map = {datetime: UtcTime(), dict[str, Any]: JsonColumn, list[Any]: JsonColumn}
+
+
+def make_engine(url: str, *, pool_size: int = 12) -> Engine:
+    """An engine with the settings that the lifecycle relies on; it connects when first used.
+
+    SQLite: WAL, synchronous=FULL, a busy time-out, foreign keys, and BEGIN IMMEDIATE, so that
+    "database is locked" is waited out (`make_read_sessions` begins without a lock).
+    PostgreSQL: time-outs for statements, locks and idle transactions; nothing that a transaction
+    pooler breaks (no session locks, no prepared statements kept on the server).
+    """
+    if url.startswith("sqlite"):
+        engine = create_engine(url, connect_args={"timeout": 30}, hide_parameters=True)
+        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "begin", _begin_immediate)
+        return engine
+    engine = create_engine(
+        url,
+        pool_size=pool_size,
+        max_overflow=4,
+        pool_pre_ping=True,
+        hide_parameters=True,
+        connect_args={"connect_timeout": 10, "prepare_threshold": None, "application_name": "syncline"},
+    )
+    event.listen(engine, "begin", _limit_postgresql)
+    return engine
+
+
+def _prepare_sqlite(connection: Any, _record: object) -> None:
+    connection.isolation_level = None  # we say BEGIN ourselves
+    for pragma in ("journal_mode=WAL", "synchronous=FULL", "busy_timeout=30000", "foreign_keys=ON"):
+        connection.execute(f"PRAGMA {pragma}")
+
+
+def _begin_immediate(connection: Connection) -> None:
+    # A reader that later writes would fail with "locked" at once instead of waiting its turn.
+    mode = connection.get_execution_options().get("syncline_begin", "IMMEDIATE")
+    connection.exec_driver_sql(f"BEGIN {mode}")
+
+
+def _limit_postgresql(connection: Connection) -> None:
+    connection.exec_driver_sql(
+        "SET LOCAL statement_timeout='30s'; SET LOCAL lock_timeout='5s';"
+        " SET LOCAL idle_in_transaction_session_timeout='60s'"
+    )
+
+
+def make_sessions(engine: Engine) -> sessionmaker[Session]:
+    return sessionmaker(engine, expire_on_commit=False)
+
+
+def make_read_sessions(engine: Engine) -> sessionmaker[Session]:
+    """Sessions that only read: on SQLite they do not wait for a writer, nor a writer for them."""
+    return sessionmaker(engine.execution_options(syncline_begin="DEFERRED"), expire_on_commit=False)
+
+
+def db_now(session: Session) -> datetime:
+    """The database's clock: the one that decides what is due, leased or expired."""
+    if session.get_bind().dialect.name == "sqlite":
+        stamp = session.scalar(text("SELECT strftime('%Y-%m-%d %H:%M:%f', 'now')"))
+        return datetime.fromisoformat(str(stamp)).replace(tzinfo=UTC)
+    moment = session.scalar(select(text("clock_timestamp()")))
+    if not isinstance(moment, datetime):
+        raise TypeError("the database did not tell the time")
+    return moment.astimezone(UTC)

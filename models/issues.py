@@ -1,0 +1,116 @@
+"""What waits for a person: conflicts per field, and issues, which are failures with one cause."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.db import Base
+from models.links import BigId
+
+
+class Conflict(Base):
+    """Both sides changed one field to different values (or one edited what the other deleted)."""
+
+    __tablename__ = "conflicts"
+    __table_args__ = (
+        Index(
+            "uq_conflicts_open",
+            "link_id",
+            "field",
+            unique=True,
+            sqlite_where=text("state = 'open'"),
+            postgresql_where=text("state = 'open'"),
+        ),
+        Index("ix_conflicts_config", "config_id", "state"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
+    config_id: Mapped[str] = mapped_column(ForeignKey("sync_configs.id", ondelete="CASCADE"))
+    link_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("links.id", ondelete="CASCADE"))
+    key: Mapped[str] = mapped_column(String(500))
+    field: Mapped[str] = mapped_column(String(200))  # by its left name; "" for edit-versus-delete
+    kind: Mapped[str] = mapped_column(String(10))  # value, delete
+    left: Mapped[dict[str, Any] | None]  # {"value": encoded}; None: the record is gone on this side
+    right: Mapped[dict[str, Any] | None]
+    left_shadow: Mapped[dict[str, Any] | None]
+    right_shadow: Mapped[dict[str, Any] | None]
+    left_modified_at: Mapped[datetime | None]
+    right_modified_at: Mapped[datetime | None]
+    state: Mapped[str] = mapped_column(String(10))  # open, resolved, closed
+    resolution: Mapped[dict[str, Any] | None]  # {"take", "value", "seen_left", "seen_right"}
+    note: Mapped[str] = mapped_column(Text, default="")
+    opened_at: Mapped[datetime]
+    updated_at: Mapped[datetime]
+    opened_run_id: Mapped[str | None] = mapped_column(String(36))
+    resolved_by: Mapped[str | None] = mapped_column(String(320))
+    closed_at: Mapped[datetime | None]
+
+
+class Issue(Base):
+    """One cause, on one record or on the whole config. Open until it no longer occurs."""
+
+    __tablename__ = "issues"
+    __table_args__ = (
+        Index(
+            "uq_issues_open",
+            "config_id",
+            "code",
+            "side",
+            "key",
+            "field",
+            unique=True,
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+        Index("ix_issues_workspace", "workspace_id", "closed_at"),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
+    config_id: Mapped[str] = mapped_column(ForeignKey("sync_configs.id", ondelete="CASCADE"))
+    link_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("links.id", ondelete="SET NULL"))
+    code: Mapped[str] = mapped_column(String(60))
+    side: Mapped[str] = mapped_column(String(5), default="")
+    key: Mapped[str] = mapped_column(String(500), default="")  # "": the whole config
+    field: Mapped[str] = mapped_column(String(200), default="")
+    message: Mapped[str] = mapped_column(Text)
+    detail: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    seen: Mapped[int] = mapped_column(default=1)  # runs in which it occurred
+    opened_at: Mapped[datetime]
+    last_seen_at: Mapped[datetime]
+    last_run_id: Mapped[str | None] = mapped_column(String(36))
+    # Tried again by itself when the record's value moves; until then not before this time.
+    digest: Mapped[str] = mapped_column(String(64), default="")
+    retry_at: Mapped[datetime | None]
+    muted: Mapped[bool] = mapped_column(default=False)  # a person said: quiet until it changes
+    closed_at: Mapped[datetime | None]
+
+
+class Alert(Base):
+    """One change of state that people are told of: raised, or cleared."""
+
+    __tablename__ = "alerts"
+    __table_args__ = (
+        Index("ix_alerts_config", "config_id", "kind"),
+        Index(
+            "uq_alerts_raised",
+            "config_id",
+            "kind",
+            unique=True,
+            sqlite_where=text("cleared_at IS NULL"),
+            postgresql_where=text("cleared_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
+    config_id: Mapped[str | None] = mapped_column(ForeignKey("sync_configs.id", ondelete="CASCADE"))
+    kind: Mapped[str] = mapped_column(String(40))
+    message: Mapped[str] = mapped_column(Text)
+    raised_at: Mapped[datetime]
+    cleared_at: Mapped[datetime | None]

@@ -1,0 +1,118 @@
+"""SyncRun: one execution of a SyncConfig, its states, and the arrows between them.
+
+    queued ──claim──> running ──> success | partial | failed | cancelled
+      │  ^               │
+      │  └── given back ─┘   (stopping worker, long quota wait, expired lease)
+      └─> cancelled          skipped: a slot that never started, with its reason
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from sqlalchemy import ForeignKey, Index, String, Text, text
+from sqlalchemy.orm import Mapped, mapped_column, relationship
+
+from models.db import Base
+from models.sync_configs import SyncConfig
+
+
+class RunState(StrEnum):
+    QUEUED = "queued"
+    RUNNING = "running"
+    SUCCESS = "success"
+    PARTIAL = "partial"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    SKIPPED = "skipped"
+
+
+ENDED = frozenset(
+    {RunState.SUCCESS, RunState.PARTIAL, RunState.FAILED, RunState.CANCELLED, RunState.SKIPPED}
+)
+
+
+class RunKind(StrEnum):
+    SCHEDULED = "scheduled"
+    MANUAL = "manual"
+    RETRY = "retry"
+    BACKFILL = "backfill"
+    PREVIEW = "preview"
+    UNDO = "undo"
+
+
+class SyncRun(Base):
+    """One execution. The row is the job: the message in Redis only rings a worker.
+
+    At most one queued and one running run per config stand at any time: partial unique indexes hold
+    it (previews write nothing and are not counted). `token` grows with every claim; whoever writes
+    progress must hold the newest one. `due_at` is the schedule's slot; a slot has one row, ever.
+    """
+
+    __tablename__ = "sync_runs"
+    __table_args__ = (
+        Index(
+            "uq_sync_runs_queued",
+            "config_id",
+            unique=True,
+            sqlite_where=text("state = 'queued' AND kind <> 'preview'"),
+            postgresql_where=text("state = 'queued' AND kind <> 'preview'"),
+        ),
+        Index(
+            "uq_sync_runs_running",
+            "config_id",
+            unique=True,
+            sqlite_where=text("state = 'running' AND kind <> 'preview'"),
+            postgresql_where=text("state = 'running' AND kind <> 'preview'"),
+        ),
+        Index("uq_sync_runs_due", "config_id", "due_at", unique=True),
+        Index("ix_sync_runs_state", "state", "created_at"),
+        Index("ix_sync_runs_config", "config_id", "created_at", "id"),
+        Index("ix_sync_runs_workspace", "workspace_id", "created_at", "id"),
+    )
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
+    config_id: Mapped[str] = mapped_column(ForeignKey("sync_configs.id", ondelete="CASCADE"))
+    config_version: Mapped[int]
+    kind: Mapped[str] = mapped_column(String(12))
+    state: Mapped[str] = mapped_column(String(12))
+    asked_by: Mapped[str] = mapped_column(String(320))  # schedule, a person's e-mail, token, cron, chain
+    reason: Mapped[str] = mapped_column(String(500), default="")
+    full: Mapped[bool] = mapped_column(default=False)
+    options: Mapped[dict[str, Any]] = mapped_column(default=dict)  # range of a backfill, keys of a retry
+    retry_of: Mapped[str | None] = mapped_column(ForeignKey("sync_runs.id", ondelete="SET NULL"))
+    due_at: Mapped[datetime | None]
+    not_before: Mapped[datetime | None]  # queued, but may not start earlier
+    created_at: Mapped[datetime]
+    rung_at: Mapped[datetime | None]  # when a worker was last woken for it
+    started_at: Mapped[datetime | None]  # of the first claim
+    finished_at: Mapped[datetime | None]
+    lease_owner: Mapped[str | None] = mapped_column(String(120))
+    lease_until: Mapped[datetime | None]
+    token: Mapped[int] = mapped_column(default=0)
+    interruptions: Mapped[int] = mapped_column(default=0)  # take-overs of an expired lease
+    cancel_requested_at: Mapped[datetime | None]
+    cancel_requested_by: Mapped[str | None] = mapped_column(String(320))
+    phase: Mapped[str] = mapped_column(String(20), default="")  # reading left, reading right, writing ...
+    done: Mapped[int] = mapped_column(default=0)  # of `total` in this phase
+    total: Mapped[int | None]
+    summary: Mapped[dict[str, Any] | None]  # the object that `syncline sync --json` prints
+    error_code: Mapped[str | None] = mapped_column(String(60))
+    error: Mapped[str | None] = mapped_column(Text)  # a sentence
+
+    config: Mapped[SyncConfig] = relationship()
+
+
+class RunLine(Base):
+    """One line of a run's log, as support staff read it."""
+
+    __tablename__ = "run_lines"
+
+    id: Mapped[int] = mapped_column(primary_key=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("sync_runs.id", ondelete="CASCADE"), index=True)
+    at: Mapped[datetime]
+    level: Mapped[str] = mapped_column(String(10))
+    text: Mapped[str] = mapped_column(Text)

@@ -1,0 +1,36 @@
+"""Every table, imported so that the metadata is whole: for migrations and for a first look."""
+
+from models.audit import AuditEvent
+from models.connections import Connection, KeyCheck
+from models.db import Base
+from models.issues import Alert, Conflict, Issue
+from models.journal import Change
+from models.links import Link, Shadow
+from models.people import Membership, SignInLink, User, WebSession, Workspace
+from models.processes import Process
+from models.sync_configs import Baseline, SyncConfig
+from models.sync_runs import RunLine, SyncRun
+
+__all__ = [
+    "Alert",
+    "AuditEvent",
+    "Base",
+    "Baseline",
+    "Change",
+    "Conflict",
+    "Connection",
+    "Issue",
+    "KeyCheck",
+    "Link",
+    "Membership",
+    "Process",
+    "RunLine",
+    "Shadow",
+    "SignInLink",
+    "SyncConfig",
+    "SyncRun",
+    "User",
+    "WebSession",
+    "Workspace",
+]
+metadata = Base.metadata

@@ -1,0 +1,309 @@
+"""The only reader of the environment. Everything else is handed a frozen `Settings`.
+
+Nothing set means local defaults under `./.syncline/`: a SQLite database, keys made there with mode
+0600. Every variable may also be given as NAME_FILE, the path of a file that holds the value. In
+production (a DATABASE_URL that is not SQLite) missing or weak secrets are a SettingsError.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import difflib
+import os
+import secrets
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from pathlib import Path
+
+LOCAL_FOLDER = ".syncline"
+KEY_BYTES = 32
+
+Network = IPv4Network | IPv6Network
+
+
+class SettingsError(Exception):
+    """The environment does not allow a start. The message names the variable and the remedy."""
+
+
+@dataclass(frozen=True, slots=True)
+class DataKey:
+    """One key of the ring: its id, which is stored with what it encrypts, and its 32 bytes."""
+
+    id: str
+    secret: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    home: Path  # the folder `.syncline/`: local database, keys, pid files
+    database_url: str = field(repr=False)
+    redis_url: str | None = field(repr=False)  # None: none was named
+    port: int
+    public_url: str | None
+    secret_key: str = field(repr=False)
+    encryption_keys: tuple[DataKey, ...] = field(repr=False)  # newest first
+    cron_secrets: tuple[str, ...] = field(repr=False)
+    admin_emails: tuple[str, ...]
+    alert_webhook_url: str | None = field(repr=False)
+    alert_failure_threshold: int
+    uploads_path: Path
+    log_level: str
+    log_format: str  # json | console | auto (console on a terminal)
+    log_retention_days: int
+    copy_retention_days: int
+    allowed_networks: tuple[Network, ...]
+    allow_http: bool
+    sources_folders: tuple[Path, ...]
+    proxy_hops: int  # how many reverse proxies in front of web may set X-Forwarded-*
+    lease_seconds: float
+    renew_seconds: float
+    ring_again_seconds: float
+    connection_limit: int  # runs at once per connection
+    workspace_limit: int  # runs at once per workspace
+
+    @property
+    def is_local(self) -> bool:
+        """The local default kind of installation: a SQLite database on this machine."""
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def own_database(self) -> Path | None:
+        """The file of our own SQLite database: no connector may ever open it."""
+        return Path(self.database_url.removeprefix("sqlite:///")).resolve() if self.is_local else None
+
+    @classmethod
+    def from_env(cls, env: Mapping[str, str] = os.environ, *, folder: Path | None = None) -> Settings:
+        """Read the environment once. `folder` is where `.syncline/` lies: the current one by default.
+
+        Raises SettingsError with every mistake that was found, a line each.
+        """
+        return _Reader(env, (folder or Path.cwd()).resolve()).settings()
+
+
+# name -> what it is for; docs/settings.md is generated from this table and from_env reads no other name.
+VARIABLES: Mapping[str, str] = {
+    "DATABASE_URL": "Where Syncline keeps its own state: postgresql://… or sqlite:///… (default: .syncline/syncline.db)",
+    "REDIS_URL": "The queue: redis://… or rediss://…; `syncline up` and `make demo` start one where it is not set",
+    "PORT": "The port of the panel (default 8000)",
+    "PUBLIC_URL": "The address under which people reach the panel; used in links and for cookies",
+    "SECRET_KEY": "Signs browser sessions; at least 32 characters",
+    "ENCRYPTION_KEYS": "Encrypts stored secrets: id:base64 of 32 bytes, newest first, separated by commas",
+    "INTEGRATIONS_CRON_SECRET": "What an outside cron must send; two, separated by a comma, while rotating",
+    "ADMIN_EMAILS": "Addresses that become administrators, separated by commas",
+    "SCHEDULER_ALERT_WEBHOOK_URL": "Where alerts are posted",
+    "SCHEDULER_ALERT_FAILURE_THRESHOLD": "Failures in a row before an alert (default 3)",
+    "UPLOADS_PATH": "Where uploaded files are kept (default .syncline/uploads)",
+    "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR (default INFO)",
+    "LOG_FORMAT": "json, console or auto: readable lines on a terminal, JSON elsewhere (default auto)",
+    "LOG_RETENTION_DAYS": "Days that runs and their logs are kept (default 30)",
+    "COPY_RETENTION_DAYS": "Days that copies of overwritten and deleted values are kept (default 90)",
+    "ALLOWED_NETWORKS": "Private ranges that connections may reach, such as 10.1.0.0/16, separated by commas",
+    "ALLOW_HTTP": "true allows http:// beside https:// (default only with the local database)",
+    "SOURCES_FOLDERS": "Folders in which SQLite and CSV files may lie, separated by colons",
+    "PROXY_HOPS": "How many reverse proxies stand before the panel (Heroku: 1; default 0)",
+    "LEASE_SECONDS": "How long a run belongs to a silent worker (default 60)",
+    "LEASE_RENEW_SECONDS": "How often a worker renews its leases (default 15)",
+    "RING_AGAIN_SECONDS": "How long a queued run waits before its worker is woken again (default 30)",
+    "CONNECTION_LIMIT": "Runs at once for one connection (default 4)",
+    "WORKSPACE_LIMIT": "Runs at once for one workspace (default 16)",
+}
+
+# What examples and documentation show; nobody may run with it.
+_GUESSABLE = ("secret", "changeme", "change-me", "password", "example", "your-", "0000000000", "1234567890")
+
+
+class _Reader:
+    def __init__(self, env: Mapping[str, str], folder: Path) -> None:
+        self.env = env
+        self.folder = folder
+        self.home = folder / LOCAL_FOLDER
+        self.mistakes: list[str] = []
+
+    def settings(self) -> Settings:
+        self._look_for_typos()
+        database_url = self._database_url()
+        local = database_url.startswith("sqlite")
+        loopback: tuple[Network, ...] = (ip_network("127.0.0.0/8"), ip_network("::1/128")) if local else ()
+        lease = self._number("LEASE_SECONDS", 60.0, minimum=1)
+        settings = Settings(
+            home=self.home,
+            database_url=database_url,
+            redis_url=self._text("REDIS_URL") or None,
+            port=int(self._number("PORT", 8000, minimum=1)),
+            public_url=(self._text("PUBLIC_URL") or "").rstrip("/") or None,
+            secret_key=self._secret_key(local),
+            encryption_keys=self._encryption_keys(local),
+            cron_secrets=self._cron_secrets(),
+            admin_emails=tuple(item.lower() for item in self._list("ADMIN_EMAILS")),
+            alert_webhook_url=self._text("SCHEDULER_ALERT_WEBHOOK_URL") or None,
+            alert_failure_threshold=int(
+                self._number("SCHEDULER_ALERT_FAILURE_THRESHOLD", 3, minimum=1)
+            ),
+            uploads_path=Path(self._text("UPLOADS_PATH") or self.home / "uploads"),
+            log_level=self._word("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
+            log_format=self._word("LOG_FORMAT", "auto", ("auto", "json", "console")),
+            log_retention_days=int(self._number("LOG_RETENTION_DAYS", 30, minimum=1)),
+            copy_retention_days=int(self._number("COPY_RETENTION_DAYS", 90, minimum=1)),
+            allowed_networks=loopback + self._networks(),
+            allow_http=self._flag("ALLOW_HTTP", local),
+            sources_folders=tuple(
+                Path(item).resolve() for item in self._list("SOURCES_FOLDERS", separator=":")
+            )
+            or ((self.folder,) if local else ()),
+            proxy_hops=int(self._number("PROXY_HOPS", 0, minimum=0)),
+            lease_seconds=lease,
+            renew_seconds=self._number("LEASE_RENEW_SECONDS", min(15.0, lease / 4), minimum=0.05),
+            ring_again_seconds=self._number("RING_AGAIN_SECONDS", 30.0, minimum=0),
+            connection_limit=int(self._number("CONNECTION_LIMIT", 4, minimum=1)),
+            workspace_limit=int(self._number("WORKSPACE_LIMIT", 16, minimum=1)),
+        )
+        if self.mistakes:
+            raise SettingsError("\n".join(self.mistakes))
+        return settings
+
+    # -- one value ----------------------------------------------------------------------------
+
+    def _text(self, name: str) -> str:
+        value = self.env.get(name, "")
+        path = self.env.get(f"{name}_FILE", "")
+        if value and path:
+            self.mistakes.append(f"{name} and {name}_FILE are both set: keep one of them.")
+        if path and not value:
+            try:
+                return Path(path).read_text(encoding="utf-8").strip()
+            except (OSError, UnicodeDecodeError) as problem:
+                self.mistakes.append(f"{name}_FILE: cannot read {path}: {problem}.")
+        return value.strip()
+
+    def _list(self, name: str, separator: str = ",") -> tuple[str, ...]:
+        return tuple(part.strip() for part in self._text(name).split(separator) if part.strip())
+
+    def _number(self, name: str, default: float, *, minimum: float) -> float:
+        text = self._text(name)
+        try:
+            number = float(text) if text else float(default)
+        except ValueError:
+            self.mistakes.append(f"{name} must be a number, not '{text}'.")
+            return float(default)
+        if number < minimum:
+            self.mistakes.append(f"{name} must be at least {minimum:g}, not {text}.")
+        return number
+
+    def _flag(self, name: str, default: bool) -> bool:
+        text = self._text(name).lower()
+        if text not in ("", "true", "false", "1", "0", "yes", "no"):
+            self.mistakes.append(f"{name} must be true or false, not '{text}'.")
+        return default if not text else text in ("true", "1", "yes")
+
+    def _word(self, name: str, default: str, words: tuple[str, ...]) -> str:
+        text = self._text(name)
+        found = next((word for word in words if word.lower() == text.lower()), None)
+        if text and found is None:
+            self.mistakes.append(f"{name} must be one of {', '.join(words)}, not '{text}'.")
+        return found or default
+
+    def _networks(self) -> tuple[Network, ...]:
+        found: list[Network] = []
+        for text in self._list("ALLOWED_NETWORKS"):
+            try:
+                found.append(ip_network(text))
+            except ValueError as problem:
+                self.mistakes.append(f"ALLOWED_NETWORKS: {problem}.")
+        return tuple(found)
+
+    # -- the database and the secrets ---------------------------------------------------------
+
+    def _database_url(self) -> str:
+        url = self._text("DATABASE_URL")
+        if not url:
+            return f"sqlite:///{self.home / 'syncline.db'}"
+        scheme, colon, rest = url.partition("://")
+        if scheme in ("postgres", "postgresql", "postgresql+psycopg"):
+            return f"postgresql+psycopg://{rest}"
+        if scheme == "sqlite" and rest.startswith("/"):
+            return f"sqlite:///{(self.folder / rest[1:]).resolve()}"
+        self.mistakes.append(
+            "DATABASE_URL must begin with postgresql:// (or postgres://) or sqlite:///"
+            + (f", not '{scheme}://'." if colon else ".")
+        )
+        return "sqlite://"
+
+    def _secret_key(self, local: bool) -> str:
+        key = self._text("SECRET_KEY")
+        if not key and local:
+            return self._kept("secret_key", lambda: secrets.token_urlsafe(48))
+        self._must_be_strong("SECRET_KEY", key)
+        return key
+
+    def _must_be_strong(self, name: str, secret: str) -> None:
+        if not secret:
+            self.mistakes.append(f"{name} is not set. Make one with: syncline keys generate")
+        elif len(secret) < 32 or len(set(secret)) < 12:
+            self.mistakes.append(f"{name} is too short or too simple: 32 random characters at least.")
+        elif any(word in secret.lower() for word in _GUESSABLE):
+            self.mistakes.append(f"{name} looks like an example. Make one with: syncline keys generate")
+
+    def _encryption_keys(self, local: bool) -> tuple[DataKey, ...]:
+        text = self._text("ENCRYPTION_KEYS")
+        if not text and local:
+            text = self._kept("encryption_keys", lambda: new_data_key("local"))
+        if not text:
+            self.mistakes.append("ENCRYPTION_KEYS is not set. Make one with: syncline keys generate")
+        ring: list[DataKey] = []
+        for number, item in enumerate((part.strip() for part in text.split(",") if part.strip()), 1):
+            key_id, _, encoded = item.partition(":")
+            try:
+                secret = base64.b64decode(encoded, validate=True)
+            except (binascii.Error, ValueError):
+                secret = b""
+            if not key_id.isalnum() or len(secret) != KEY_BYTES or len(set(secret)) < 12:
+                self.mistakes.append(
+                    f"ENCRYPTION_KEYS, key {number}: must be id:base64 of {KEY_BYTES} random bytes."
+                    " Make one with: syncline keys generate"
+                )
+            else:
+                ring.append(DataKey(key_id, secret))
+        if len({key.id for key in ring}) != len(ring):
+            self.mistakes.append("ENCRYPTION_KEYS: two keys have the same id.")
+        return tuple(ring)
+
+    def _cron_secrets(self) -> tuple[str, ...]:
+        found = self._list("INTEGRATIONS_CRON_SECRET")
+        for secret in found:
+            self._must_be_strong("INTEGRATIONS_CRON_SECRET", secret)
+        if len(found) > 2:
+            self.mistakes.append("INTEGRATIONS_CRON_SECRET: at most two secrets, while rotating.")
+        return found
+
+    def _kept(self, name: str, make: Callable[[], str]) -> str:
+        """A secret of the local installation: made once, in a file that only its owner can read."""
+        path = self.home / name
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            try:
+                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            except FileExistsError:
+                pass
+            else:
+                with os.fdopen(handle, "w", encoding="ascii") as file:
+                    file.write(make())
+            return path.read_text(encoding="ascii").strip()
+        except OSError as problem:
+            self.mistakes.append(f"Cannot keep a key in {path}: {problem}.")
+            return ""
+
+    def _look_for_typos(self) -> None:
+        known = set(VARIABLES) | {f"{name}_FILE" for name in VARIABLES}
+        for name in self.env:
+            if name in known or not name.isupper():
+                continue
+            near = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.92)
+            if near and near[0] not in self.env:
+                self.mistakes.append(f"{name} is not a setting. Did you mean {near[0]}?")
+
+
+def new_data_key(key_id: str) -> str:
+    """One entry for ENCRYPTION_KEYS."""
+    return f"{key_id}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode('ascii')}"

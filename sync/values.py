@@ -1,0 +1,444 @@
+"""Canonical values: one exact Python value per field type, and how two of them are compared.
+
+| type        | Python value                          | notes                                          |
+|-------------|---------------------------------------|------------------------------------------------|
+| text        | str                                   |                                                |
+| integer     | int                                   | any size                                       |
+| decimal     | Decimal                               | never passes through a float                   |
+| boolean     | bool                                  |                                                |
+| date        | datetime.date                         | no zone: a day stays that day everywhere       |
+| datetime    | datetime.datetime, aware, UTC         |                                                |
+| json        | dict, list, str, int, Decimal, ...    | structural equality                            |
+| list        | tuple of scalars                      | an unordered set unless declared ordered       |
+| links       | tuple of str                          | ids or names of records, unordered             |
+| attachments | tuple of dicts (id, name, size, ...)  | equal by identity, never by URL                |
+
+`None` is an explicit null. `MISSING` means that the system did not return the field at all; "" is
+an empty text. The three are different things (a connector says which of them it can tell apart).
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import math
+import re
+import unicodedata
+from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, date, datetime
+from decimal import Decimal, InvalidOperation
+from enum import Enum, StrEnum
+from typing import Any, Final, assert_never
+
+
+class _Missing(Enum):
+    """The type of MISSING; an enum so that mypy narrows `is MISSING` and pickles keep its identity."""
+
+    MISSING = "MISSING"
+
+    def __repr__(self) -> str:
+        return "MISSING"
+
+    def __bool__(self) -> bool:
+        return False
+
+
+MISSING: Final = _Missing.MISSING
+type_of_missing = _Missing
+
+# A canonical value; see the table above. Any, because JSON is among them.
+Value = Any
+Fields = Mapping[str, Value]
+
+
+class FieldType(StrEnum):
+    TEXT = "text"
+    INTEGER = "integer"
+    DECIMAL = "decimal"
+    BOOLEAN = "boolean"
+    DATE = "date"
+    DATETIME = "datetime"
+    JSON = "json"
+    LIST = "list"
+    LINKS = "links"
+    ATTACHMENTS = "attachments"
+
+
+class ValueProblem(ValueError):
+    """A value does not fit its type. The message is a sentence without the record's other values."""
+
+
+_TRUE = frozenset({"true", "t", "yes", "y", "1", "on", "checked"})
+_FALSE = frozenset({"false", "f", "no", "n", "0", "off", "unchecked"})
+_INTEGER = re.compile(r"[+-]?\d+")
+
+
+def parse(raw: Value, kind: FieldType) -> Value:
+    """The canonical value of `raw` as `kind`. None and MISSING pass through. Raises ValueProblem.
+
+    Texts are read leniently where there is exactly one reading ("1.0" is the integer 1, "yes" is
+    true) and refused otherwise; nothing is rounded. An empty text of any type but text is null.
+    """
+    if raw is None or raw is MISSING:
+        return raw
+    if kind is not FieldType.TEXT and isinstance(raw, str) and not raw.strip():
+        return None
+    return _PARSERS[kind](raw)
+
+
+def _text(raw: Value) -> str:
+    match raw:
+        case str():
+            return raw
+        case bool():
+            return "true" if raw else "false"
+        case int():
+            return str(raw)
+        case Decimal():
+            return plain(raw)
+        case float():
+            return plain(_from_float(raw))
+        case datetime():
+            return iso(raw)
+        case date():
+            return raw.isoformat()
+        case bytes():
+            return base64.b64encode(raw).decode("ascii")
+        case tuple() | list() if all(isinstance(item, str) for item in raw):
+            return ", ".join(raw)
+        case _:
+            return dumps(raw)
+
+
+def _integer(raw: Value) -> int:
+    if isinstance(raw, bool):
+        return int(raw)
+    if isinstance(raw, int):
+        return raw
+    if isinstance(raw, str) and _INTEGER.fullmatch(raw.strip()):
+        return int(raw)
+    number = _decimal(raw)
+    if number != number.to_integral_value():
+        raise ValueProblem(f"{short(raw)} is not a whole number")
+    return int(number)
+
+
+def _decimal(raw: Value) -> Decimal:
+    if isinstance(raw, bool):
+        raise ValueProblem(f"{short(raw)} is not a number")
+    if isinstance(raw, int):
+        return Decimal(raw)
+    if isinstance(raw, float):
+        return _from_float(raw)
+    if isinstance(raw, Decimal):
+        number = raw
+    elif isinstance(raw, str):
+        try:
+            number = Decimal(raw.strip())
+        except InvalidOperation:
+            raise ValueProblem(f"{short(raw)} is not a number") from None
+    else:
+        raise ValueProblem(f"{short(raw)} is not a number")
+    if not number.is_finite():
+        raise ValueProblem(f"{short(raw)} is not a finite number")
+    return number
+
+
+def _from_float(raw: float) -> Decimal:
+    if not math.isfinite(raw):
+        raise ValueProblem(f"{raw} is not a finite number")
+    # repr is the shortest text that reads back as this float: 19.99 stays 19.99.
+    return Decimal(repr(raw))
+
+
+def _boolean(raw: Value) -> bool:
+    if isinstance(raw, bool):
+        return raw
+    if isinstance(raw, int | Decimal | float) and raw in (0, 1):
+        return bool(raw)
+    if isinstance(raw, str):
+        word = raw.strip().lower()
+        if word in _TRUE:
+            return True
+        if word in _FALSE:
+            return False
+    raise ValueProblem(f"{short(raw)} is neither true nor false")
+
+
+def _date(raw: Value) -> date:
+    if isinstance(raw, datetime):
+        # A midnight with a zone is how some systems return a plain date: its own day counts, not UTC's.
+        if (raw.hour, raw.minute, raw.second, raw.microsecond) == (0, 0, 0, 0):
+            return raw.date()
+        raise ValueProblem(f"{short(raw)} has a time of day, which a date cannot hold")
+    if isinstance(raw, date):
+        return raw
+    if isinstance(raw, str):
+        text = raw.strip()
+        try:
+            return date.fromisoformat(text)
+        except ValueError:
+            pass
+        try:
+            return _date(datetime.fromisoformat(text))
+        except ValueProblem:
+            raise
+        except ValueError:
+            pass
+    raise ValueProblem(f"{short(raw)} is not a date like 2026-03-05")
+
+
+def _datetime(raw: Value) -> datetime:
+    if isinstance(raw, str):
+        try:
+            raw = datetime.fromisoformat(raw.strip())
+        except ValueError:
+            raise ValueProblem(f"{short(raw)} is not a time like 2026-03-05T14:00:00Z") from None
+    if isinstance(raw, datetime):
+        return raw.replace(tzinfo=UTC) if raw.tzinfo is None else raw.astimezone(UTC)
+    if isinstance(raw, date):
+        return datetime(raw.year, raw.month, raw.day, tzinfo=UTC)
+    raise ValueProblem(f"{short(raw)} is not a time like 2026-03-05T14:00:00Z")
+
+
+def _json(raw: Value) -> Value:
+    if isinstance(raw, str):
+        try:
+            return json.loads(raw, parse_float=Decimal, parse_constant=_no_constant)
+        except ValueError:
+            raise ValueProblem(f"{short(raw)} is not JSON") from None
+    return raw
+
+
+def _no_constant(name: str) -> Value:
+    raise ValueProblem(f"{name} is not JSON")
+
+
+def _list(raw: Value) -> tuple[Value, ...]:
+    if isinstance(raw, str):
+        return tuple(part.strip() for part in raw.split(",") if part.strip())
+    if isinstance(raw, Sequence) and not isinstance(raw, bytes):
+        return tuple(raw)
+    if isinstance(raw, set | frozenset):
+        return tuple(sorted(raw, key=str))
+    raise ValueProblem(f"{short(raw)} is not a list")
+
+
+def _links(raw: Value) -> tuple[str, ...]:
+    return tuple(str(item) for item in _list(raw))
+
+
+def _attachments(raw: Value) -> tuple[Mapping[str, Value], ...]:
+    items = _list(raw)
+    if not all(isinstance(item, Mapping) for item in items):
+        raise ValueProblem(f"{short(raw)} is not a list of attachments")
+    return items
+
+
+_PARSERS: Final[Mapping[FieldType, Callable[[Value], Value]]] = {
+    FieldType.TEXT: _text,
+    FieldType.INTEGER: _integer,
+    FieldType.DECIMAL: _decimal,
+    FieldType.BOOLEAN: _boolean,
+    FieldType.DATE: _date,
+    FieldType.DATETIME: _datetime,
+    FieldType.JSON: _json,
+    FieldType.LIST: _list,
+    FieldType.LINKS: _links,
+    FieldType.ATTACHMENTS: _attachments,
+}
+
+
+class Canon(StrEnum):
+    """Named ways in which two texts count as equal. They decide equality only; values flow untouched."""
+
+    TRIM = "trim"
+    LOWER = "lower"
+    NFC = "nfc"
+    NEWLINES = "newlines"
+    DIGITS = "digits"
+
+
+def _apply_canon(text: str, canon: Canon) -> str:
+    match canon:
+        case Canon.TRIM:
+            return text.strip()
+        case Canon.LOWER:
+            return text.casefold()
+        case Canon.NFC:
+            return unicodedata.normalize("NFC", text)
+        case Canon.NEWLINES:
+            return text.replace("\r\n", "\n").replace("\r", "\n")
+        case Canon.DIGITS:
+            return re.sub(r"\D", "", text)
+        case _ as never:
+            assert_never(never)
+
+
+def comparable(
+    value: Value,
+    kind: FieldType,
+    *,
+    canon: Sequence[Canon] = (),
+    scale: int | None = None,
+    ordered: bool = False,
+    blank_is_null: bool = False,
+) -> Value:
+    """What of `value` counts when two values are compared: equal results mean equal values.
+
+    `scale` is the number of decimal places that count; `ordered` makes the order of a list count;
+    `blank_is_null` is set where one of the two systems cannot tell "" from null. Texts are always
+    compared in Unicode NFC, since no system keeps the difference reliably.
+    """
+    if value is None or value is MISSING:
+        return value
+    match kind:
+        case FieldType.TEXT:
+            text = unicodedata.normalize("NFC", value)
+            for step in canon:
+                text = _apply_canon(text, step)
+            return None if blank_is_null and not text else text
+        case FieldType.DECIMAL:
+            return value if scale is None else round(value, scale)
+        case FieldType.JSON:
+            return dumps(value)
+        case FieldType.LIST:
+            items = tuple(dumps(item) for item in value)
+            if blank_is_null and not items:
+                return None
+            return items if ordered else tuple(sorted(set(items)))
+        case FieldType.LINKS:
+            return (None if blank_is_null else ()) if not value else tuple(sorted(set(value)))
+        case FieldType.ATTACHMENTS:
+            return tuple(sorted(_attachment_identity(item) for item in value))
+        case FieldType.INTEGER | FieldType.BOOLEAN | FieldType.DATE | FieldType.DATETIME:
+            return value
+        case _ as never:
+            assert_never(never)
+
+
+def _attachment_identity(item: Mapping[str, Value]) -> str:
+    """A file is the same file by its hash, else by name and size; URLs expire and ids differ by side."""
+    if item.get("hash"):
+        return f"hash:{item['hash']}"
+    if item.get("size") is not None:
+        return f"file:{item.get('name')}:{item['size']}"
+    return f"id:{item.get('id')}"
+
+
+# -- storage: values as exact, self-describing JSON text ------------------------------------------
+# A tagged object {"$type": text} holds what JSON cannot; a JSON object of one's own whose only key
+# begins with "$" is wrapped in {"$json": ...} so that it cannot be mistaken for a tag.
+
+
+def encode(value: Value) -> Value:
+    """A JSON-ready form of a canonical value from which `decode` makes the same value again."""
+    match value:
+        case None | bool() | str():
+            return value
+        case int():
+            # Other readers of the JSON (a browser) lose integers past 2**53.
+            return value if abs(value) <= 2**53 else {"$int": str(value)}
+        case Decimal():
+            return {"$decimal": str(value)}
+        case datetime():
+            return {"$datetime": iso(value)}
+        case date():
+            return {"$date": value.isoformat()}
+        case bytes():
+            return {"$bytes": base64.b64encode(value).decode("ascii")}
+        case tuple():
+            return {"$list": [encode(item) for item in value]}
+        case list():
+            return [encode(item) for item in value]
+        case Mapping():
+            plain_object = {str(key): encode(item) for key, item in value.items()}
+            if len(plain_object) == 1 and next(iter(plain_object)).startswith("$"):
+                return {"$json": plain_object}
+            return plain_object
+        case float():
+            return {"$decimal": repr(value)}
+        case _:
+            raise TypeError(f"a {type(value).__name__} is not a canonical value")
+
+
+def decode(stored: Value) -> Value:
+    """The canonical value that `encode` was given."""
+    if isinstance(stored, list):
+        return [decode(item) for item in stored]
+    if not isinstance(stored, dict):
+        return stored
+    if len(stored) == 1:
+        tag, body = next(iter(stored.items()))
+        match tag:
+            case "$int":
+                return int(body)
+            case "$decimal":
+                return Decimal(body)
+            case "$datetime":
+                return datetime.fromisoformat(body)
+            case "$date":
+                return date.fromisoformat(body)
+            case "$bytes":
+                return base64.b64decode(body)
+            case "$list":
+                return tuple(decode(item) for item in body)
+            case "$json":
+                return {key: decode(item) for key, item in body.items()}
+    return {key: decode(item) for key, item in stored.items()}
+
+
+def encode_fields(fields: Fields) -> dict[str, Value]:
+    """A record's fields, ready for a JSON column. MISSING fields are left out, so they stay MISSING."""
+    return {name: encode(value) for name, value in fields.items() if value is not MISSING}
+
+
+def decode_fields(stored: Mapping[str, Value]) -> dict[str, Value]:
+    return {name: decode(value) for name, value in stored.items()}
+
+
+def dumps(value: Value) -> str:
+    """One text per structure: sorted keys, no spaces, numbers by value (1, 1.0 and 1.00 are equal)."""
+    return json.dumps(_ordered(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+
+
+def _ordered(value: Value) -> Value:
+    match value:
+        case bool() | None | str():
+            return value
+        case int():
+            return value
+        case Decimal():
+            return int(value) if value == value.to_integral_value() else {"$n": plain(value.normalize())}
+        case float():
+            return _ordered(_from_float(value))
+        case Mapping():
+            return {str(key): _ordered(item) for key, item in value.items()}
+        case list() | tuple():
+            return [_ordered(item) for item in value]
+        case _:
+            return encode(value)
+
+
+def plain(number: Decimal) -> str:
+    """A decimal without an exponent: 1E+3 is 1000."""
+    return format(number, "f")
+
+
+def iso(moment: datetime) -> str:
+    """UTC, with Z, and with a fraction only where there is one."""
+    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return aware.isoformat().replace("+00:00", "Z")
+
+
+def display(value: Value) -> str:
+    """How a person sees a value in a page, a message or a key."""
+    if value is MISSING:
+        return ""
+    return "" if value is None else _text(value)
+
+
+def short(value: Value, limit: int = 60) -> str:
+    """A value quoted for a message, cut to a readable length, on one line."""
+    text = " ".join(str(value).split())
+    return f"'{text[: limit - 1]}…'" if len(text) > limit else f"'{text}'"

@@ -1,0 +1,67 @@
+"""What every unit of work is handed: settings, sessions, time, ids, chance and the way out.
+
+`live()` is the one place that builds the real things. Tests build a Context of their own, with a
+clock that stands still and ids that count.
+"""
+
+from __future__ import annotations
+
+import random
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from sqlalchemy.orm import Session, sessionmaker
+
+from connectors.base import Access, Connector
+from connectors.catalog import get as connector_named
+from models.db import db_now, make_engine, make_read_sessions, make_sessions
+from models.secrets import KeyRing
+from settings import Settings
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    settings: Settings
+    sessions: sessionmaker[Session]  # for units that write: `with ctx.sessions.begin() as db`
+    reads: sessionmaker[Session]  # for units that only read
+    ring: KeyRing
+    access: Access
+    now: Callable[[], datetime]  # this process's clock: for display, never for leases or due times
+    db_now: Callable[[Session], datetime]  # the database's clock
+    new_id: Callable[[], str]
+    rand: Callable[[], float]  # in [0, 1)
+    wake: Callable[[str], None]  # ring a worker for this run id; swallows a silent queue
+
+    def connector(self, name: str, options: Mapping[str, object]) -> Connector:
+        """A connector over these options (secrets included). Raises OptionsError."""
+        kind = connector_named(name)
+        return kind(kind.parse_options(options), self.access)
+
+
+def _stay_silent(_run_id: str) -> None:
+    """No queue at hand: the run is carried out in this process, or found by the next tick."""
+
+
+def live(settings: Settings, *, wake: Callable[[str], None] = _stay_silent) -> Context:
+    """The real thing over these settings. Connects to nothing until first used."""
+    engine = make_engine(settings.database_url)
+    own = settings.own_database
+    return Context(
+        settings=settings,
+        sessions=make_sessions(engine),
+        reads=make_read_sessions(engine),
+        ring=KeyRing({key.id: key.secret for key in settings.encryption_keys}),
+        access=Access(
+            folders=settings.sources_folders,
+            forbidden_files=(own,) if own else (),
+            networks=settings.allowed_networks,
+            allow_http=settings.allow_http,
+        ),
+        now=lambda: datetime.now(UTC),
+        db_now=db_now,
+        new_id=lambda: uuid.uuid4().hex,
+        rand=random.random,
+        wake=wake,
+    )
