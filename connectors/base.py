@@ -256,6 +256,7 @@ class Connector(ABC):
     blank_is_null: ClassVar[bool] = False
     omits_empty: ClassVar[bool] = False
     batch_size: ClassVar[int] = 100
+    page_size: ClassVar[int] = 5_000  # records of a page, where the connector may choose
     Options: ClassVar[type[Options]]
     StreamOptions: ClassVar[type[StreamOptions]] = StreamOptions
 
