@@ -302,14 +302,10 @@ class Connector(ABC):
         """One stream as it is now. Raises StreamGone, OptionsError."""
 
     @abstractmethod
-    def read(
-        self, stream: Stream, options: AnyStreamOptions, since: Cursor | None = None
-    ) -> Iterator[Page]:
+    def read(self, stream: Stream, options: AnyStreamOptions, since: Cursor | None = None) -> Iterator[Page]:
         """All records, page by page; only those past `since` where the connector can."""
 
-    def write(
-        self, stream: Stream, options: AnyStreamOptions, batch: Sequence[Write]
-    ) -> list[Outcome]:
+    def write(self, stream: Stream, options: AnyStreamOptions, batch: Sequence[Write]) -> list[Outcome]:
         """Carry out a batch: one outcome per write, in any order.
 
         Raises RecordRejected when the system refuses the batch as a whole because of some record in it
@@ -332,7 +328,7 @@ class Connector(ABC):
         """Make a missing stream with these fields and this key, and return it as it then is."""
         raise NotImplementedError(f"{self.name} cannot create streams")
 
-    def close(self) -> None:
+    def close(self) -> None:  # noqa: B027  most connectors hold nothing open
         """Give back what was opened. May be called twice."""
 
     def __enter__(self) -> Self:

@@ -50,9 +50,7 @@ def get(name: str) -> type[Connector]:
     known = names()
     near = get_close_matches(name.lower(), known, n=1)
     hint = f" Did you mean '{near[0]}'?" if near else ""
-    raise UnknownConnector(
-        f"There is no connector '{name}'.{hint} The connectors are: {', '.join(known)}."
-    )
+    raise UnknownConnector(f"There is no connector '{name}'.{hint} The connectors are: {', '.join(known)}.")
 
 
 def _own_modules() -> set[str]:

@@ -126,9 +126,7 @@ class Memory(Connector):
 
     name: ClassVar[str] = "memory"
     title: ClassVar[str] = "Memory"
-    can: ClassVar[Can] = (
-        Can.READ | Can.WRITE | Can.DELETE | Can.INCREMENTAL | Can.LOOKUP | Can.CREATE_STREAM
-    )
+    can: ClassVar[Can] = Can.READ | Can.WRITE | Can.DELETE | Can.INCREMENTAL | Can.LOOKUP | Can.CREATE_STREAM
     snapshot: ClassVar[bool] = True
     batch_size: ClassVar[int] = 1_000
     page_size: ClassVar[int] = 10_000
@@ -147,9 +145,7 @@ class Memory(Connector):
     def stream(self, name: str, options: StreamOptions) -> Stream:
         return _described(name, self._store(name))
 
-    def read(
-        self, stream: Stream, options: StreamOptions, since: Cursor | None = None
-    ) -> Iterator[Page]:
+    def read(self, stream: Stream, options: StreamOptions, since: Cursor | None = None) -> Iterator[Page]:
         store = self._store(stream.name)
         # One snapshot: rows are never changed in place, so these lists stay what they are now.
         cursor = str(store.moves)
@@ -172,9 +168,7 @@ class Memory(Connector):
                 cursor=cursor if is_last else None,
             )
 
-    def write(
-        self, stream: Stream, options: StreamOptions, batch: Sequence[Write]
-    ) -> list[Outcome]:
+    def write(self, stream: Stream, options: StreamOptions, batch: Sequence[Write]) -> list[Outcome]:
         store = self._store(stream.name)
         return [self._carry_out(store, write) for write in batch]
 
@@ -190,9 +184,7 @@ class Memory(Connector):
         if field not in {item.name for item in store.fields}:
             raise OptionsError(f"'{stream.name}' has no field '{field}'.", stream=stream.name)
         return [
-            Record(id, row, store.versions[id])
-            for id, row in store.rows.items()
-            if row.get(field) in values
+            Record(id, row, store.versions[id]) for id, row in store.rows.items() if row.get(field) in values
         ]
 
     def create_stream(self, stream: Stream, options: StreamOptions) -> Stream:
@@ -205,9 +197,7 @@ class Memory(Connector):
             return self.space[name]
         near = get_close_matches(name, self.space, n=1)
         hint = f" Did you mean '{near[0]}'?" if near else ""
-        raise StreamGone(
-            f"The space '{self.options.space}' has no stream '{name}'.{hint}", stream=name
-        )
+        raise StreamGone(f"The space '{self.options.space}' has no stream '{name}'.{hint}", stream=name)
 
     def _carry_out(self, store: MemoryStream, write: Write) -> Outcome:
         if not store.writable:
@@ -295,9 +285,7 @@ def _position(cursor: Cursor) -> int:
         ) from None
 
 
-def _refusal(
-    store: MemoryStream, write: Write, before: Mapping[str, Value], id: str
-) -> Outcome | None:
+def _refusal(store: MemoryStream, write: Write, before: Mapping[str, Value], id: str) -> Outcome | None:
     """What the stream's own field contract has against this write."""
     by_name = {field.name: field for field in store.fields}
     for name, value in write.fields.items():

@@ -161,9 +161,7 @@ class ConnectorContract:
             return self.write(*batch)
         except RecordRejected as error:
             if len(batch) == 1:
-                return [
-                    Outcome(batch[0].marker, "rejected", code=error.code, message=error.message)
-                ]
+                return [Outcome(batch[0].marker, "rejected", code=error.code, message=error.message)]
             half = len(batch) // 2
             return self.bisected(batch[:half]) + self.bisected(batch[half:])
 
@@ -236,9 +234,7 @@ class ConnectorContract:
         assert after[anna].version != before[anna].version
         assert after[bert].version == before[bert].version
 
-    def test_a_read_is_one_snapshot_where_that_is_declared(
-        self, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_read_is_one_snapshot_where_that_is_declared(self, monkeypatch: pytest.MonkeyPatch) -> None:
         if not self.connector.snapshot:
             pytest.skip("declares no snapshot")
         ids = [self.desk.put({**ANNA, "name": f"Person {number}"}) for number in range(4)]
@@ -388,9 +384,7 @@ class ConnectorContract:
     def test_the_version_of_a_receipt_is_good_for_the_next_write(self) -> None:
         (created,) = self.write(self.new(ANNA))
         assert created.record and created.id
-        (updated,) = self.write(
-            self.update(created.id, {"notes": "Second"}, version=created.record.version)
-        )
+        (updated,) = self.write(self.update(created.id, {"notes": "Second"}, version=created.record.version))
         assert updated.status == "done"
         assert updated.record
         (deleted,) = self.write(self.deletion(created.id, updated.record.version))
@@ -403,9 +397,7 @@ class ConnectorContract:
 
     def test_a_mixed_batch_has_one_outcome_per_write(self) -> None:
         edited, removed = self.created(ANNA), self.created(ANNA)
-        outcomes = self.write(
-            self.new(BERT), self.update(edited, {"notes": "Mixed"}), self.deletion(removed)
-        )
+        outcomes = self.write(self.new(BERT), self.update(edited, {"notes": "Mixed"}), self.deletion(removed))
         assert [outcome.status for outcome in outcomes] == ["done"] * 3
         created = outcomes[0].id or ""
         assert self.desk.truth() == {created: BERT, edited: {**ANNA, "notes": "Mixed"}}
@@ -479,9 +471,7 @@ class ConnectorContract:
             pytest.skip("cannot look up")
         looked = {
             item.id: item
-            for item in self.connector.lookup(
-                self.stream, self.desk.options, [there, gone, "no-such-id"]
-            )
+            for item in self.connector.lookup(self.stream, self.desk.options, [there, gone, "no-such-id"])
         }
         assert {id: item.state for id, item in looked.items()} == {
             there: "there",
@@ -494,17 +484,13 @@ class ConnectorContract:
         if Can.LOOKUP not in self.connector.can:
             pytest.skip("cannot look up")
         anna, twin, _ = self.created(ANNA), self.created(ANNA), self.created(BERT)
-        found = self.connector.find(
-            self.stream, self.desk.options, "name", [ANNA["name"], "Nobody"]
-        )
+        found = self.connector.find(self.stream, self.desk.options, "name", [ANNA["name"], "Nobody"])
         assert {record.id for record in found} == {anna, twin}
         assert {record.id: record for record in found} == {
             id: record for id, record in self.read().items() if id in (anna, twin)
         }
         assert self.connector.find(self.stream, self.desk.options, "name", []) == []
-        by_number = self.connector.find(
-            self.stream, self.desk.options, "balance", [BERT["balance"]]
-        )
+        by_number = self.connector.find(self.stream, self.desk.options, "balance", [BERT["balance"]])
         assert len(by_number) == 1
 
     # -- making a stream --

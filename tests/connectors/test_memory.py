@@ -104,7 +104,7 @@ def test_a_unique_value_is_free_again_after_an_edit_or_a_delete() -> None:
 
 
 def test_an_id_is_never_given_twice() -> None:
-    connector, store = memory(Field("n", FieldType.INTEGER))
+    _, store = memory(Field("n", FieldType.INTEGER))
     first = store.put({"n": 1})
     store.remove(first)
     assert store.put({"n": 2}) != first
