@@ -1,0 +1,67 @@
+"""What every test may ask for: a Redis, a PostgreSQL database, either kind of own database."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from tests.services import PostgresMissing, Services, fresh_database
+
+_services = pytest.StashKey[Services]()
+_numbers = itertools.count(1)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start the services where the tests are handed out; alone, they start when first asked for."""
+    services = config.stash[_services] = Services()
+    config.add_cleanup(services.close)
+    if getattr(config.option, "numprocesses", None) and not config.option.collectonly:
+        services.redis_url()
+        with contextlib.suppress(PostgresMissing):  # the tests that need it say so
+            services.postgres_url()
+
+
+@pytest.fixture(scope="session")
+def worker_number() -> int:
+    """This process among those that run tests: 0 without xdist, else 1 and up."""
+    name = os.environ.get("PYTEST_XDIST_WORKER", "")
+    return int(name.removeprefix("gw")) + 1 if name else 0
+
+
+@pytest.fixture
+def redis_url(request: pytest.FixtureRequest, worker_number: int) -> Iterator[str]:
+    """A real Redis, empty, with a database that no other process uses."""
+    server = request.config.stash[_services].redis_url()
+    url = f"{server.rpartition('/')[0]}/{worker_number}"
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+        yield url
+        client.flushdb()
+
+
+@pytest.fixture
+def pg_url(request: pytest.FixtureRequest, worker_number: int) -> Iterator[str]:
+    """A new and empty PostgreSQL database, in the form that SQLAlchemy takes."""
+    try:
+        server = request.config.stash[_services].postgres_url()
+    except PostgresMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must not leave out half of the tests: {missing}", pytrace=False)
+        pytest.skip(str(missing))
+    name = f"syncline_test_{os.getpid()}_{worker_number}_{next(_numbers)}"
+    with fresh_database(server, name) as url:
+        yield url
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Each kind of database that Syncline can keep its own state in; new and empty."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'syncline.db'}"
+    return str(request.getfixturevalue("pg_url"))

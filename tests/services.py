@@ -1,0 +1,244 @@
+"""A Redis and a PostgreSQL of the tests' own, on free loopback ports; what already runs is left alone.
+
+The process that was asked to run the tests starts them once. With xdist that is the controller, and its
+workers are told by two environment variables where to look.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+from tasks import redis_server
+
+REDIS = "SYNCLINE_TEST_REDIS_URL"
+POSTGRESQL = "SYNCLINE_TEST_PG_URL"
+REDIS_DATABASES = 256
+START_SECONDS = 60
+
+
+class PostgresMissing(Exception):
+    """There is no PostgreSQL to test with: no PG_URL, and no binaries on this machine."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no PostgreSQL: set PG_URL or install its server (initdb and postgres, on the PATH or under"
+            " /usr/lib/postgresql) to run this half of the tests too"
+        )
+
+
+class Services:
+    """Starts each service when it is first asked for, and ends them all in close()."""
+
+    def __init__(self) -> None:
+        self._stack = contextlib.ExitStack()
+
+    def redis_url(self) -> str:
+        if REDIS not in os.environ:
+            os.environ[REDIS] = self._stack.enter_context(running_redis())
+        return os.environ[REDIS]
+
+    def postgres_url(self) -> str:
+        """The address of a database from which others may be created. Raises PostgresMissing."""
+        if POSTGRESQL not in os.environ:
+            given = os.environ.get("PG_URL", "").replace("+psycopg", "")
+            os.environ[POSTGRESQL] = given or self._stack.enter_context(running_postgres())
+        return os.environ[POSTGRESQL]
+
+    def close(self) -> None:
+        self._stack.close()
+
+
+# -- Redis -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def running_redis() -> Iterator[str]:
+    """A Redis server for as long as the block lasts; its URL."""
+    with _folder() as folder:
+        port = redis_server.free_port()
+        server = redis_server.executable()
+        local = redis_server.prepare(folder, port, server=server, databases=REDIS_DATABASES)
+        with _running(["sh", "-c", local.command], folder, signal.SIGTERM) as process:
+            _wait(lambda: redis_server.answers(local.url), process, folder)
+            yield local.url
+
+
+# -- PostgreSQL ------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def running_postgres() -> Iterator[str]:
+    """A PostgreSQL cluster for as long as the block lasts; the URL of its superuser's database.
+
+    Raises PostgresMissing.
+    """
+    binaries = _postgres_binaries()
+    account = _unprivileged()
+    with _folder(account) as folder:
+        port = redis_server.free_port()
+        password = folder / "password"
+        password.write_text("only-for-tests", encoding="ascii")
+        user, group = account or (None, None)
+        subprocess.run(
+            [
+                binaries / "initdb",
+                f"--pgdata={folder / 'data'}",
+                f"--pwfile={password}",
+                "--username=syncline",
+                "--auth=scram-sha-256",
+                "--encoding=UTF8",
+                "--locale=C",
+                "--no-sync",
+                "--no-instructions",
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=folder,
+            user=user,
+            group=group,
+            extra_groups=[] if account else None,
+        )
+        options = {
+            "listen_addresses": "127.0.0.1",
+            "port": port,
+            "unix_socket_directories": folder,
+            "fsync": "off",
+            "synchronous_commit": "off",
+            "full_page_writes": "off",
+            "max_connections": 200,
+            "shared_buffers": "32MB",
+            "autovacuum": "off",
+        }
+        command = [str(binaries / "postgres"), "-D", str(folder / "data")]
+        for name, value in options.items():
+            command += ["-c", f"{name}={value}"]
+        url = f"postgresql://syncline:only-for-tests@127.0.0.1:{port}/postgres"
+        with _running(command, folder, signal.SIGINT, account) as process:  # SIGINT: stop without waiting
+            _wait(lambda: _accepts(url), process, folder)
+            yield url
+
+
+@contextlib.contextmanager
+def fresh_database(maintenance_url: str, name: str, template: str = "template0") -> Iterator[str]:
+    """A database of this name for as long as the block lasts; its URL."""
+    with psycopg.connect(maintenance_url, autocommit=True) as admin:
+        admin.execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {} ENCODING 'UTF8'").format(
+                sql.Identifier(name), sql.Identifier(template)
+            )
+        )
+    try:
+        yield psycopg_url(maintenance_url, name)
+    finally:
+        with psycopg.connect(maintenance_url, autocommit=True) as admin:
+            admin.execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def psycopg_url(url: str, database: str) -> str:
+    """The same server, another database, in the form that SQLAlchemy takes."""
+    rest = url.partition("://")[2]
+    server, _, path = rest.partition("/")
+    query = path.partition("?")[2]
+    return f"postgresql+psycopg://{server}/{database}" + (f"?{query}" if query else "")
+
+
+def _accepts(url: str) -> bool:
+    try:
+        psycopg.connect(url, connect_timeout=2).close()
+    except psycopg.OperationalError:
+        return False
+    return True
+
+
+def _postgres_binaries() -> Path:
+    on_path = shutil.which("initdb")
+    folders = [Path(on_path).resolve().parent] if on_path else []
+    folders += sorted(
+        Path("/usr/lib/postgresql").glob("*/bin"), key=lambda folder: float(folder.parent.name), reverse=True
+    )
+    for folder in folders:
+        if (folder / "initdb").exists() and (folder / "postgres").exists():
+            return folder
+    raise PostgresMissing
+
+
+def _unprivileged() -> tuple[int, int] | None:
+    """The account under which to run a server that refuses root. None: our own will do."""
+    if os.getuid() != 0:
+        return None
+    for name in ("postgres", "nobody"):
+        with contextlib.suppress(KeyError):
+            account = pwd.getpwnam(name)
+            return account.pw_uid, account.pw_gid
+    return 65534, 65534
+
+
+# -- both ------------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _folder(account: tuple[int, int] | None = None) -> Iterator[Path]:
+    """A folder outside everyone's home, since another account may have to reach it."""
+    folder = Path(tempfile.mkdtemp(prefix="syncline-tests-", dir="/tmp" if account else None))
+    try:
+        if account:
+            os.chown(folder, *account)
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def _running(
+    command: list[str], folder: Path, stop: signal.Signals, account: tuple[int, int] | None = None
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A server for as long as the block lasts. Ctrl-C does not reach it, and a killed parent ends it."""
+
+    def die_with_parent() -> None:
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).prctl(1, int(stop), 0, 0, 0)
+
+    user, group = account or (None, None)
+    with (folder / "log").open("a") as log:
+        process = subprocess.Popen(
+            command,
+            cwd=folder,
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+            preexec_fn=die_with_parent,
+            user=user,
+            group=group,
+            extra_groups=[] if account else None,
+        )
+    try:
+        yield process
+    finally:
+        process.send_signal(stop)
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _wait(ready: Callable[[], bool], process: subprocess.Popen[bytes], folder: Path) -> None:
+    until = time.monotonic() + START_SECONDS
+    while not ready():
+        if process.poll() is not None or time.monotonic() > until:
+            raise RuntimeError(f"{process.args!r} did not start:\n{(folder / 'log').read_text()}")
+        time.sleep(0.05)
