@@ -11,10 +11,12 @@ from models.db import Base
 
 
 class Process(Base):
+    """One process. The row with the id and kind "tick" is the beat itself, whoever carried it out."""
+
     __tablename__ = "processes"
 
     id: Mapped[str] = mapped_column(String(120), primary_key=True)
-    kind: Mapped[str] = mapped_column(String(12))  # worker, scheduler
+    kind: Mapped[str] = mapped_column(String(12))  # web, worker, scheduler, command, tick
     started_at: Mapped[datetime]
     beat_at: Mapped[datetime]
-    ticked_at: Mapped[datetime | None]  # schedulers: the last tick that got through
+    ticked_at: Mapped[datetime | None]  # of the tick: when one last got through

@@ -1,9 +1,9 @@
 """SyncRun: one execution of a SyncConfig, its states, and the arrows between them.
 
-    queued ──claim──> running ──> success | partial | failed | cancelled
-      │  ^               │
-      │  └── given back ─┘   (stopping worker, long quota wait, expired lease)
-      └─> cancelled          skipped: a slot that never started, with its reason
+queued ──claim──> running ──> success | partial | failed | cancelled
+  │  ^               │
+  │  └── given back ─┘   (stopping worker, long quota wait, expired lease)
+  └─> cancelled          skipped: a slot that never started, with its reason
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from sqlalchemy import ForeignKey, Index, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column, relationship
 
 from models.db import Base
+from models.links import BigId
 from models.sync_configs import SyncConfig
 
 
@@ -29,9 +30,7 @@ class RunState(StrEnum):
     SKIPPED = "skipped"
 
 
-ENDED = frozenset(
-    {RunState.SUCCESS, RunState.PARTIAL, RunState.FAILED, RunState.CANCELLED, RunState.SKIPPED}
-)
+ENDED = frozenset({RunState.SUCCESS, RunState.PARTIAL, RunState.FAILED, RunState.CANCELLED, RunState.SKIPPED})
 
 
 class RunKind(StrEnum):
@@ -41,6 +40,15 @@ class RunKind(StrEnum):
     BACKFILL = "backfill"
     PREVIEW = "preview"
     UNDO = "undo"
+
+
+class Wait(StrEnum):
+    """Why a queued run may not start before `not_before`."""
+
+    BACK_OFF = "back_off"  # an automatic retry; the next slot of the schedule may start it earlier
+    QUOTA = "quota"  # the system asked for a pause
+    CIRCUIT = "circuit"  # the connection fails: one run at a time tries whether it is back
+    DATABASE = "database"  # our own database was away while the run worked
 
 
 class SyncRun(Base):
@@ -68,7 +76,8 @@ class SyncRun(Base):
             postgresql_where=text("state = 'running' AND kind <> 'preview'"),
         ),
         Index("uq_sync_runs_due", "config_id", "due_at", unique=True),
-        Index("ix_sync_runs_state", "state", "created_at"),
+        Index("uq_sync_runs_request", "workspace_id", "request_key", unique=True),
+        Index("ix_sync_runs_place", "state", "place_at"),
         Index("ix_sync_runs_config", "config_id", "created_at", "id"),
         Index("ix_sync_runs_workspace", "workspace_id", "created_at", "id"),
     )
@@ -84,9 +93,14 @@ class SyncRun(Base):
     full: Mapped[bool] = mapped_column(default=False)
     options: Mapped[dict[str, Any]] = mapped_column(default=dict)  # range of a backfill, keys of a retry
     retry_of: Mapped[str | None] = mapped_column(ForeignKey("sync_runs.id", ondelete="SET NULL"))
+    retry_number: Mapped[int] = mapped_column(default=0)  # of automatic retries, one after the other
+    request_key: Mapped[str | None] = mapped_column(String(64))  # of the form or call: a double one joins
     due_at: Mapped[datetime | None]
-    not_before: Mapped[datetime | None]  # queued, but may not start earlier
+    not_before: Mapped[datetime | None]  # queued, but may not start earlier ...
+    wait_code: Mapped[str] = mapped_column(String(20), default="")  # ... for this reason: see Wait
+    wait_text: Mapped[str] = mapped_column(String(500), default="")  # ... in a sentence
     created_at: Mapped[datetime]
+    place_at: Mapped[datetime]  # its place in line: the time it came, moved by its priority
     rung_at: Mapped[datetime | None]  # when a worker was last woken for it
     started_at: Mapped[datetime | None]  # of the first claim
     finished_at: Mapped[datetime | None]
@@ -102,6 +116,7 @@ class SyncRun(Base):
     summary: Mapped[dict[str, Any] | None]  # the object that `syncline sync --json` prints
     error_code: Mapped[str | None] = mapped_column(String(60))
     error: Mapped[str | None] = mapped_column(Text)  # a sentence
+    error_id: Mapped[str | None] = mapped_column(String(36))  # of a bug: the same id stands in the log
 
     config: Mapped[SyncConfig] = relationship()
 
@@ -111,7 +126,7 @@ class RunLine(Base):
 
     __tablename__ = "run_lines"
 
-    id: Mapped[int] = mapped_column(primary_key=True)
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
     run_id: Mapped[str] = mapped_column(ForeignKey("sync_runs.id", ondelete="CASCADE"), index=True)
     at: Mapped[datetime]
     level: Mapped[str] = mapped_column(String(10))
