@@ -1,0 +1,45 @@
+# One command for each thing one does with a checkout. All of them set up what they need first.
+# `make` alone lists them.
+
+BIN := .venv/bin
+PYTEST ?= -n auto
+UV ?= uv
+
+.PHONY: help setup setup-dev demo demo-once demo-reset test lint format lock
+
+help: ## List the targets
+	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
+
+setup: ## Fill .venv with the pinned packages and the syncline command
+	@sh scripts/setup.sh
+
+setup-dev: ## The same with what tests and checks need
+	@sh scripts/setup.sh --dev
+
+demo: setup ## Run everything here: a customer database and a sheet that follow each other
+	@exec $(BIN)/syncline demo
+
+demo-once: setup ## The same without staying: a run, an edit on each side, a second run
+	@exec $(BIN)/syncline demo --once
+
+demo-reset: setup ## Forget the demo's files and state
+	@exec $(BIN)/syncline demo --reset
+
+test: lint ## Check everything: formatting, lint, imports, types and the quick suite
+	$(BIN)/pytest $(PYTEST)
+
+lint: setup-dev ## Only the checks that run nothing
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+format: setup-dev ## Let ruff put the code in order
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+lock: ## Pin what pyproject.toml asks for, with hashes (needs uv)
+	$(UV) pip compile pyproject.toml --extra local --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --no-header --quiet -o requirements.lock
+	$(UV) pip compile pyproject.toml --extra dev -c requirements.lock --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --no-header --quiet -o requirements-dev.lock
