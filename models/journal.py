@@ -25,6 +25,7 @@ class ChangeState(StrEnum):
     STALE = "stale"  # the record moved between read and write: the next run decides again
     UNKNOWN = "unknown"  # it may have happened: looked up before anything is sent again
     HELD = "held"  # waits for a person
+    APPROVED = "approved"  # a person said yes: the next run carries it out if it is still the same
     DISMISSED = "dismissed"  # a person said no
     WITHDRAWN = "withdrawn"  # its reason went away by itself
     EXPIRED = "expired"  # nobody decided in time
@@ -41,8 +42,8 @@ class Change(Base):
             "ix_changes_open",
             "config_id",
             "state",
-            sqlite_where=text("state IN ('planned', 'sent', 'unknown', 'held')"),
-            postgresql_where=text("state IN ('planned', 'sent', 'unknown', 'held')"),
+            sqlite_where=text("state IN ('planned', 'sent', 'unknown', 'held', 'approved', 'dismissed')"),
+            postgresql_where=text("state IN ('planned', 'sent', 'unknown', 'held', 'approved', 'dismissed')"),
         ),
     )
 
@@ -62,6 +63,7 @@ class Change(Base):
     result: Mapped[dict[str, Any] | None]  # as read back
     rule: Mapped[str] = mapped_column(String(60))
     state: Mapped[str] = mapped_column(String(10))
+    fingerprint: Mapped[str] = mapped_column(String(64))  # the same for the same change of a record
     guard: Mapped[str | None] = mapped_column(String(30))  # which guard held it
     settle: Mapped[dict[str, Any] | None]  # what of the link moves when it is confirmed
     code: Mapped[str | None] = mapped_column(String(60))

@@ -42,6 +42,7 @@ class Link(Base):
             sqlite_where=text("state <> 'tombstone'"),
             postgresql_where=text("state <> 'tombstone'"),
         ),
+        Index("ix_links_key", "config_id", "key"),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
@@ -50,6 +51,7 @@ class Link(Base):
     reason: Mapped[str] = mapped_column(String(60), default="")
     left_id: Mapped[str | None] = mapped_column(String(500))
     right_id: Mapped[str | None] = mapped_column(String(500))
+    key: Mapped[str] = mapped_column(String(500), default="")  # the match key at the last agreement
     # The version that the shadow was taken from: equal means that nothing moved since the agreement.
     left_version: Mapped[str | None] = mapped_column(String(200))
     right_version: Mapped[str | None] = mapped_column(String(200))

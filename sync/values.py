@@ -97,7 +97,8 @@ def _text(raw: Value) -> str:
         case Decimal():
             return plain(raw)
         case float():
-            return plain(_from_float(raw))
+            # A float has no "1.0" of its own: as a text, and so as a key, it is the number 1.
+            return str(int(raw)) if raw.is_integer() else plain(_from_float(raw))
         case datetime():
             return iso(raw)
         case date():

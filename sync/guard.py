@@ -1,0 +1,171 @@
+"""Guards: dangerous classes of changes are held for a person; the rest of the run proceeds.
+
+A guard looks at counts over the whole plan and never at who asked for the run. Approval is for one
+change as it was shown (its fingerprint) and for the guard that held it: another guard still holds.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from sync.plan import Intent, Tie
+from sync.policy import Guards
+from sync.records import SIDES, Side, other
+
+FIRST_RUN = "first_run"
+MIGRATION = "migration"
+APPROVAL = "approval"
+RENAME = "rename"
+EMPTY_SIDE = "empty_side"
+MASS_DELETE = "mass_delete"
+MASS_CREATE = "mass_create"
+ALL_CHANGED = "all_changed"
+BUDGET = "budget"
+
+SENTENCES: Mapping[str, str] = {
+    FIRST_RUN: "Both sides held records before their first run: have a look at the plan, then approve it.",
+    MIGRATION: "The mapping, the match fields, the filter, the direction or a stream changed.",
+    APPROVAL: "This sync asks a person before it deletes.",
+    RENAME: "A record is missing and a new one holds the same values: probably it was renamed.",
+    EMPTY_SIDE: "A side that held records is empty now.",
+    MASS_DELETE: "Unusually many records would be deleted.",
+    MASS_CREATE: "Unusually many records would be created.",
+    ALL_CHANGED: "Almost every record would be changed in the same field.",
+    BUDGET: "The run's budget is used up.",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedChange:
+    """One intent of the plan with what the journal needs to name it. `guard` says why it is held."""
+
+    tie: Tie
+    intent: Intent
+    key: str
+    record_id: str | None  # on the side that is written to
+    origin_id: str | None  # on the other side
+    fingerprint: str
+    guard: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the guards know of the whole."""
+
+    known: int  # links that take part
+    was_populated: Mapping[Side, bool]  # the side held records when last looked at
+    counts: Mapping[Side, int]  # records that this run read from each side
+    first_contact: bool = False  # no run got through yet, and both sides hold records
+    first_load_done: bool = True
+    migration: bool = False
+    approved: Mapping[str, frozenset[str]] = field(default_factory=dict)  # fingerprint -> guards
+
+
+def hold(
+    changes: Sequence[PlannedChange], facts: Facts, policy: Guards, *, hold_first_run: bool
+) -> list[PlannedChange]:
+    """The same changes, in the same order, the dangerous ones marked with the guard that holds them."""
+    marks: dict[int, str] = {}
+
+    def mark(indexes: Iterable[int], guard: str) -> None:
+        for index in indexes:
+            approved = facts.approved.get(changes[index].fingerprint, frozenset())
+            if index not in marks and guard not in approved:
+                marks[index] = guard
+
+    def those(test: Callable[[PlannedChange], bool]) -> list[int]:
+        return [index for index, change in enumerate(changes) if test(change)]
+
+    mark(those(lambda change: change.intent.operation == "relink"), RENAME)
+    if facts.first_contact and hold_first_run:
+        mark(range(len(changes)), FIRST_RUN)
+    if facts.migration:
+        mark(range(len(changes)), MIGRATION)
+    mark(those(lambda change: change.intent.needs_approval), APPROVAL)
+    if policy.on:
+        for side in SIDES:
+            _guard_side(side, changes, facts, policy, mark, those)
+        _guard_budget(changes, policy, marks, mark)
+    return [
+        PlannedChange(
+            change.tie,
+            change.intent,
+            change.key,
+            change.record_id,
+            change.origin_id,
+            change.fingerprint,
+            marks.get(index),
+        )
+        for index, change in enumerate(changes)
+    ]
+
+
+def is_delete(change: PlannedChange) -> bool:
+    """A delete, or the update that stands for one (`deletes: archive`)."""
+    return change.intent.operation == "delete" or change.intent.archives
+
+
+def _guard_side(
+    side: Side,
+    changes: Sequence[PlannedChange],
+    facts: Facts,
+    policy: Guards,
+    mark: Callable[[Iterable[int], str], None],
+    those: Callable[[Callable[[PlannedChange], bool]], list[int]],
+) -> None:
+    """The guards over what would be written to one side."""
+    deletes = those(lambda change: change.intent.side == side and is_delete(change))
+    origin = other(side)
+    if deletes and facts.was_populated[origin] and facts.counts[origin] == 0:
+        mark(deletes, EMPTY_SIDE)
+    # Foreign records (an `exclusive` destination) are not among the known: they widen the whole.
+    whole = max(facts.known, facts.counts[side], 1)
+    limits, share = policy.deletes, len(deletes) / whole
+    if (len(deletes) >= limits.small_above and share >= limits.small_share) or (
+        len(deletes) > limits.above and share > limits.share
+    ):
+        mark(deletes, MASS_DELETE)
+    if not facts.first_load_done:
+        return
+    creates = those(lambda change: change.intent.side == side and change.intent.operation == "create")
+    if len(creates) > policy.creates and len(creates) > policy.creates_share * facts.known:
+        mark(creates, MASS_CREATE)
+    _guard_updates(side, changes, facts, policy, mark)
+
+
+def _guard_updates(
+    side: Side,
+    changes: Sequence[PlannedChange],
+    facts: Facts,
+    policy: Guards,
+    mark: Callable[[Iterable[int], str], None],
+) -> None:
+    """Nine of ten records changed in the same field look like a slip of a mapping or a time zone."""
+    by_field: dict[str, list[int]] = {}
+    for index, change in enumerate(changes):
+        if change.intent.side == side and change.intent.operation == "update" and not change.intent.archives:
+            for name in change.intent.after:
+                by_field.setdefault(name, []).append(index)
+    for indexes in by_field.values():
+        if len(indexes) >= policy.updates_above and len(indexes) >= policy.updates_share * facts.known:
+            mark(indexes, ALL_CHANGED)
+
+
+def _guard_budget(
+    changes: Sequence[PlannedChange],
+    policy: Guards,
+    marks: Mapping[int, str],
+    mark: Callable[[Iterable[int], str], None],
+) -> None:
+    budget = policy.budget
+    limits = {"create": budget.creates, "update": budget.updates, "delete": budget.deletes}
+    for operation, limit in limits.items():
+        if limit is None:
+            continue
+        flowing = [
+            index
+            for index, change in enumerate(changes)
+            if index not in marks and ("delete" if is_delete(change) else change.intent.operation) == operation
+        ]
+        mark(flowing[limit:], BUDGET)

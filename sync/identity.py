@@ -1,0 +1,231 @@
+"""Who is who: which new records meet, which is an old one under a new id, and who stays apart.
+
+Identity is the link table over the systems' own ids. Match fields serve first contact and healing
+only. Ambiguity never guesses: what could be meant twice is set aside with its reason.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from sync.mapping import FieldMapping, Seen
+from sync.plan import Tie
+from sync.records import SIDES, Problem, Side, other
+from sync.values import MISSING, short
+
+RENAME_SHARE = 0.8  # of the other fields must be equal for a new key to be a rename
+REUSE_SHARE = 0.5  # below this, the same id with another key is another record
+
+
+@dataclass(slots=True)
+class Pairing:
+    pairs: list[tuple[Seen, Seen]] = field(default_factory=list)  # new on both sides, same key
+    single: dict[Side, list[Seen]] = field(default_factory=lambda: {"left": [], "right": []})
+    relinked: list[tuple[Tie, Side, Seen]] = field(default_factory=list)  # an old record, a new id
+    renames: list[tuple[Tie, Side, Seen]] = field(default_factory=list)  # proposed: same values, new key
+    rejoined: list[tuple[Tie, Side, Seen]] = field(default_factory=list)  # meets an unlinked survivor
+    keyless: list[tuple[Side, Seen]] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    set_aside: set[tuple[Side, str]] = field(default_factory=set)  # records that take no part
+    notes: list[str] = field(default_factory=list)
+
+
+def pair_up(
+    new: Mapping[Side, Iterable[Seen]],
+    lost: Mapping[Side, Iterable[Tie]],
+    survivors: Mapping[Side, Iterable[Tie]],
+    taken: Mapping[Side, Mapping[str, str]],
+    mapping: FieldMapping,
+    *,
+    stable_ids: Mapping[Side, bool],
+) -> Pairing:
+    """Decide who is who among the records that no link knows.
+
+    `new`: unlinked records per side. `lost`: links whose record on that side was not returned.
+    `survivors`: links dissolved on purpose whose record still stands on that side. `taken`: for each
+    side the match keys that linked records hold now, with their labels.
+    """
+    pairing = Pairing()
+    fresh: dict[Side, dict[str, list[Seen]]] = {"left": defaultdict(list), "right": defaultdict(list)}
+    keyed = bool(mapping.match)
+    lost_by_key: dict[Side, dict[str, list[Tie]]] = {
+        side: _by_key(lost[side], side, mapping) for side in SIDES
+    }
+    for side in SIDES:
+        for seen in new[side]:
+            if seen.problems:
+                pairing.single[side].append(seen)  # reported by reconcile, record by record
+                continue
+            if not keyed:
+                pairing.single[side].append(seen)
+                continue
+            key = mapping.match_key(side, seen.values)
+            if key is None:
+                pairing.keyless.append((side, seen))
+            else:
+                fresh[side][key].append(seen)
+    if not keyed:
+        return pairing
+    _note_near_duplicates(fresh, mapping, pairing)
+    for side in SIDES:
+        for key, items in list(fresh[side].items()):
+            if len(items) > 1:
+                _ambiguous(pairing, side, items, mapping)
+                # The partner of an ambiguous key waits too: it is neither created nor changed.
+                for partner in fresh[other(side)].pop(key, []):
+                    pairing.set_aside.add((other(side), partner.id))
+                del fresh[side][key]
+    for side in SIDES:
+        for key, items in list(fresh[side].items()):
+            seen = items[0]
+            old = lost_by_key[side].get(key, [])
+            if len(old) == 1:
+                pairing.relinked.append((old[0], side, seen))
+                del fresh[side][key]
+            elif key in taken[side]:
+                _duplicate(pairing, side, seen, taken[side][key], mapping)
+                del fresh[side][key]
+    relinked = {tie.id for tie, _, _ in pairing.relinked}
+    for side in SIDES:
+        if not stable_ids[side]:
+            left_over = [tie for tie in lost[side] if tie.id not in relinked]
+            _propose_renames(pairing, side, fresh[side], left_over, mapping)
+    for side in SIDES:
+        survivors_by_key = _by_key(survivors[other(side)], other(side), mapping)
+        for key, items in list(fresh[side].items()):
+            if len(found := survivors_by_key.get(key, [])) == 1:
+                pairing.rejoined.append((found[0], side, items[0]))
+                del fresh[side][key]
+    for key in list(fresh["left"]):
+        if key in fresh["right"]:
+            pairing.pairs.append((fresh["left"].pop(key)[0], fresh["right"].pop(key)[0]))
+    for side in SIDES:
+        for key, items in fresh[side].items():
+            if key in taken[other(side)]:
+                # The other side holds this key in a record that is linked elsewhere: a second one
+                # may not be made there.
+                _duplicate(pairing, side, items[0], taken[other(side)][key], mapping)
+            else:
+                pairing.single[side].extend(items)
+    return pairing
+
+
+def _by_key(ties: Iterable[Tie], side: Side, mapping: FieldMapping) -> dict[str, list[Tie]]:
+    found: dict[str, list[Tie]] = defaultdict(list)
+    for tie in ties:
+        key = mapping.match_key(side, tie.shadow(side))
+        if key is not None:
+            found[key].append(tie)
+    return found
+
+
+def _ambiguous(pairing: Pairing, side: Side, items: list[Seen], mapping: FieldMapping) -> None:
+    label = mapping.label(side, items[0].values, items[0].id)
+    for seen in items:
+        pairing.set_aside.add((side, seen.id))
+        pairing.problems.append(
+            Problem(
+                "ambiguous_key",
+                f"{len(items)} records on {side} have the same {' + '.join(mapping.match)}"
+                f" {short(label)}; which one is meant cannot be told. Make it unique, or link by hand.",
+                side=side,
+                key=label,
+                operation="match",
+                extra={"id": seen.id},
+            )
+        )
+
+
+def _duplicate(pairing: Pairing, side: Side, seen: Seen, of: str, mapping: FieldMapping) -> None:
+    label = mapping.label(side, seen.values, seen.id)
+    pairing.set_aside.add((side, seen.id))
+    pairing.problems.append(
+        Problem(
+            "ambiguous_key",
+            f"The record {short(seen.id)} on {side} is a duplicate of {short(of)}: both have the same"
+            f" {' + '.join(mapping.match)} {short(label)}. The linked one is kept in step, this one waits.",
+            side=side,
+            key=label,
+            operation="match",
+            extra={"id": seen.id},
+        )
+    )
+
+
+def _propose_renames(
+    pairing: Pairing,
+    side: Side,
+    fresh: dict[str, list[Seen]],
+    lost: list[Tie],
+    mapping: FieldMapping,
+) -> None:
+    """Where an id is a visible cell, a missing record and a new one with equal values are one, renamed."""
+    if not lost or not fresh:
+        return
+    fields = [pair.name for pair in mapping.pairs if pair.name not in mapping.match]
+    # Bucket by each field's value, so that few candidates are compared and not all with all.
+    buckets: dict[tuple[str, str], list[tuple[str, Seen]]] = defaultdict(list)
+    for key, items in fresh.items():
+        for name in fields:
+            value = items[0].get(name)
+            if value is not MISSING and value is not None:
+                buckets[name, repr(mapping.pair(name).comparable(side, value))].append((key, items[0]))
+    claims: dict[str, list[int]] = defaultdict(list)
+    by_tie: dict[int, tuple[Tie, set[str]]] = {}
+    for number, tie in enumerate(lost):
+        scores: dict[str, int] = defaultdict(int)
+        present = [name for name in fields if tie.shadow(side).get(name) is not None]
+        if not present:
+            continue
+        for name in present:
+            value = tie.shadow(side)[name]
+            for key, _ in buckets.get((name, repr(mapping.pair(name).comparable(side, value))), ()):
+                scores[key] += 1
+        good = {key for key, score in scores.items() if score >= RENAME_SHARE * len(present)}
+        by_tie[number] = (tie, good)
+        for key in good:
+            claims[key].append(number)
+    for tie, good in by_tie.values():
+        if len(good) == 1 and len(claims[key := next(iter(good))]) == 1:
+            pairing.renames.append((tie, side, fresh.pop(key)[0]))
+
+
+def _note_near_duplicates(
+    fresh: Mapping[Side, Mapping[str, list[Seen]]], mapping: FieldMapping, pairing: Pairing
+) -> None:
+    """Keys that differ only in capitals and blanks are two records; a person is told once per pair."""
+    loose: dict[str, set[str]] = defaultdict(set)
+    for side in SIDES:
+        for key in fresh[side]:
+            loose[" ".join(key.casefold().split()).replace('" ', '"').replace(' "', '"')].add(key)
+    for keys in loose.values():
+        if len(keys) > 1:
+            pairing.notes.append(
+                "near-duplicate keys: "
+                + ", ".join(sorted(short(key.strip('"')) for key in keys))
+                + "; add canon: [trim, lower] if they mean the same"
+            )
+
+
+def is_reused_id(tie: Tie, side: Side, seen: Seen, mapping: FieldMapping) -> bool:
+    """Whether the record under a linked id is another one: other key, and most other values differ."""
+    if not mapping.match:
+        return False
+    shadow = tie.shadow(side)
+    old, new = mapping.match_key(side, shadow), mapping.match_key(side, seen.values)
+    if old is None or new is None or old == new:
+        return False
+    others = [
+        pair
+        for pair in mapping.pairs
+        if pair.name not in mapping.match
+        and shadow.get(pair.name, MISSING) is not MISSING
+        and seen.get(pair.name) is not MISSING
+    ]
+    if not others:
+        return False
+    equal = sum(pair.same(side, shadow[pair.name], seen.get(pair.name)) for pair in others)
+    return equal < REUSE_SHARE * len(others)
+

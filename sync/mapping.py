@@ -1,0 +1,260 @@
+"""The mapping: which field goes with which, and how their values are brought together.
+
+Each side's values are kept in that side's *own* form (its raw value parsed as a canonical type), so
+that a shadow stays true when a transform changes. Two own values are compared, or one is sent across,
+by `FieldPair.across`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+
+from sync.policy import ConflictPolicy, Direction
+from sync.records import Record, Side, Stream, other
+from sync.transforms import Transform
+from sync.values import (
+    MISSING,
+    Canon,
+    Fields,
+    FieldType,
+    Value,
+    ValueProblem,
+    comparable,
+    display,
+    dumps,
+    encode,
+    parse,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class FieldPair:
+    """A left field, a right field, and what ties them. `name`, the left field's, names the pair."""
+
+    name: str
+    left: str
+    right: str
+    type: FieldType
+    direction: Direction = Direction.BOTH
+    canon: tuple[Canon, ...] = ()
+    scale: int | None = None
+    ordered: bool = False
+    merge: bool = True  # unordered lists and links: both sides' additions and removals are kept
+    transforms: tuple[Transform, ...] = ()  # in the direction of the flow; left to right when both
+    conflict: ConflictPolicy | None = None  # None: the sync's own
+    left_type: FieldType | None = None  # the own type of a side, where a transform changes it
+    right_type: FieldType | None = None
+    blank_is_null: bool = False  # one of the two systems cannot tell "" from null
+
+    def on(self, side: Side) -> str:
+        return self.left if side == "left" else self.right
+
+    def own_type(self, side: Side) -> FieldType:
+        return (self.left_type if side == "left" else self.right_type) or self.type
+
+    def own(self, side: Side, raw: Value) -> Value:
+        """A side's raw value in that side's own canonical form. Raises ValueProblem."""
+        value = parse(raw, self.own_type(side))
+        return None if value == "" and self.blank_is_null else value
+
+    def across(self, side: Side, value: Value) -> Value:
+        """The own value of `side` in the other side's form. Raises ValueProblem."""
+        if value is MISSING or not self.transforms:
+            return value
+        forward = (side == "right") == (self.direction is Direction.RIGHT_TO_LEFT)
+        if forward:
+            for step in self.transforms:
+                value = step.forward(value)
+        else:
+            for step in reversed(self.transforms):
+                value = step.backward(value)
+        return parse(value, self.own_type(other(side)))
+
+    def comparable(self, side: Side, value: Value) -> Value:
+        return comparable(
+            value,
+            self.own_type(side),
+            canon=self.canon,
+            scale=self.scale,
+            ordered=self.ordered,
+            blank_is_null=self.blank_is_null,
+        )
+
+    def same(self, side: Side, one: Value, two: Value) -> bool:
+        """Whether two own values of one side count as equal."""
+        return bool(self.comparable(side, one) == self.comparable(side, two))
+
+    def agree(self, left: Value, right: Value) -> bool:
+        """Whether a left and a right own value mean the same. A value that cannot cross agrees with none."""
+        side: Side = "right" if self.direction is Direction.RIGHT_TO_LEFT else "left"
+        value, target = (left, right) if side == "left" else (right, left)
+        if not self.transforms and self.comparable(side, value) == self.comparable(other(side), target):
+            return True
+        try:
+            crossed = self.across(side, value)
+        except ValueProblem:
+            return False
+        return self.same(other(side), crossed, target)
+
+    @property
+    def merges(self) -> bool:
+        return self.merge and not self.ordered and self.type in (FieldType.LIST, FieldType.LINKS)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A record as one side returned it, its mapped fields in own form, by the pairs' names.
+
+    A field that was not returned, or whose value could not be read, is absent from `values`; the
+    latter stands in `problems` with its sentence.
+    """
+
+    id: str
+    values: Fields
+    version: str | None = None
+    modified: datetime | None = None
+    problems: Mapping[str, str] = field(default_factory=dict)
+    deleted: bool = False
+
+    def get(self, name: str) -> Value:
+        return self.values.get(name, MISSING)
+
+
+@dataclass(frozen=True)
+class FieldMapping:
+    """All pairs of a sync, the fields that tie records at first contact, and where times are kept."""
+
+    pairs: tuple[FieldPair, ...]
+    match: tuple[str, ...] = ()  # names of pairs
+    left_modified: str | None = None  # the left field that holds the record's trusted modified time
+    right_modified: str | None = None
+    left_omits_empty: bool = False  # the system leaves empty fields out of its answers
+    right_omits_empty: bool = False
+
+    @cached_property
+    def by_name(self) -> Mapping[str, FieldPair]:
+        return {pair.name: pair for pair in self.pairs}
+
+    def pair(self, name: str) -> FieldPair:
+        return self.by_name[name]
+
+    def modified_field(self, side: Side) -> str | None:
+        return self.left_modified if side == "left" else self.right_modified
+
+    def see(self, side: Side, record: Record) -> Seen:
+        """A record of one side in own form. Never raises: what cannot be read becomes a problem."""
+        omits_empty = self.left_omits_empty if side == "left" else self.right_omits_empty
+        values: dict[str, Value] = {}
+        problems: dict[str, str] = {}
+        for pair in self.pairs:
+            raw = record.fields.get(pair.on(side), MISSING)
+            if raw is MISSING:
+                if omits_empty:
+                    values[pair.name] = None
+                continue
+            try:
+                values[pair.name] = pair.own(side, raw)
+            except ValueProblem as problem:
+                problems[pair.name] = f"{pair.on(side)}: {problem}."
+        return Seen(
+            id=record.id,
+            values=values,
+            version=record.version,
+            modified=self._modified(side, record),
+            problems=problems,
+            deleted=record.deleted,
+        )
+
+    def _modified(self, side: Side, record: Record) -> datetime | None:
+        name = self.modified_field(side)
+        if name is None:
+            return None
+        try:
+            moment = parse(record.fields.get(name), FieldType.DATETIME)
+        except ValueProblem:
+            return None
+        return moment if isinstance(moment, datetime) else None
+
+    def outgoing(self, side: Side, values: Fields) -> dict[str, Value]:
+        """Own values of `side`, by pair name, under that side's field names: what a write carries."""
+        return {self.pair(name).on(side): value for name, value in values.items()}
+
+    def match_key(self, side: Side, values: Fields) -> str | None:
+        """The text under which a record of one side meets its partner; None where it has no key.
+
+        Equal keys are equal texts on both sides.
+        """
+        if not self.match:
+            return None
+        parts: list[Value] = []
+        for name in self.match:
+            pair = self.pair(name)
+            value = values.get(name, MISSING)
+            if value is MISSING or value is None or value == "":
+                return None
+            try:
+                # Both sides' keys in the form that the transforms lead to.
+                part = pair.comparable(*_in_common(pair, side, value))
+            except ValueProblem:
+                return None
+            if part is None:
+                return None
+            parts.append(part)
+        return dumps(parts[0]) if len(parts) == 1 else dumps(parts)
+
+    def label(self, side: Side, seen_values: Fields, record_id: str | None) -> str:
+        """How a person names the record: its match values, else its id."""
+        words = [display(seen_values.get(name, None)) for name in self.match]
+        return ", ".join(word for word in words if word) or (record_id or "")
+
+
+def _in_common(pair: FieldPair, side: Side, value: Value) -> tuple[Side, Value]:
+    towards: Side = "left" if pair.direction is Direction.RIGHT_TO_LEFT else "right"
+    return (towards, value) if side == towards else (towards, pair.across(side, value))
+
+
+def definition_of(mapping: FieldMapping) -> str:
+    """A text that differs when the mapping means something else: what the mapping hash is made of."""
+    return dumps(
+        [
+            [
+                pair.name,
+                pair.right,
+                pair.type,
+                pair.direction,
+                list(pair.canon),
+                pair.scale,
+                pair.ordered,
+                [step.name for step in pair.transforms],
+            ]
+            for pair in sorted(mapping.pairs, key=lambda item: item.name)
+        ]
+    )
+
+
+def contract_problem(pair: FieldPair, side: Side, value: Value, stream: Stream) -> str | None:
+    """Why this side cannot hold this own value without loss, as a sentence; None where it can."""
+    spec = stream.field(pair.on(side))
+    if spec is None or value is MISSING:
+        return None
+    if value is None:
+        return None if spec.nullable else f"{spec.name} may not be empty."
+    if spec.max_length is not None and isinstance(value, str) and len(value) > spec.max_length:
+        return f"{spec.name} holds {spec.max_length} characters; the value has {len(value)}."
+    if spec.options is not None and isinstance(value, str) and value not in spec.options:
+        return f"{spec.name} has no option {display(value)!r}."
+    if spec.max_integer is not None and isinstance(value, int) and abs(value) > spec.max_integer:
+        return f"{spec.name} keeps whole numbers only up to {spec.max_integer} exactly."
+    if spec.scale is not None and pair.own_type(side) is FieldType.DECIMAL:
+        rounded = round(value, spec.scale)
+        if rounded != value and (pair.scale is None or round(value, pair.scale) != round(rounded, pair.scale)):
+            return f"{spec.name} keeps {spec.scale} decimal places; {display(value)} has more."
+    return None
+
+
+def encoded(value: Value) -> dict[str, Value] | None:
+    """A single value wrapped for a JSON column; None for MISSING (the record or field is not there)."""
+    return None if value is MISSING else {"value": encode(value)}

@@ -1,0 +1,452 @@
+"""The whole plan of a run: both scans, the links they touch, and what should happen.
+
+Pure, in two steps, so that only the links that matter are loaded in full: `touched` names them, then
+`make_plan` decides. The caller stores the plan before the first write.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import NamedTuple
+
+from sync.diff import Scan, absence_is_sure
+from sync.filter import Scope
+from sync.guard import Facts, PlannedChange, hold
+from sync.identity import Pairing, is_reused_id, pair_up
+from sync.mapping import FieldMapping, Seen
+from sync.plan import Decision, Gone, Intent, Look, OutOfScope, Tie, Unknown
+from sync.reconcile import Rules, reconcile
+from sync.records import SIDES, Problem, Record, Side, other
+from sync.values import Fields, display, dumps, encode_fields
+
+
+class LinkRow(NamedTuple):
+    """The slim part of a link: what a run holds in memory for every record."""
+
+    id: int
+    state: str  # linked, excluded, unlinked
+    left_id: str | None
+    right_id: str | None
+    left_version: str | None
+    right_version: str | None
+    left_missing: int = 0
+    right_missing: int = 0
+    written_at: datetime | None = None
+    key: str = ""  # the match key at the last agreement
+
+    def id_on(self, side: Side) -> str | None:
+        return self.left_id if side == "left" else self.right_id
+
+    def version_on(self, side: Side) -> str | None:
+        return self.left_version if side == "left" else self.right_version
+
+    def missing_on(self, side: Side) -> int:
+        return self.left_missing if side == "left" else self.right_missing
+
+
+class LinkIndex:
+    """All links of a config by their ids. Tombstones are not among them."""
+
+    def __init__(self, rows: Iterable[LinkRow]) -> None:
+        self.by_left: dict[str, LinkRow] = {}
+        self.by_right: dict[str, LinkRow] = {}
+        self.by_id: dict[int, LinkRow] = {}
+        for row in rows:
+            self.by_id[row.id] = row
+            if row.left_id is not None:
+                self.by_left[row.left_id] = row
+            if row.right_id is not None:
+                self.by_right[row.right_id] = row
+
+    def on(self, side: Side) -> Mapping[str, LinkRow]:
+        return self.by_left if side == "left" else self.by_right
+
+    def versions(self, side: Side) -> dict[str, str | None]:
+        if side == "left":
+            return {key: row.left_version for key, row in self.by_left.items()}
+        return {key: row.right_version for key, row in self.by_right.items()}
+
+    def __len__(self) -> int:
+        return len(self.by_id)
+
+
+@dataclass(frozen=True, slots=True)
+class SideFacts:
+    """What the connector of one side promises, and what a look-up of missing ids said."""
+
+    snapshot: bool
+    stable_ids: bool
+    consistent: bool
+    scope: Scope | None = None
+    probed: Mapping[str, Look | Record] = field(default_factory=dict)  # id -> Gone, Unknown or the record
+    provisional: str = ""  # prefix of ids that records without a key go by
+
+
+@dataclass(frozen=True)
+class Item:
+    """One link or fresh pair with what was seen and what is decided."""
+
+    tie: Tie
+    left: Look
+    right: Look
+    decision: Decision
+    row: LinkRow | None
+    relinked: Side | None = None  # the side on which the record has a new id
+    forget: Side | None = None  # the side whose id now belongs to another record
+
+    def look(self, side: Side) -> Look:
+        return self.left if side == "left" else self.right
+
+
+@dataclass
+class Plan:
+    items: list[Item] = field(default_factory=list)
+    changes: list[PlannedChange] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    keyless: int = 0
+    unchanged: int = 0
+    excluded: int = 0
+    notes: list[str] = field(default_factory=list)
+    missing: dict[Side, set[int]] = field(default_factory=dict)  # link ids not seen by a complete scan
+
+    @property
+    def held(self) -> list[PlannedChange]:
+        return [change for change in self.changes if change.guard]
+
+    @property
+    def flowing(self) -> list[PlannedChange]:
+        return [change for change in self.changes if not change.guard]
+
+
+def touched(index: LinkIndex, scans: Mapping[Side, Scan], waiting: Iterable[int] = ()) -> set[int]:
+    """The links that need a closer look: changed or missing on a side, or with an answer waiting."""
+    found: set[int] = set(waiting)
+    for side in SIDES:
+        by_id, scan = index.on(side), scans[side]
+        found.update(by_id[record_id].id for record_id in scan.changed)
+        if scan.full:
+            found.update(by_id[record_id].id for record_id in by_id.keys() - scan.seen)
+    # A link that lost its record on one side for good is decided again: the record may be back.
+    found.update(row.id for row in index.by_id.values() if row.left_id is None or row.right_id is None)
+    return found
+
+
+def make_plan(
+    ties: Mapping[int, Tie],
+    index: LinkIndex,
+    scans: Mapping[Side, Scan],
+    sides: Mapping[Side, SideFacts],
+    rules: Rules,
+    facts: Facts,
+    now: datetime,
+) -> Plan:
+    """Decide everything. `ties` are the touched links with their shadows, by link id."""
+    plan = Plan()
+    mapping = rules.mapping
+    looks: dict[int, dict[Side, Look]] = {}
+    new: dict[Side, list[Seen]] = {"left": [], "right": []}
+    reused: dict[int, Side] = {}
+    for side in SIDES:
+        _note_scan(plan, side, scans[side], index)
+        for record in scans[side].new.values():
+            _take_in(plan, side, record, sides[side], mapping, new[side])
+        plan.missing[side] = set()
+    for link_id, tie in ties.items():
+        row = index.by_id[link_id]
+        looks[link_id] = {}
+        for side in SIDES:
+            look = _look(side, tie, row, scans[side], sides[side], rules, now, plan)
+            if isinstance(look, Seen) and is_reused_id(tie, side, look, mapping):
+                if sides[side].stable_ids:
+                    plan.notes.append(f"{side}: the id {look.id} now belongs to another record")
+                new[side].append(look)
+                reused[link_id] = side
+                look = Gone()
+            looks[link_id][side] = look
+    pairing = _pair(ties, looks, index, new, sides, mapping)
+    plan.problems.extend(pairing.problems)
+    plan.notes.extend(pairing.notes)
+    plan.keyless = len(pairing.keyless)
+    relinked = _relink(plan, ties, looks, pairing, facts)
+    held_renames = {tie.id for tie, _, _ in pairing.renames if tie.id not in relinked}
+    for link_id, tie in ties.items():
+        if link_id in held_renames:
+            continue  # neither deleted nor created anew until a person has said who it is
+        move = relinked.get(link_id)
+        current = move[0] if move else tie
+        _decide(
+            plan,
+            current,
+            looks[link_id]["left"],
+            looks[link_id]["right"],
+            rules,
+            index.by_id[link_id],
+            relinked=move[1] if move else None,
+            forget=reused.get(link_id),
+        )
+    for left, right in pairing.pairs:
+        _decide(plan, Tie(None, left.id, right.id), left, right, rules, None)
+    for side in SIDES:
+        for seen in pairing.single[side]:
+            ids = {side: seen.id, other(side): None}
+            both: dict[Side, Look] = {side: seen, other(side): Gone()}
+            _decide(plan, Tie(None, ids["left"], ids["right"]), both["left"], both["right"], rules, None)
+    plan.unchanged += len(index) - len(ties) - sum(
+        1 for row in index.by_id.values() if row.id not in ties and row.state != "linked"
+    )
+    plan.changes.sort(key=_order)
+    plan.changes = hold(plan.changes, facts, rules.policy.guards, hold_first_run=rules.policy.hold_first_run)
+    return plan
+
+
+def _order(change: PlannedChange) -> tuple[str, str, str, str]:
+    return (change.intent.operation, change.intent.side, change.key, change.fingerprint)
+
+
+def _note_scan(plan: Plan, side: Side, scan: Scan, index: LinkIndex) -> None:
+    for record in scan.duplicates:
+        plan.problems.append(
+            Problem(
+                "duplicate_id",
+                f"Another record on {side} carries the id {display(record.id)} too, probably a copied row."
+                " The first one keeps it; give the copy an id of its own, or an empty one.",
+                side=side,
+                key=record.id,
+                operation="read",
+            )
+        )
+
+
+def _take_in(
+    plan: Plan, side: Side, record: Record, facts: SideFacts, mapping: FieldMapping, into: list[Seen]
+) -> None:
+    """A record that no link knows, if it takes part at all."""
+    if record.deleted:
+        return
+    if facts.scope is not None and not facts.scope.includes(record):
+        return
+    into.append(mapping.see(side, record))
+
+
+def _look(
+    side: Side,
+    tie: Tie,
+    row: LinkRow,
+    scan: Scan,
+    facts: SideFacts,
+    rules: Rules,
+    now: datetime,
+    plan: Plan,
+) -> Look:
+    """What is known of a link's record on one side."""
+    record_id = tie.id_on(side)
+    if record_id is None:
+        return Gone()
+    record = scan.changed.get(record_id)
+    if record is None and record_id in scan.seen:
+        return Seen(record_id, tie.shadow(side), version=row.version_on(side))
+    if record is None and not scan.full:
+        # An incremental read returns what moved: the rest is as it was.
+        return Seen(record_id, tie.shadow(side), version=row.version_on(side))
+    if record is None:
+        probe = facts.probed.get(record_id)
+        if scan.proves_absence:
+            plan.missing[side].add(row.id)
+        if isinstance(probe, Record):
+            record = probe
+        elif probe is not None:
+            return probe
+        elif not scan.proves_absence:
+            return Unknown(f"not seen on {side}, whose read was incomplete")
+        elif absence_is_sure(
+            snapshot=facts.snapshot,
+            scans_missing=row.missing_on(side) + 1,
+            consistent=facts.consistent,
+            written_at=row.written_at,
+            now=now,
+        ):
+            return Gone()
+        else:
+            return Unknown(f"missing on {side}; a second complete read will tell")
+    if record.deleted:
+        return Gone()
+    seen = rules.mapping.see(side, record)
+    if facts.scope is not None and not facts.scope.includes(record):
+        return OutOfScope(seen)
+    return seen
+
+
+def _pair(
+    ties: Mapping[int, Tie],
+    looks: Mapping[int, Mapping[Side, Look]],
+    index: LinkIndex,
+    new: Mapping[Side, list[Seen]],
+    sides: Mapping[Side, SideFacts],
+    mapping: FieldMapping,
+) -> Pairing:
+    lost: dict[Side, list[Tie]] = {"left": [], "right": []}
+    survivors: dict[Side, list[Tie]] = {"left": [], "right": []}
+    if not new["left"] and not new["right"]:
+        return Pairing()
+    taken: dict[Side, dict[str, str]] = {"left": {}, "right": {}}
+    for row in index.by_id.values():
+        if row.key and row.id not in ties:
+            taken["left"][row.key] = taken["right"][row.key] = display(row.left_id)
+    for link_id, tie in ties.items():
+        for side in SIDES:
+            look = looks[link_id][side]
+            if isinstance(look, Seen):
+                if tie.state == "unlinked":
+                    survivors[side].append(tie)
+                elif (key := mapping.match_key(side, look.values)) is not None:
+                    taken[side][key] = look.id
+            elif isinstance(look, Gone | Unknown) and tie.state != "unlinked" and tie.id_on(side):
+                lost[side].append(tie)
+    return pair_up(
+        new,
+        lost,
+        survivors,
+        taken,
+        mapping,
+        stable_ids={side: sides[side].stable_ids for side in SIDES},
+    )
+
+
+def _relink(
+    plan: Plan,
+    ties: Mapping[int, Tie],
+    looks: Mapping[int, dict[Side, Look]],
+    pairing: Pairing,
+    facts: Facts,
+) -> dict[int, tuple[Tie, Side]]:
+    """Give old records their new ids; a rename is proposed, and done once a person agreed."""
+    done: dict[int, tuple[Tie, Side]] = {}
+
+    def give(tie: Tie, side: Side, seen: Seen, *, fresh: bool) -> None:
+        if tie.id is None:
+            raise AssertionError("only stored links are relinked")
+        ids = {"left": tie.left_id, "right": tie.right_id, side: seen.id}
+        shadows: tuple[Fields, Fields] = ({}, {}) if fresh else (tie.left, tie.right)
+        done[tie.id] = (
+            Tie(
+                tie.id,
+                ids["left"],
+                ids["right"],
+                shadows[0],
+                shadows[1],
+                state="excluded" if tie.state == "unlinked" else tie.state,
+                reason=tie.reason,
+                key=tie.key,
+                resolutions=tie.resolutions,
+                frozen=tie.frozen,
+            ),
+            side,
+        )
+        looks[tie.id][side] = seen
+
+    for tie, side, seen in pairing.relinked:
+        give(tie, side, seen, fresh=False)
+    for tie, side, seen in pairing.rejoined:
+        give(tie, side, seen, fresh=True)
+    for tie, side, seen in pairing.renames:
+        names = [name for name in _match_of(tie, seen) if tie.shadow(side).get(name) != seen.get(name)]
+        intent = Intent(
+            side=side,
+            operation="relink",
+            rule="renamed",
+            before={name: tie.shadow(side).get(name) for name in names},
+            after={name: seen.get(name) for name in names},
+        )
+        change = _change(tie, intent, seen.id)
+        if "rename" in facts.approved.get(change.fingerprint, frozenset()):
+            give(tie, side, seen, fresh=False)
+        else:
+            plan.changes.append(change)
+    return done
+
+
+def _match_of(tie: Tie, seen: Seen) -> list[str]:
+    return sorted(set(seen.values) | set(tie.left) | set(tie.right))
+
+
+def _decide(
+    plan: Plan,
+    tie: Tie,
+    left: Look,
+    right: Look,
+    rules: Rules,
+    row: LinkRow | None,
+    *,
+    relinked: Side | None = None,
+    forget: Side | None = None,
+) -> None:
+    decision = reconcile(tie, left, right, rules)
+    fresh_foreign = tie.id is None and not decision.intents and not _is_pair(left, right)
+    plan.problems.extend(decision.problems)
+    if decision.excluded:
+        plan.excluded += 1
+    if fresh_foreign:
+        return
+    if decision.is_unchanged and tie.id is not None and relinked is None:
+        plan.unchanged += 1
+    elif tie.id is None and decision.is_unchanged:
+        plan.unchanged += 1
+    plan.items.append(Item(tie, left, right, decision, row, relinked, forget))
+    for intent in decision.intents:
+        change = _change(tie, intent, None, left, right, rules.mapping)
+        if change.fingerprint in tie.dismissed:
+            plan.excluded += 1
+        else:
+            plan.changes.append(change)
+
+
+def _is_pair(left: Look, right: Look) -> bool:
+    return isinstance(left, Seen) and isinstance(right, Seen)
+
+
+def _change(
+    tie: Tie,
+    intent: Intent,
+    record_id: str | None,
+    left: Look | None = None,
+    right: Look | None = None,
+    mapping: FieldMapping | None = None,
+) -> PlannedChange:
+    looks = {"left": left, "right": right}
+    key = ""
+    if mapping is not None:
+        # Named after the record as it stands where it is not written, else as it was.
+        for side in (other(intent.side), intent.side):
+            look = looks[side]
+            if isinstance(look, Seen):
+                key = mapping.label(side, look.values, look.id)
+                break
+    target = record_id or tie.id_on(intent.side)
+    origin = tie.id_on(other(intent.side))
+    return PlannedChange(
+        tie=tie,
+        intent=intent,
+        key=key or tie.key or display(origin or target),
+        record_id=None if intent.operation == "create" else target,
+        origin_id=origin,
+        fingerprint=fingerprint(intent, tie, target, origin),
+    )
+
+
+def fingerprint(intent: Intent, tie: Tie, record_id: str | None, origin_id: str | None) -> str:
+    """The same for the same change of the same record: what an approval is good for."""
+    text = dumps(
+        [
+            intent.side,
+            intent.operation,
+            tie.id,
+            record_id if intent.operation != "create" else None,
+            origin_id,
+            encode_fields(intent.before),
+            encode_fields(intent.after),
+        ]
+    )
+    return hashlib.sha256(text.encode()).hexdigest()
