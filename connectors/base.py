@@ -57,6 +57,11 @@ def unkeyed(row: int) -> str:
     return f"{UNKEYED}row {row}"
 
 
+def unkeyed_row(id: str) -> int:
+    """The row of a provisional id."""
+    return int(id.rpartition(" ")[2])
+
+
 def is_unkeyed(id: str) -> bool:
     """Whether this is a provisional id."""
     return id.startswith(UNKEYED)
@@ -162,13 +167,14 @@ def moved(write: Write, record: Record, *, blank_is_null: bool = False) -> str |
         return None
     if write.expected is not None:
         for name, value in write.expected.items():
-            if not _holds(record.get(name), value, blank_is_null):
+            if not holds(record.get(name), value, blank_is_null):
                 return f"'{name}' was changed since it was read"
         return None
     return None if write.expected_version is None else "the record was changed since it was read"
 
 
-def _holds(current: Value, expected: Value, blank_is_null: bool) -> bool:
+def holds(current: Value, expected: Value, blank_is_null: bool = False) -> bool:
+    """Whether a value as it stands in a system means what the caller means ("1.50" is the decimal 1.5)."""
     if current is MISSING:
         current = None
     if expected is MISSING:
@@ -179,7 +185,6 @@ def _holds(current: Value, expected: Value, blank_is_null: bool) -> bool:
         return current is expected
     if current == expected and isinstance(current, bool) == isinstance(expected, bool):
         return True
-    # The caller may hold a typed value ("1.50" read as the decimal 1.5): read ours in the same way.
     kind = _KINDS.get(type(expected))
     if kind is None:
         return False

@@ -20,7 +20,7 @@ from connectors.errors import OptionsError
 ENTRY_POINTS = "syncline.connectors"
 
 # Modules of this folder that serve connectors and are none.
-KIT = frozenset({"addresses", "base", "catalog", "errors", "files", "http", "paging"})
+KIT = frozenset({"addresses", "base", "catalog", "delimited", "errors", "files", "http", "paging"})
 
 
 class UnknownConnector(OptionsError, KeyError):

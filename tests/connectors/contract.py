@@ -125,10 +125,10 @@ class ConnectorContract:
         return pages[-1].cursor
 
     def new(self, fields: Mapping[str, Value]) -> Write:
-        """A create; with an id of our choice where ids are ours to choose."""
+        """A create; with an id of our choice where the system gives none."""
         number = next(self.numbers)
-        chosen = self.connector.id_kind(self.stream, self.desk.options) == "chosen"
-        return Write(f"m{number}", "create", f"sync-{number}" if chosen else None, fields)
+        given = self.connector.id_kind(self.stream, self.desk.options) == "system"
+        return Write(f"m{number}", "create", None if given else f"sync-{number}", fields)
 
     def update(
         self,
