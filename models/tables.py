@@ -1,6 +1,8 @@
 """Every table, imported so that the metadata is whole: for migrations and for a first look."""
 
 from models.audit import AuditEvent
+from models.chains import ChainLink
+from models.circuits import Circuit
 from models.connections import Connection, KeyCheck
 from models.db import Base
 from models.issues import Alert, Conflict, Issue
@@ -16,7 +18,9 @@ __all__ = [
     "AuditEvent",
     "Base",
     "Baseline",
+    "ChainLink",
     "Change",
+    "Circuit",
     "Conflict",
     "Connection",
     "Issue",

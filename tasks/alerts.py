@@ -1,0 +1,101 @@
+"""One alert per change of state: raised once, cleared once, however many runs see the state."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import structlog
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from models.issues import Alert
+from models.sync_configs import SyncConfig
+from models.sync_runs import RunKind, RunState, SyncRun
+from models.upsert import insert_or_ignore
+from tasks.context import Context
+from tasks.runs import count
+
+FAILING = "failing"  # a config fails again and again
+OVERDUE = "overdue"  # a config should have started and has not
+CONNECTION = "connection"  # a connection fails: its circuit is open
+
+log = structlog.get_logger(__name__)
+_GOT_THROUGH = (RunState.SUCCESS, RunState.PARTIAL)
+
+
+def raise_alert(
+    db: Session,
+    kind: str,
+    message: str,
+    *,
+    at: datetime,
+    workspace_id: str,
+    config_id: str | None = None,
+    connection_id: str | None = None,
+) -> bool:
+    """Raise an alert, unless the same one stands. Whether it is new."""
+    is_new = bool(
+        db.execute(
+            insert_or_ignore(db, Alert)
+            .values(
+                workspace_id=workspace_id,
+                config_id=config_id,
+                connection_id=connection_id,
+                kind=kind,
+                message=message,
+                raised_at=at,
+            )
+            .returning(Alert.id)
+        ).first()
+    )
+    if is_new:
+        log.warning("alert.raised", kind=kind, config=config_id, connection=connection_id, message=message)
+    return is_new
+
+
+def clear_alert(
+    db: Session, kind: str, *, at: datetime, config_id: str | None = None, connection_id: str | None = None
+) -> bool:
+    """Clear the alert of this kind that stands for this config or connection. Whether one stood."""
+    whose = Alert.config_id == config_id if config_id else Alert.connection_id == connection_id
+    cleared = count(
+        db.execute(
+            update(Alert).where(whose, Alert.kind == kind, Alert.cleared_at.is_(None)).values(cleared_at=at)
+        )
+    )
+    if cleared:
+        log.info("alert.cleared", kind=kind, config=config_id, connection=connection_id)
+    return bool(cleared)
+
+
+def watch_failures(ctx: Context, db: Session, run: SyncRun, *, of_connection: bool) -> None:
+    """Raise FAILING when this run makes one failure too many in a row; clear it when it got through.
+
+    A failure that a connection caused is left to its circuit, which raises one alert for all its configs.
+    """
+    at = run.finished_at or ctx.db_now(db)
+    if run.state in _GOT_THROUGH:
+        clear_alert(db, FAILING, at=at, config_id=run.config_id)
+    if run.state != RunState.FAILED or of_connection:
+        return
+    last = db.scalars(
+        select(SyncRun.state)
+        .where(
+            SyncRun.config_id == run.config_id,
+            SyncRun.kind != RunKind.PREVIEW,
+            SyncRun.state.in_((*_GOT_THROUGH, RunState.FAILED)),
+        )
+        .order_by(SyncRun.finished_at.desc())
+        .limit(ctx.settings.alert_failure_threshold)
+    ).all()
+    if len(last) < ctx.settings.alert_failure_threshold or set(last) != {RunState.FAILED}:
+        return
+    config = db.get_one(SyncConfig, run.config_id)
+    raise_alert(
+        db,
+        FAILING,
+        f"'{config.name}' failed {len(last)} times in a row. Last: {run.error or run.error_code}",
+        at=at,
+        workspace_id=run.workspace_id,
+        config_id=run.config_id,
+    )
