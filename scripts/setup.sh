@@ -7,11 +7,15 @@ unset PYTHONHOME PYTHONPATH
 version='import sys; print("%d.%d.%d" % sys.version_info[:3])'
 suits='import sys, venv; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))'
 tried=''
+places=${PATH:-/usr/local/bin:/usr/bin:/bin}
+for versions in "${PYENV_ROOT:-${HOME:-}/.pyenv}"/versions/3.1[12].*/bin; do
+    [ ! -d "$versions" ] || places="$places:$versions" # what pyenv's own shims may refuse to start here
+done
 
 # A name may stand on the PATH more than once, and a shim may be there that leads nowhere.
 try_each() { # $1: what else it must be able to do
     for name in python3.12 python3.11 python3 python; do
-        rest="${PATH:-/usr/local/bin:/usr/bin:/bin}:"
+        rest="$places:"
         while [ -n "$rest" ]; do
             candidate="${rest%%:*}/$name"
             rest="${rest#*:}"

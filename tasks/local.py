@@ -174,7 +174,7 @@ def _redis(machine: Machine) -> tuple[str, list[Program]]:
     if machine.redis_url is not None:
         if not redis_server.answers(machine.redis_url):
             raise CannotStart(
-                "The Redis of REDIS_URL does not answer. Start it, or unset REDIS_URL: one is started here then."
+                "The Redis of REDIS_URL does not answer. Start it, or unset REDIS_URL to use one of our own."
             )
         return machine.redis_url, []
     try:

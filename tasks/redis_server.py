@@ -17,8 +17,6 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-import redis
-
 OLDEST_VERSION = 6  # the client speaks RESP3
 
 
@@ -72,6 +70,8 @@ def prepare(folder: Path, port: int, *, server: str, databases: int = 1) -> Loca
 
 def answers(url: str) -> bool:
     """Whether a Redis server answers at this address now, and lets us in."""
+    import redis  # here, since `syncline` loads this module whatever the command is
+
     with redis.Redis.from_url(url, socket_timeout=2, socket_connect_timeout=2) as client:
         try:
             return bool(client.ping())
