@@ -19,7 +19,7 @@ from tasks import redis_server
 from tasks.supervisor import (
     STOP_SECONDS,
     AlreadyRunning,
-    Ledger,
+    PidFile,
     ProcfileError,
     Program,
     Supervisor,
@@ -74,6 +74,7 @@ def run(
     machine: Machine,
     story: Story,
     *,
+    procfile: Path = PROCFILE,
     prepare: Callable[[Mapping[str, str]], None] | None = None,
     say: Callable[[str], None] = print,
 ) -> None:
@@ -82,16 +83,16 @@ def run(
     `prepare` is called with the programs' environment, after the release step and before the programs.
     Raises CannotStart. What a killed earlier run left in this folder is ended first.
     """
-    ledger = Ledger(machine.home / "supervisor.json")
+    pid_file = PidFile(machine.home / "supervisor.json")
     try:
-        left = ledger.take()
+        left = pid_file.take()
     except AlreadyRunning as other:
         raise CannotStart(f"{other} Stop it with Ctrl-C in its terminal, or with: kill {other.pid}") from None
     try:
         if left:
             say("Ending what an earlier run left behind ...")
             end_leftovers(left)
-        commands = _commands()
+        commands = _commands(procfile)
         port = _panel_port(machine, say)
         redis_url, programs = _redis(machine)
         env = environment(machine, port, redis_url)
@@ -101,11 +102,11 @@ def run(
         if prepare is not None:
             prepare(env)
         programs += [Program(name, command) for name, command in commands.items()]
-        supervisor = Supervisor(programs, env=env, folder=machine.folder, ledger=ledger)
+        supervisor = Supervisor(programs, env=env, folder=machine.folder, pid_file=pid_file)
         running = Running(supervisor, _address(machine.host, port), env)
         supervisor.run(_with_redis(redis_url, story(running)))
     finally:
-        ledger.give_back()
+        pid_file.give_back()
 
 
 def show_panel(running: Running, sign_in: Callable[[], str] | None = None) -> Iterator[None]:
@@ -121,13 +122,13 @@ def show_panel(running: Running, sign_in: Callable[[], str] | None = None) -> It
 
 def stop_running(home: Path, *, seconds: float = 2 * STOP_SECONDS) -> bool:
     """End what runs in this folder, and wait for it. Says whether anything did. Raises CannotStart."""
-    ledger = Ledger(home / "supervisor.json")
-    pid = ledger.holder()
+    pid_file = PidFile(home / "supervisor.json")
+    pid = pid_file.holder()
     if pid is None:
         return False
     os.kill(pid, signal.SIGTERM)
     until = time.monotonic() + seconds
-    while ledger.holder() == pid:
+    while pid_file.holder() == pid:
         if time.monotonic() > until:
             raise CannotStart(f"Process {pid} runs here and does not end. Look at it, or: kill -9 {pid}")
         time.sleep(0.1)
@@ -152,9 +153,9 @@ def environment(machine: Machine, port: int, redis_url: str) -> dict[str, str]:
     return env
 
 
-def _commands() -> dict[str, str]:
+def _commands(procfile: Path) -> dict[str, str]:
     try:
-        return parse_procfile(PROCFILE.read_text(encoding="utf-8"))
+        return parse_procfile(procfile.read_text(encoding="utf-8"))
     except (OSError, ProcfileError) as problem:
         raise CannotStart(str(problem)) from None
 

@@ -38,7 +38,7 @@ TURN_SECONDS = 0.1  # how long the loop waits when nothing is said
 STORY_SECONDS = 0.25  # how often the story goes on
 LONGEST_LINE = 64 * 1024
 COLOURS = (36, 33, 32, 35, 34, 31)
-LEDGER_VARIABLE = "SYNCLINE_LEDGER"  # in each child's environment: whose it is
+PID_FILE_VARIABLE = "SYNCLINE_PID_FILE"  # in each child's environment: whose it is
 PROC = Path("/proc")
 
 
@@ -137,7 +137,7 @@ def signal_group(group: int, number: signal.Signals) -> None:
         os.killpg(group, number)
 
 
-class Ledger:
+class PidFile:
     """Which processes the supervisor of a folder started. One living supervisor at most holds it."""
 
     def __init__(self, path: Path) -> None:
@@ -195,7 +195,7 @@ class Ledger:
         if started is not None:
             return started == birth.started
         # Its leader is gone. Ours are told by their environment, should the id have been used again.
-        ours = f"{LEDGER_VARIABLE}={self.path}\0".encode()
+        ours = f"{PID_FILE_VARIABLE}={self.path}\0".encode()
         for process in members(birth.pid):
             with contextlib.suppress(OSError):
                 if ours in (process / "environ").read_bytes():
@@ -272,13 +272,13 @@ class Supervisor:
         *,
         env: Mapping[str, str],
         folder: Path,
-        ledger: Ledger,
+        pid_file: PidFile,
         out: TextIO | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._env = {**env, LEDGER_VARIABLE: str(ledger.path)}
+        self._env = {**env, PID_FILE_VARIABLE: str(pid_file.path)}
         self._folder = folder
-        self._ledger = ledger
+        self._pid_file = pid_file
         self._out = out or sys.stdout
         self._clock = clock
         self._selector = selectors.DefaultSelector()
@@ -314,7 +314,7 @@ class Supervisor:
         finally:
             self._stop_children()
             self._selector.close()
-            self._ledger.give_back()
+            self._pid_file.give_back()
             for number, handler in handlers.items():
                 signal.signal(number, handler)
 
@@ -350,7 +350,7 @@ class Supervisor:
             start_new_session=True,
         )
         child.process, child.group, child.born_at = process, process.pid, now
-        self._ledger.add(child.program.name, process.pid)
+        self._pid_file.add(child.program.name, process.pid)
         assert process.stdout is not None
         os.set_blocking(process.stdout.fileno(), False)
         self._selector.register(process.stdout, selectors.EVENT_READ, child)
@@ -393,7 +393,7 @@ class Supervisor:
         for child in self._children:
             if child.has_ended():
                 self._bury(child)
-                self._ledger.remove(child.program.name)
+                self._pid_file.remove(child.program.name)
 
     def _wait_for_end(self, children: Sequence[_Child], until: float) -> None:
         while self._clock() < until and not all(child.has_ended() for child in children):
@@ -449,7 +449,7 @@ class Supervisor:
 def _become(parent: int, command: Sequence[str]) -> None:
     """Runs in a child: ask the kernel for a SIGTERM when the supervisor dies, then become the command."""
     set_parent_death_signal = 1
-    with contextlib.suppress(OSError, AttributeError):  # not Linux: the next start finds us in the ledger
+    with contextlib.suppress(OSError, AttributeError):  # not Linux: the next start finds us by the pid file
         ctypes.CDLL(None).prctl(set_parent_death_signal, int(signal.SIGTERM), 0, 0, 0)
     if os.getppid() != parent:
         sys.exit(1)  # it died before we could ask

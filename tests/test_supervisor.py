@@ -17,7 +17,7 @@ import pytest
 
 from tasks.supervisor import (
     AlreadyRunning,
-    Ledger,
+    PidFile,
     ProcfileError,
     Program,
     Supervisor,
@@ -59,13 +59,13 @@ def out() -> io.StringIO:
 
 @pytest.fixture
 def supervise(tmp_path: Path, out: io.StringIO) -> Callable[..., Supervisor]:
-    """Makes a supervisor in a hurry over these commands, its ledger taken."""
+    """Makes a supervisor in a hurry over these commands, its pid file taken."""
 
     def make(*programs: Program, clock: Callable[[], float] = fast_clock, **env: str) -> Supervisor:
-        ledger = Ledger(tmp_path / "supervisor.json")
-        ledger.take()
+        pid_file = PidFile(tmp_path / "supervisor.json")
+        pid_file.take()
         path = {"PATH": os.environ["PATH"], **env}
-        return Supervisor(programs, env=path, folder=tmp_path, ledger=ledger, out=out, clock=clock)
+        return Supervisor(programs, env=path, folder=tmp_path, pid_file=pid_file, out=out, clock=clock)
 
     return make
 
@@ -272,11 +272,11 @@ STANDS_ALONE = """
 import os, sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
-from tasks.supervisor import Ledger, Program, Supervisor
+from tasks.supervisor import PidFile, Program, Supervisor
 folder = Path({folder!r})
-ledger = Ledger(folder / "supervisor.json")
-ledger.take()
-Supervisor([Program("web", {command!r})], env=dict(os.environ), folder=folder, ledger=ledger).run()
+pid_file = PidFile(folder / "supervisor.json")
+pid_file.take()
+Supervisor([Program("web", {command!r})], env=dict(os.environ), folder=folder, pid_file=pid_file).run()
 """
 
 
@@ -319,10 +319,10 @@ def test_the_next_start_ends_what_a_killed_supervisor_left_behind(
     pid = killed("trap '' TERM; echo $$ > <pid>; while :; do sleep 0.1; done")
     assert started_at(pid) is not None
 
-    ledger = Ledger(tmp_path / "supervisor.json")
-    left = ledger.take()
+    pid_file = PidFile(tmp_path / "supervisor.json")
+    left = pid_file.take()
     end_leftovers(left, clock=fast_clock)
-    ledger.give_back()
+    pid_file.give_back()
 
     assert [birth.pid for birth in left] == [pid]
     wait_for(lambda: started_at(pid) is None)
@@ -336,37 +336,39 @@ def test_orphans_whose_main_process_died_too_are_found_as_well(
     pid = killed(
         "(trap '' TERM; echo $(exec sh -c 'echo $PPID') > <pid>; while :; do sleep 0.1; done) & wait"
     )
-    ledger = Ledger(tmp_path / "supervisor.json")
-    wait_for(lambda: ledger.holder() is None)
+    pid_file = PidFile(tmp_path / "supervisor.json")
+    wait_for(lambda: pid_file.holder() is None)
     time.sleep(0.3)
     assert started_at(pid) is not None
 
-    end_leftovers(ledger.take(), clock=fast_clock)
-    ledger.give_back()
+    end_leftovers(pid_file.take(), clock=fast_clock)
+    pid_file.give_back()
 
     wait_for(lambda: started_at(pid) is None)
 
 
 def test_a_process_that_only_has_an_old_id_is_left_alone(tmp_path: Path) -> None:
     stranger = subprocess.Popen(["sleep", "600"], start_new_session=True)
-    ledger = Ledger(tmp_path / "supervisor.json")
+    pid_file = PidFile(tmp_path / "supervisor.json")
     try:
-        ledger.take()
-        ledger.add("web", stranger.pid)
-        ledger.give_back()
+        pid_file.take()
+        pid_file.add("web", stranger.pid)
+        pid_file.give_back()
         started = started_at(stranger.pid)
         assert started is not None
-        ledger.path.write_text(ledger.path.read_text().replace(started, "another start"), encoding="utf-8")
+        pid_file.path.write_text(
+            pid_file.path.read_text().replace(started, "another start"), encoding="utf-8"
+        )
 
-        assert ledger.take() == []
+        assert pid_file.take() == []
     finally:
-        ledger.give_back()
+        pid_file.give_back()
         stranger.kill()
         stranger.wait()
 
 
 def test_a_second_supervisor_of_a_folder_is_told_which_one_is_alive(tmp_path: Path) -> None:
-    first, second = Ledger(tmp_path / "supervisor.json"), Ledger(tmp_path / "supervisor.json")
+    first, second = PidFile(tmp_path / "supervisor.json"), PidFile(tmp_path / "supervisor.json")
     first.take()
 
     with pytest.raises(AlreadyRunning, match=f"process {os.getpid()}"):
@@ -380,9 +382,9 @@ def test_a_second_supervisor_of_a_folder_is_told_which_one_is_alive(tmp_path: Pa
 
 
 @pytest.mark.parametrize("torn", ["", "[{", '[{"pid": 1}]', "null", '{"pid": 1}'])
-def test_a_torn_ledger_is_no_obstacle(tmp_path: Path, torn: str) -> None:
-    ledger = Ledger(tmp_path / "supervisor.json")
-    ledger.path.write_text(torn, encoding="utf-8")
+def test_a_torn_pid_file_is_no_obstacle(tmp_path: Path, torn: str) -> None:
+    pid_file = PidFile(tmp_path / "supervisor.json")
+    pid_file.path.write_text(torn, encoding="utf-8")
 
-    assert ledger.take() == []
-    ledger.give_back()
+    assert pid_file.take() == []
+    pid_file.give_back()
