@@ -25,6 +25,8 @@ class SyncConfig(Base):
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(200))
     definition: Mapped[dict[str, Any]]
+    # What an omitted `fields` stood for when the config was saved: a field that goes away is missed.
+    known_pairs: Mapped[list[Any]] = mapped_column(default=list)
     version: Mapped[int] = mapped_column(Integer, default=1)  # + 1 with each change of the definition
     left_connection_id: Mapped[str] = mapped_column(ForeignKey("connections.id"))
     right_connection_id: Mapped[str] = mapped_column(ForeignKey("connections.id"))
@@ -60,8 +62,7 @@ class Baseline(Base):
     mapping_hash: Mapped[str] = mapped_column(String(64), default="")
     left_count: Mapped[int | None]  # records of the last complete scan
     right_count: Mapped[int | None]
-    left_fields: Mapped[dict[str, Any]] = mapped_column(default=dict)  # name -> type, as last seen
-    right_fields: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    pairs: Mapped[dict[str, Any]] = mapped_column(default=dict)  # left field -> right field, as shadowed
     left_cursor: Mapped[str | None]
     right_cursor: Mapped[str | None]
     full_at: Mapped[datetime | None]  # the last full run that got through

@@ -6,6 +6,7 @@ change as it was shown (its fingerprint) and for the guard that held it: another
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -22,6 +23,7 @@ MASS_DELETE = "mass_delete"
 MASS_CREATE = "mass_create"
 ALL_CHANGED = "all_changed"
 BUDGET = "budget"
+CONTAINER = "container"
 
 SENTENCES: Mapping[str, str] = {
     FIRST_RUN: "Both sides held records before their first run: have a look at the plan, then approve it.",
@@ -60,6 +62,7 @@ class Facts:
     first_load_done: bool = True
     migration: bool = False
     approved: Mapping[str, frozenset[str]] = field(default_factory=dict)  # fingerprint -> guards
+    dismissed: frozenset[str] = frozenset()  # fingerprints to which a person said no
 
 
 def hold(
@@ -99,6 +102,11 @@ def hold(
         )
         for index, change in enumerate(changes)
     ]
+
+
+def container_fingerprint(side: Side, was: str, now: str) -> str:
+    """What an approval of another container is good for."""
+    return hashlib.sha256(f"container|{side}|{was}|{now}".encode()).hexdigest()
 
 
 def is_delete(change: PlannedChange) -> bool:

@@ -66,8 +66,8 @@ class Tie:
     reason: str = ""
     key: str = ""
     resolutions: Mapping[str, Resolution] = field(default_factory=dict)
-    frozen: frozenset[str] = frozenset()  # fields that the ping-pong detector stopped
-    dismissed: frozenset[str] = frozenset()  # fingerprints of changes to which a person said no
+    # (field, side) -> the value that was written there three runs in a row: not a fourth time.
+    worn_out: Mapping[tuple[str, Side], Value] = field(default_factory=dict)
 
     def shadow(self, side: Side) -> Fields:
         return self.left if side == "left" else self.right

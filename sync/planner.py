@@ -184,16 +184,18 @@ def make_plan(
             looks[link_id]["right"],
             rules,
             index.by_id[link_id],
+            facts.dismissed,
             relinked=move[1] if move else None,
             forget=reused.get(link_id),
         )
     for left, right in pairing.pairs:
-        _decide(plan, Tie(None, left.id, right.id), left, right, rules, None)
+        _decide(plan, Tie(None, left.id, right.id), left, right, rules, None, facts.dismissed)
     for side in SIDES:
         for seen in pairing.single[side]:
             ids = {side: seen.id, other(side): None}
             both: dict[Side, Look] = {side: seen, other(side): Gone()}
-            _decide(plan, Tie(None, ids["left"], ids["right"]), both["left"], both["right"], rules, None)
+            tie = Tie(None, ids["left"], ids["right"])
+            _decide(plan, tie, both["left"], both["right"], rules, None, facts.dismissed)
     plan.unchanged += len(index) - len(ties) - sum(
         1 for row in index.by_id.values() if row.id not in ties and row.state != "linked"
     )
@@ -341,7 +343,7 @@ def _relink(
                 reason=tie.reason,
                 key=tie.key,
                 resolutions=tie.resolutions,
-                frozen=tie.frozen,
+                worn_out=tie.worn_out,
             ),
             side,
         )
@@ -379,6 +381,7 @@ def _decide(
     right: Look,
     rules: Rules,
     row: LinkRow | None,
+    dismissed: frozenset[str],
     *,
     relinked: Side | None = None,
     forget: Side | None = None,
@@ -397,7 +400,7 @@ def _decide(
     plan.items.append(Item(tie, left, right, decision, row, relinked, forget))
     for intent in decision.intents:
         change = _change(tie, intent, None, left, right, rules.mapping)
-        if change.fingerprint in tie.dismissed:
+        if change.fingerprint in dismissed:
             plan.excluded += 1
         else:
             plan.changes.append(change)

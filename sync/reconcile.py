@@ -118,6 +118,7 @@ def _out_of_scope(tie: Tie, looks: Mapping[Side, Look]) -> Decision:
 class _Draft:
     """What is being decided for one record: becomes at most one update on each side."""
 
+    worn_out: Mapping[tuple[str, Side], Value]  # writes that were made too often in a row
     after: dict[Side, dict[str, Value]] = field(default_factory=lambda: {"left": {}, "right": {}})
     settle: dict[Side, dict[str, Value]] = field(default_factory=lambda: {"left": {}, "right": {}})
     rules: dict[Side, dict[str, str]] = field(default_factory=lambda: {"left": {}, "right": {}})
@@ -154,7 +155,7 @@ class _Pair:
 
 
 def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
-    draft = _Draft()
+    draft = _Draft(tie.worn_out)
     contested: list[_Pair] = []
     flowing: list[tuple[_Pair, Side]] = []  # one-sided edits: the side that changed
     label = tie.key or rules.mapping.label("left", left.values, left.id)
@@ -172,9 +173,6 @@ def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
             # Equality beats history: the shadows follow, nothing is written, a conflict closes.
             if not item.has_base or item.changed("left") or item.changed("right"):
                 draft.agreed[pair.name] = (item.left, item.right)
-            continue
-        if pair.name in tie.frozen:
-            draft.problems.append(_ping_pong(item, label))
             continue
         if pair.name in tie.resolutions and _resolve(item, tie, rules, draft, label):
             continue
@@ -304,6 +302,10 @@ def _send(item: _Pair, source: Side, rule: str, rules: Rules, draft: _Draft, lab
     to = other(source)
     pair = item.field
     crossed = _cross(pair, source, item.now(source), rules, draft.problems, label, "update")
+    worn = draft.worn_out.get((pair.name, to), MISSING)
+    if worn is not MISSING and crossed is not MISSING and pair.same(to, crossed, worn):
+        draft.problems.append(_ping_pong(item, label))
+        return
     if crossed is not MISSING:
         draft.after[to][pair.name] = crossed
         draft.settle[to][pair.name] = item.now(source)
@@ -372,7 +374,9 @@ def _resolve(item: _Pair, tie: Tie, rules: Rules, draft: _Draft, label: str) -> 
         if not rules.flows_to(other(source), pair):
             draft.stale.append(pair.name)
             return False
+        draft.worn_out = {}  # a person said so
         _send(item, source, f"resolved: {source}", rules, draft, label)
+        draft.worn_out = tie.worn_out
         return True
     crossed = _cross(pair, "left", answer.value, rules, draft.problems, label, "update")
     if crossed is MISSING:

@@ -44,7 +44,13 @@ class WrongState(WorkError):
 
 
 class DefinitionError(WorkError):
+    """`place` is the path in the definition, such as `fields.2.left`."""
+
     code = "definition"
+
+    def __init__(self, message: str, *, place: str = "") -> None:
+        super().__init__(message)
+        self.place = place
 
 
 class Signal(Exception):

@@ -1,0 +1,1 @@
+"""Alembic migrations. `models.migrate` runs them; nothing here reads the environment."""

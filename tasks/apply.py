@@ -1,0 +1,532 @@
+"""Carrying out a plan: intent first, then the call, then the receipt, then the shadows.
+
+Each batch is marked `sent` and committed before the connector is called; its outcomes, and what they
+move of the links, are committed in one fenced transaction afterwards. A batch that is rejected as a
+whole is halved until the record at fault stands alone. An outcome that is not known is looked up; what
+cannot be looked up stays `unknown` and blocks a second try.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from connectors.base import Can, Outcome, Write
+from connectors.errors import ConnectorError, OutcomeUnknown, RecordChanged, RecordError
+from models.journal import Change, ChangeState
+from models.links import Link, LinkState, Shadow
+from sync.diff import CONSISTENCY_GRACE
+from sync.mapping import Seen
+from sync.readback import Verdict, judge
+from sync.records import Problem, Record, Side, other
+from sync.values import MISSING, decode_fields, display, encode_fields, short
+from tasks import ledger
+from tasks.context import Context
+from tasks.reins import Reins
+from tasks.sides import Pairing, call
+from tasks.summary import RunError, Summary
+
+
+@dataclass(frozen=True, slots=True)
+class Sending:
+    """One journalled change with what the connector is told. The version is known only to this run."""
+
+    change_id: int
+    marker: str
+    side: Side
+    operation: str  # create, update, delete, fill
+    key: str
+    write: Write
+    link_id: int | None
+    origin_id: str | None
+
+
+@dataclass
+class Work:
+    """What the steps of one run share."""
+
+    ctx: Context
+    pairing: Pairing
+    reins: Reins
+    run_id: str
+    workspace_id: str
+    summary: Summary
+    previous_run_id: str | None = None
+    failed: set[tuple[str, str]] = field(default_factory=set)  # (side, key): records, counted once
+    still: set[tuple[str, str, str, str]] = field(default_factory=set)  # issues that occurred
+    rewritten: set[tuple[str, str]] = field(default_factory=set)  # (key, field) confirmed in this run
+
+    @property
+    def config_id(self) -> str:
+        return self.pairing.config_id
+
+    def fail(
+        self, db: Session | None, problem: Problem, *, link_id: int | None = None, digest: str = ""
+    ) -> None:
+        """Count a record as failed and keep its issue; `db` None in a preview, which keeps nothing."""
+        side = problem.side or ""
+        self.failed.add((side, str(problem.extra.get("id", problem.key))))
+        self.summary.errors.append(
+            RunError(problem.key, side, problem.operation, problem.code, problem.message)
+        )
+        self.still.add((problem.code, side, problem.key[:500], problem.field_name))
+        if db is not None:
+            ledger.store_issue(
+                db,
+                problem,
+                workspace_id=self.workspace_id,
+                config_id=self.config_id,
+                run_id=self.run_id,
+                link_id=link_id,
+                now=self.ctx.db_now(db),
+                digest=digest,
+            )
+
+
+def send_all(work: Work, sendings: Sequence[Sending], *, phase: str = "writing") -> dict[str, Record]:
+    """Carry out these changes, batch by batch; the receipts of what was done, by marker.
+
+    Raises the Signals of the reins between batches, and the fatal and retryable ConnectorErrors; what
+    was not sent by then stays `planned` and is taken back by the next run.
+    """
+    receipts: dict[str, Record] = {}
+    done = 0
+    work.reins.progress(phase, 0, len(sendings))
+    for batch in _batches(work, sendings):
+        work.reins.checkpoint()
+        _mark_sent(work, batch)
+        outcomes = _send(work, batch)
+        receipts.update(_settle(work, batch, outcomes))
+        done += len(batch)
+        work.reins.progress(phase, done, len(sendings))
+    return receipts
+
+
+def _batches(work: Work, sendings: Sequence[Sending]) -> Iterator[list[Sending]]:
+    """Neighbours of one side and one operation, as many as the connector takes at once."""
+    batch: list[Sending] = []
+    for item in sendings:
+        limit = work.pairing.definition.batch_size or work.pairing.end(item.side).connector.batch_size
+        if batch and (
+            (batch[0].side, batch[0].operation) != (item.side, item.operation) or len(batch) >= limit
+        ):
+            yield batch
+            batch = []
+        batch.append(item)
+    if batch:
+        yield batch
+
+
+def _mark_sent(work: Work, batch: Sequence[Sending]) -> None:
+    with work.ctx.sessions.begin() as db:
+        work.reins.fence(db)
+        db.execute(
+            update(Change)
+            .where(Change.id.in_([item.change_id for item in batch]))
+            .values(state=ChangeState.SENT, sent_at=work.ctx.db_now(db), attempts=Change.attempts + 1)
+        )
+
+
+def _send(work: Work, batch: Sequence[Sending]) -> list[Outcome]:
+    """One outcome for each change of the batch. Raises when nothing of it was done."""
+    end = work.pairing.end(batch[0].side)
+    writes = [item.write for item in batch]
+    try:
+        found = call(
+            lambda: end.connector.write(end.stream, end.options, writes),
+            retries=work.pairing.definition.retries,
+        )
+    except (RecordError, RecordChanged) as problem:
+        if len(batch) == 1:
+            status = "stale" if isinstance(problem, RecordChanged) else "rejected"
+            return [
+                Outcome(
+                    batch[0].marker,
+                    status,  # type: ignore[arg-type]
+                    code=problem.code,
+                    message=problem.message,
+                    field=problem.field or "",
+                )
+            ]
+        half = len(batch) // 2
+        first = _send(work, batch[:half])
+        try:
+            return first + _send(work, batch[half:])
+        except ConnectorError as later:
+            # The first half is done: its outcomes must not be lost with the second one's.
+            return first + [
+                Outcome(item.marker, "unknown", code=later.code, message=later.message)
+                for item in batch[half:]
+            ]
+    except OutcomeUnknown as problem:
+        return [
+            Outcome(item.marker, "unknown", code=problem.code, message=problem.message) for item in batch
+        ]
+    answered = {outcome.marker: outcome for outcome in found}
+    return [
+        answered.get(
+            item.marker,
+            Outcome(item.marker, "unknown", code="unknown_outcome", message="The answer left this record out."),
+        )
+        for item in batch
+    ]
+
+
+# -- what came of it ------------------------------------------------------------------------------
+
+
+def _settle(work: Work, batch: Sequence[Sending], outcomes: Sequence[Outcome]) -> dict[str, Record]:
+    by_marker = {item.marker: item for item in batch}
+    resolved = [
+        look_up(work, by_marker[outcome.marker], outcome) if outcome.status == "unknown" else outcome
+        for outcome in outcomes
+    ]
+    receipts: dict[str, Record] = {}
+    with work.ctx.sessions.begin() as db:
+        work.reins.fence(db)
+        now = work.ctx.db_now(db)
+        changes = {
+            row.id: row
+            for row in db.scalars(select(Change).where(Change.id.in_([item.change_id for item in batch])))
+        }
+        for outcome in resolved:
+            item = by_marker[outcome.marker]
+            settle(work, db, changes[item.change_id], outcome, now)
+            if outcome.status == "done" and outcome.record is not None:
+                receipts[item.marker] = outcome.record
+    return receipts
+
+
+def settle(work: Work, db: Session, change: Change, outcome: Outcome, now: datetime) -> None:
+    """Write down what became of one change, and move its link if it is confirmed."""
+    change.settled_at = now
+    change.code, change.message = outcome.code or None, outcome.message or None
+    side: Side = "left" if change.side == "left" else "right"
+    match outcome.status:
+        case "done":
+            change.state = ChangeState.APPLIED
+            confirm(work, db, change, outcome, now)
+        case "stale" | "missing":
+            # Somebody was there in between. Nothing was overwritten; the next run decides again.
+            change.state = ChangeState.STALE
+            work.reins.log("info", f"{change.key}: {outcome.message or 'it moved since it was read'}.")
+        case "rejected":
+            change.state = ChangeState.REJECTED
+            _refuse(work, db, change, outcome, side)
+        case "unknown":
+            change.state = ChangeState.UNKNOWN
+            change.settled_at = None
+            work.fail(
+                db,
+                Problem(
+                    "unknown_outcome",
+                    f"It is not known whether this {change.operation} on {side} happened:"
+                    f" {outcome.message or 'the answer was lost'}. It is looked up before anything is sent"
+                    " again.",
+                    side=side,
+                    key=change.key,
+                    operation=change.operation,
+                ),
+                link_id=change.link_id,
+            )
+
+
+def _refuse(work: Work, db: Session, change: Change, outcome: Outcome, side: Side) -> None:
+    code = outcome.code or "rejected"
+    if code == "not_done":
+        # Looked up: it did not happen. Not the record's fault; the next run sends it once more.
+        change.state = ChangeState.ABANDONED
+    work.fail(
+        db,
+        Problem(
+            code,
+            outcome.message or "The system refused the record.",
+            side=side,
+            key=change.key,
+            field_name=outcome.field,
+            operation=change.operation,
+        ),
+        link_id=change.link_id,
+        digest=change.fingerprint if code != "not_done" else "",
+    )
+
+
+def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: datetime) -> None:
+    """Move the link of a confirmed change: ids, shadows, versions. Shadows take what was read back."""
+    side: Side = "left" if change.side == "left" else "right"
+    counts = work.summary.side(side)
+    settle_with = change.settle or {}
+    match change.operation:
+        case "delete":
+            counts.deleted += 1
+            if change.link_id is not None:
+                ledger.move_link(db, change.link_id, state=LinkState.TOMBSTONE, written_at=now)
+                ledger.close_all_conflicts(db, change.link_id, now)
+            return
+        case "create":
+            counts.created += 1
+        case "update":
+            counts.updated += 1
+        case _:  # a key cell that was filled: its link follows with the rest of the plan
+            change.record_id = outcome.id
+            return
+    mapping = work.pairing.built.rules.mapping
+    after = decode_fields(change.after or {})
+    seen = mapping.see(side, outcome.record) if outcome.record is not None else None
+    kept, lost = _read_back(work, db, change, side, after, seen)
+    change.result = encode_fields(kept)
+    change.record_id = outcome.id or (seen.id if seen else change.record_id)
+    twin = {
+        name: value
+        for name, value in decode_fields(settle_with.get("other") or {}).items()
+        if name not in lost
+    }
+    link_id = _link_for(work, db, change, side, kept, twin, now)
+    shadow = db.get(Shadow, link_id)
+    if shadow is None:
+        raise AssertionError("every link has its shadows")
+    reset = bool(settle_with.get("resolves"))
+    ledger.flap(shadow, side, after, reset, work.run_id, work.previous_run_id)
+    moves: dict[str, Any] = {"written_at": now, **(settle_with.get("move") or {})}
+    if seen is not None and not lost and _whole(work, side, seen, shadow):
+        moves[f"{side}_version"] = seen.version
+    if not lost and settle_with.get("final"):
+        moves[f"{other(side)}_version"] = settle_with.get("other_version")
+    moves[f"{side}_missing"] = 0
+    key = mapping.match_key(side, decode_fields(shadow.left if side == "left" else shadow.right))
+    if key:
+        moves["key"] = key[:500]
+    ledger.move_link(db, link_id, **moves)
+    if settle_with.get("resolves"):
+        ledger.close_conflicts(db, link_id, settle_with["resolves"], now, "resolved")
+    work.rewritten.update((change.key, name) for name in after if name not in lost)
+
+
+def _read_back(
+    work: Work, db: Session, change: Change, side: Side, after: Mapping[str, Any], seen: Seen | None
+) -> tuple[dict[str, Any], set[str]]:
+    """What stands there now for the written fields, and the fields in which nothing was retained."""
+    mapping = work.pairing.built.rules.mapping
+    before = decode_fields(change.before or {})
+    kept: dict[str, Any] = {}
+    lost: set[str] = set()
+    for name, intended in after.items():
+        pair = mapping.by_name.get(name)
+        if pair is None:
+            continue
+        got = seen.get(name) if seen is not None else MISSING
+        verdict = judge(pair, side, intended, before.get(name, MISSING), got)
+        if verdict is Verdict.NOT_RETAINED:
+            lost.add(name)
+            work.fail(
+                db,
+                Problem(
+                    "not_retained",
+                    f"{pair.on(side)} was accepted on {side} but not kept: it still holds"
+                    f" {short(display(got))} and not {short(display(intended))}."
+                    " It may be read-only there, or an automation may set it back.",
+                    side=side,
+                    key=change.key,
+                    field_name=name,
+                    operation=change.operation,
+                ),
+                link_id=change.link_id,
+            )
+            continue
+        if verdict is Verdict.LOSSY:
+            work.fail(
+                db,
+                Problem(
+                    "lossy",
+                    f"{pair.on(side)} on {side} keeps only {short(display(got))} of"
+                    f" {short(display(intended))}. The full value stays on {other(side)}; the shortened one"
+                    " does not flow back.",
+                    side=side,
+                    key=change.key,
+                    field_name=name,
+                    operation=change.operation,
+                ),
+                link_id=change.link_id,
+            )
+        kept[name] = intended if got is MISSING else got
+    return kept, lost
+
+
+def _link_for(
+    work: Work,
+    db: Session,
+    change: Change,
+    side: Side,
+    kept: Mapping[str, Any],
+    twin: Mapping[str, Any],
+    now: datetime,
+) -> int:
+    shadows: dict[Side, Mapping[str, Any]] = {side: kept, other(side): twin}
+    if change.link_id is not None:
+        if change.operation == "create":
+            ledger.move_link(
+                db,
+                change.link_id,
+                **{f"{side}_id": change.record_id, "state": LinkState.LINKED, "reason": ""},
+            )
+            ledger.close_all_conflicts(db, change.link_id, now)
+        ledger.merge_shadow(
+            db,
+            change.link_id,
+            shadows["left"],
+            shadows["right"],
+            replace=change.operation == "create",
+        )
+        return change.link_id
+    ids = {f"{side}_id": change.record_id, f"{other(side)}_id": change.origin_id}
+    link_id = ledger.add_links(
+        db, work.config_id, [({**ids, "written_at": now}, shadows["left"], shadows["right"])]
+    )[0]
+    change.link_id = link_id
+    return link_id
+
+
+def _whole(work: Work, side: Side, seen: Seen, shadow: Shadow) -> bool:
+    """Whether everything that stands there now is what the shadow says: only then may its version stand
+    for it. Otherwise somebody edited another field in between, and the next run must look."""
+    mapping = work.pairing.built.rules.mapping
+    stored = decode_fields(shadow.left if side == "left" else shadow.right)
+    for pair in mapping.pairs:
+        now, then = seen.get(pair.name), stored.get(pair.name, MISSING)
+        if now is MISSING and then is MISSING:
+            continue
+        if now is MISSING or then is MISSING or not pair.same(side, now, then):
+            return False
+    return not seen.problems
+
+
+# -- looking before a second try ------------------------------------------------------------------
+
+
+def look_up(work: Work, item: Sending, outcome: Outcome) -> Outcome:
+    """What really became of a change whose outcome is unknown; `unknown` again if it cannot be told."""
+    with work.ctx.reads() as db:
+        change = db.get(Change, item.change_id)
+        if change is None:
+            raise AssertionError("a change that was sent is in the journal")
+        return look_up_change(work, db, change, outcome.message)
+
+
+def look_up_change(work: Work, db: Session, change: Change, reason: str) -> Outcome:
+    side: Side = "left" if change.side == "left" else "right"
+    unknown = Outcome(change.marker, "unknown", code="unknown_outcome", message=reason)
+    end = work.pairing.end(side)
+    if Can.LOOKUP not in end.connector.can:
+        return unknown
+    try:
+        if change.operation == "create":
+            return _look_for_create(work, db, change, side, unknown)
+        return _look_at_record(work, change, side, unknown)
+    except ConnectorError as problem:
+        return Outcome(change.marker, "unknown", code="unknown_outcome", message=problem.message)
+
+
+def _not_done(change: Change) -> Outcome:
+    return Outcome(
+        change.marker,
+        "rejected",
+        code="not_done",
+        message="The answer to this write was lost. A look showed that it did not happen; the next run sends it"
+        " again.",
+    )
+
+
+def _look_at_record(work: Work, change: Change, side: Side, unknown: Outcome) -> Outcome:
+    """An update or delete: the record itself tells."""
+    end = work.pairing.end(side)
+    if change.record_id is None:
+        return unknown
+    looked = call(
+        lambda: end.connector.lookup(end.stream, end.options, [str(change.record_id)]),
+        retries=work.pairing.definition.retries,
+    )
+    if not looked or looked[0].state == "unknown":
+        return unknown
+    found = looked[0]
+    if change.operation == "delete":
+        return Outcome(change.marker, "done", id=change.record_id) if found.state == "gone" else _not_done(change)
+    if found.state == "gone" or found.record is None:
+        return Outcome(change.marker, "missing", message="the record is not there any more")
+    mapping = work.pairing.built.rules.mapping
+    seen = mapping.see(side, found.record)
+    after, before = decode_fields(change.after or {}), decode_fields(change.before or {})
+
+    def holds(values: Mapping[str, Any]) -> bool:
+        return all(
+            name in mapping.by_name and mapping.pair(name).same(side, seen.get(name), value)
+            for name, value in values.items()
+        )
+
+    if change.operation == "fill":
+        return Outcome(change.marker, "stale", message="the row is read again")
+    if holds(before) and not holds(after):
+        return _not_done(change)
+    if holds(after):
+        return Outcome(change.marker, "done", id=found.id, record=found.record)
+    # Neither what was there nor what we wrote: it was written, and then somebody edited it. The shadow
+    # takes what we wrote, so that the edit is seen as theirs and flows.
+    return Outcome(change.marker, "done", id=found.id)
+
+
+def _look_for_create(
+    work: Work, db: Session, change: Change, side: Side, unknown: Outcome
+) -> Outcome:
+    """A create: by the id that was chosen for it, else by its match value among unlinked records."""
+    end, mapping = work.pairing.end(side), work.pairing.built.rules.mapping
+    after = decode_fields(change.after or {})
+    retries = work.pairing.definition.retries
+    candidates: list[Record] = []
+    if change.record_id is not None:
+        looked = call(
+            lambda: end.connector.lookup(end.stream, end.options, [str(change.record_id)]), retries=retries
+        )
+        if not looked or looked[0].state == "unknown":
+            return unknown
+        candidates = [looked[0].record] if looked[0].record is not None else []
+    else:
+        name = next((name for name in mapping.match if after.get(name) not in (None, "")), None)
+        if name is None:
+            return unknown
+        field_name = mapping.pair(name).on(side)
+        found = call(
+            lambda: end.connector.find(end.stream, end.options, field_name, [after[name]]), retries=retries
+        )
+        column = Link.left_id if side == "left" else Link.right_id
+        linked = set(
+            db.scalars(
+                select(column).where(
+                    Link.config_id == work.config_id,
+                    Link.state != LinkState.TOMBSTONE,
+                    column.in_([record.id for record in found]),
+                )
+            )
+        )
+        wanted = mapping.match_key(side, after)
+        candidates = [
+            record
+            for record in found
+            if record.id not in linked and mapping.match_key(side, mapping.see(side, record).values) == wanted
+        ]
+    if len(candidates) == 1:
+        return Outcome(change.marker, "done", id=candidates[0].id, record=candidates[0])
+    if candidates:
+        return Outcome(
+            change.marker,
+            "unknown",
+            code="unknown_outcome",
+            message=f"{len(candidates)} records hold its key, and which one is ours cannot be told",
+        )
+    if not end.connector.consistent and change.sent_at is not None:
+        if work.ctx.db_now(db) - change.sent_at < CONSISTENCY_GRACE:
+            return unknown
+    return _not_done(change)

@@ -1,0 +1,745 @@
+"""A run from its claim to its summary: recover, look, store the plan, carry it out, remember.
+
+    recover     what an earlier run left on its way is looked up before anything else
+    look        both sides are read and the plan is made (tasks.look); a preview ends here
+    store       links, conflicts, issues and every change are committed before the first write
+    send        batch by batch (tasks.apply)
+    remember    what both sides look like now: counts, cursors, the mapping's hash
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from connectors.base import Write, is_unkeyed
+from models.journal import Change, ChangeState
+from models.sync_configs import Baseline
+from models.sync_runs import RunKind, RunState, SyncRun
+from sync import guard
+from sync.guard import PlannedChange
+from sync.mapping import Seen
+from sync.order import in_order
+from sync.plan import LinkMove
+from sync.planner import Item
+from sync.records import SIDES, Problem, Side, other
+from sync.values import encode_fields
+from tasks import ledger, undo, waiting
+from tasks.apply import Sending, Work, look_up_change, send_all, settle
+from tasks.claims import Claim
+from tasks.context import Context
+from tasks.errors import WorkError
+from tasks.look import Outlook, look
+from tasks.reins import Reins
+from tasks.sides import Pairing, opened
+from tasks.summary import Summary
+
+
+def carry_out(ctx: Context, claim: Claim, reins: Reins) -> Summary:
+    """Carry out a claimed run. Raises ConnectorError, WorkError and the Signals (see tasks.shift)."""
+    with ctx.reads() as db:
+        run = db.get_one(SyncRun, claim.run_id)
+        previous = _previous_run(db, run)
+    with opened(ctx, claim.config_id) as pairing:
+        work = Work(
+            ctx=ctx,
+            pairing=pairing,
+            reins=reins,
+            run_id=run.id,
+            workspace_id=run.workspace_id,
+            summary=Summary(run=run.id, config=pairing.name),
+            previous_run_id=previous,
+        )
+        reins.summary = work.summary
+        if run.kind == RunKind.PREVIEW:
+            return preview(ctx, pairing, run_id=run.id, full=run.full, reins=reins, previous=previous)
+        recover(work)
+        if run.kind == RunKind.UNDO:
+            undo.carry_out(work, str(run.options["run"]))
+        else:
+            _synchronize(work, run)
+        work.summary.failed = len(work.failed)
+        work.summary.settle_status()
+        return work.summary
+
+
+def preview(
+    ctx: Context,
+    pairing: Pairing,
+    *,
+    run_id: str,
+    full: bool,
+    reins: Reins | None = None,
+    previous: str | None = None,
+) -> Summary:
+    """What a run would do, by the same code up to the first write. Leaves no trace."""
+    summary = Summary(run=run_id, config=pairing.name)
+    outlook = look(ctx, pairing, reins, full=full, previous_run_id=previous)
+    work = Work(ctx, pairing, reins, run_id, "", summary, previous)  # type: ignore[arg-type]
+    _count(work, outlook)
+    for problem in outlook.plan.problems:
+        work.fail(None, problem)
+    for change in outlook.plan.flowing:
+        counts = summary.side(change.intent.side)
+        match change.intent.operation:
+            case "create":
+                counts.created += 1
+            case "update":
+                counts.updated += 1
+            case "delete":
+                counts.deleted += 1
+    summary.held = len(outlook.plan.held)
+    summary.conflicts = _conflicts_after(ctx, pairing.config_id, outlook)
+    summary.failed = len(work.failed)
+    summary.changes = [shown(change) for change in outlook.plan.changes]
+    summary.settle_status()
+    return summary
+
+
+def shown(change: PlannedChange) -> dict[str, Any]:
+    """A planned change as a preview lists it."""
+    return {
+        "side": change.intent.side,
+        "operation": change.intent.operation,
+        "key": change.key,
+        "before": encode_fields(change.intent.before) or None,
+        "after": encode_fields(change.intent.after) or None,
+        "state": "held" if change.guard else "planned",
+        "rule": change.guard or change.intent.rule,
+    }
+
+
+def _previous_run(db: Session, run: SyncRun) -> str | None:
+    """The run before this one that read and decided: what "in a row" is counted by."""
+    return db.scalar(
+        select(SyncRun.id)
+        .where(
+            SyncRun.config_id == run.config_id,
+            SyncRun.id != run.id,
+            SyncRun.kind != RunKind.PREVIEW,
+            SyncRun.state.in_((RunState.SUCCESS, RunState.PARTIAL)),
+        )
+        .order_by(SyncRun.finished_at.desc())
+        .limit(1)
+    )
+
+
+# -- recover --------------------------------------------------------------------------------------
+
+
+def recover(work: Work) -> None:
+    """Take back what was planned and never sent; look up what was sent and never answered."""
+    with work.ctx.sessions.begin() as db:
+        work.reins.fence(db)
+        now = work.ctx.db_now(db)
+        db.execute(
+            update(Change)
+            .where(Change.config_id == work.config_id, Change.state == ChangeState.PLANNED)
+            .values(state=ChangeState.ABANDONED, settled_at=now, message="Its run ended before it was sent.")
+        )
+        lost = [
+            row.id
+            for row in ledger.open_changes(db, work.config_id, (ChangeState.SENT, ChangeState.UNKNOWN))
+        ]
+    for number, change_id in enumerate(lost):
+        work.reins.checkpoint()
+        work.reins.progress("recovering", number, len(lost))
+        with work.ctx.reads() as db:
+            outcome = look_up_change(
+                work, db, db.get_one(Change, change_id), "the answer was lost when a process stopped"
+            )
+        with work.ctx.sessions.begin() as db:
+            work.reins.fence(db)
+            now = work.ctx.db_now(db)
+            change = db.get_one(Change, change_id)
+            if outcome.code == "not_done":
+                change.state, change.settled_at = ChangeState.ABANDONED, now
+                change.message = "A look showed that it did not happen; it is decided again."
+            else:
+                settle(work, db, change, outcome, now)
+
+
+# -- an ordinary run ------------------------------------------------------------------------------
+
+
+def _synchronize(work: Work, run: SyncRun) -> None:
+    ctx, pairing = work.ctx, work.pairing
+    _containers_must_match(work)
+    outlook = look(ctx, pairing, work.reins, full=run.full, previous_run_id=work.previous_run_id)
+    _say_what_was_read(work, outlook)
+    _refuse_if_strict(work, outlook)
+    outlook = _fill_keys(work, run, outlook)
+    _block_unknown_creates(work, outlook)
+    _count(work, outlook)
+    sendings = _store(work, outlook)
+    send_all(work, sendings)
+    _remember(work, outlook)
+
+
+def _say_what_was_read(work: Work, outlook: Outlook) -> None:
+    for side in SIDES:
+        scan = outlook.scans[side]
+        if not scan.complete:
+            work.reins.log(
+                "warning",
+                f"The read of {side} is incomplete ({scan.incomplete_because}): nothing is deleted or cleared"
+                " because of what it did not return.",
+            )
+        work.reins.log("info", f"Read {scan.read} records from {side}: {len(scan.new)} without a link.")
+    for note in outlook.plan.notes:
+        work.reins.log("info", f"{note}.")
+
+
+def _refuse_if_strict(work: Work, outlook: Outlook) -> None:
+    problems = outlook.plan.problems
+    if work.pairing.built.rules.policy.strict and problems:
+        first = problems[0]
+        raise WorkError(
+            f"{len(problems)} records are not valid, and this sync is strict: nothing was written."
+            f" The first: {first.key}: {first.message}",
+            code="validation",
+        )
+
+
+def _count(work: Work, outlook: Outlook) -> None:
+    summary, plan = work.summary, outlook.plan
+    for side in SIDES:
+        summary.side(side).read = outlook.scans[side].read
+        if side in outlook.unread:
+            problem = Problem(
+                "read_incomplete",
+                f"{side} could not be read to its end: {outlook.unread[side]}",
+                side=side,
+                operation="read",
+            )
+            work.fail(None, problem)
+    summary.unchanged = plan.unchanged
+    summary.excluded = plan.excluded + plan.keyless + sum(outlook.unkeyed.values())
+    summary.resolved = sum(
+        item.decision.resolved for item in plan.items if not _is_held(item, plan.held)
+    )
+
+
+def _is_held(item: Item, held: Sequence[PlannedChange]) -> bool:
+    return any(change.tie is item.tie for change in held) if held else False
+
+
+def _conflicts_after(ctx: Context, config_id: str, outlook: Outlook) -> int:
+    """Records with an open conflict once this plan is carried out."""
+    decided = {item.tie.id for item in outlook.plan.items if item.tie.id is not None}
+    fresh = sum(1 for item in outlook.plan.items if item.tie.id is None and item.decision.conflicts)
+    found = {item.tie.id for item in outlook.plan.items if item.tie.id and item.decision.conflicts}
+    waiting = {item.tie.id for item in outlook.plan.items if item.tie.id and item.decision.waits}
+    with ctx.reads() as db:
+        older = set(ledger.links_in_conflict(db, config_id))
+    return fresh + len(found | (older - decided) | (older & waiting))
+
+
+def _block_unknown_creates(work: Work, outlook: Outlook) -> None:
+    """While a create's outcome is unknown, the same record is not created again."""
+    with work.ctx.reads() as db:
+        rows = ledger.open_changes(db, work.config_id, (ChangeState.UNKNOWN,))
+    blocked = {(row.side, row.origin_id) for row in rows if row.operation == "create"}
+    if blocked:
+        outlook.plan.changes = [
+            change
+            for change in outlook.plan.changes
+            if change.intent.operation != "create" or (change.intent.side, change.origin_id) not in blocked
+        ]
+
+
+# -- containers -----------------------------------------------------------------------------------
+
+
+def _containers_must_match(work: Work) -> None:
+    """Stop before planning when a stream is another one than last time, unless a person said it may be."""
+    with work.ctx.reads() as db:
+        baseline = ledger.baseline_of(db, work.config_id)
+        decided = ledger.load_decided(db, work.config_id, work.ctx.db_now(db))
+    if baseline is None or baseline.identity_hash != work.pairing.built.identity_hash:
+        return
+    for side in SIDES:
+        was = baseline.left_container if side == "left" else baseline.right_container
+        now = work.pairing.end(side).stream.container
+        print_ = guard.container_fingerprint(side, was, now)
+        if not was or not now or was == now or guard.CONTAINER in decided.approved.get(print_, frozenset()):
+            continue
+        name = work.pairing.end(side).stream.name
+        with work.ctx.sessions.begin() as db:
+            work.reins.fence(db)
+            _hold_container(work, db, side, name, print_)
+        raise WorkError(
+            f"'{name}' on {side} is not the place that it was in the last run: it was replaced, copied or"
+            " moved. Nothing was compared and nothing written. If it is the right one, approve the held"
+            " change of the container; else point the connection back.",
+            code="container_changed",
+        )
+
+
+def _hold_container(work: Work, db: Session, side: Side, name: str, fingerprint: str) -> None:
+    held = ledger.open_changes(db, work.config_id, (ChangeState.HELD,))
+    if any(row.fingerprint == fingerprint for row in held):
+        return
+    now = work.ctx.db_now(db)
+    db.add(
+        Change(
+            marker=work.ctx.new_id(),
+            workspace_id=work.workspace_id,
+            config_id=work.config_id,
+            run_id=work.run_id,
+            side=side,
+            operation="container",
+            key=name,
+            rule="container changed",
+            state=ChangeState.HELD,
+            fingerprint=fingerprint,
+            guard=guard.CONTAINER,
+            message="The stream is another place than in the last run.",
+            created_at=now,
+            expires_at=now + ledger.HELD_FOR,
+        )
+    )
+
+
+# -- key cells ------------------------------------------------------------------------------------
+
+
+def _fill_keys(work: Work, run: SyncRun, outlook: Outlook) -> Outlook:
+    """Give an id to the records of a side whose visible key column is ours, where a cell is empty.
+
+    The ids are chosen and journalled before they are written. Only records that take part in what
+    this run does get one; the plan is made again with their new ids.
+    """
+    wanted: list[tuple[Side, Seen]] = []
+    flowing = {id(change.tie) for change in outlook.plan.flowing}
+    held = {id(change.tie) for change in outlook.plan.held}
+    for item in outlook.plan.items:
+        for side in SIDES:
+            seen = item.look(side)
+            if not isinstance(seen, Seen) or not is_unkeyed(seen.id):
+                continue
+            pair = isinstance(item.look(other(side)), Seen)
+            if id(item.tie) in flowing or (pair and id(item.tie) not in held):
+                wanted.append((side, seen))
+    if not wanted:
+        return outlook
+    sendings: list[Sending] = []
+    with work.ctx.sessions.begin() as db:
+        work.reins.fence(db)
+        now = work.ctx.db_now(db)
+        for side, seen in wanted:
+            sendings.append(_fill(work, db, side, seen, now))
+    send_all(work, sendings, phase="filling keys")
+    again = look(
+        work.ctx, work.pairing, work.reins, full=run.full, previous_run_id=work.previous_run_id
+    )
+    # What is still without a key now (its row moved meanwhile) waits for the next run.
+    late = [
+        item
+        for item in again.plan.items
+        if any(isinstance(look_, Seen) and is_unkeyed(look_.id) for look_ in (item.left, item.right))
+    ]
+    ties = {id(item.tie) for item in late}
+    again.plan.items = [item for item in again.plan.items if id(item.tie) not in ties]
+    again.plan.changes = [change for change in again.plan.changes if id(change.tie) not in ties]
+    return again
+
+
+def _fill(work: Work, db: Session, side: Side, seen: Seen, now: Any) -> Sending:
+    end, marker, chosen = work.pairing.end(side), work.ctx.new_id(), work.ctx.new_id()
+    key_field = end.key_field
+    if key_field is None:
+        raise AssertionError("a stream whose ids are chosen has one key field")
+    change = Change(
+        marker=marker,
+        workspace_id=work.workspace_id,
+        config_id=work.config_id,
+        run_id=work.run_id,
+        side=side,
+        operation="fill",
+        key=work.pairing.built.rules.mapping.label(side, seen.values, chosen),
+        record_id=chosen,
+        after={},
+        rule="key filled",
+        state=ChangeState.PLANNED,
+        fingerprint=marker,
+        created_at=now,
+    )
+    db.add(change)
+    db.flush()
+    write = Write(marker, "update", seen.id, {key_field: chosen}, expected_version=seen.version)
+    return Sending(change.id, marker, side, "fill", change.key, write, None, None)
+
+
+# -- store ----------------------------------------------------------------------------------------
+
+
+def _store(work: Work, outlook: Outlook) -> list[Sending]:
+    """Everything that the plan says, in one transaction; what is to be sent, in order."""
+    plan = outlook.plan
+    flowing, held = plan.flowing, plan.held
+    work.reins.progress("storing the plan", 0, len(plan.changes))
+    busy = {id(change.tie) for change in plan.changes}
+    with work.ctx.sessions.begin() as db:
+        work.reins.fence(db)
+        now = work.ctx.db_now(db)
+        link_ids = _store_items(work, db, outlook, busy, now)
+        _store_problems(work, db, outlook, now)
+        _store_held(work, db, outlook, held, link_ids, now)
+        sendings = _store_changes(work, db, outlook, flowing, link_ids, now)
+        for side in SIDES:
+            ledger.note_seen(db, outlook.index, side, plan.missing[side])
+            ledger.note_missing(db, side, plan.missing[side], now)
+        work.summary.conflicts = ledger.count_conflicts(db, work.config_id)
+        work.summary.held = len(held)
+        waiting.tell(
+            db,
+            now,
+            workspace_id=work.workspace_id,
+            config_id=work.config_id,
+            conflicts=work.summary.conflicts,
+            held=held,
+        )
+    return sendings
+
+
+def _store_items(
+    work: Work, db: Session, outlook: Outlook, busy: set[int], now: Any
+) -> dict[int, int]:
+    """Links of fresh pairs, shadows that move without a write, conflicts. Link ids by id(tie)."""
+    mapping = work.pairing.built.rules.mapping
+    link_ids: dict[int, int] = {}
+    fresh: list[Item] = []
+    rows: list[tuple[dict[str, Any], Any, Any]] = []
+    for item in outlook.plan.items:
+        if item.tie.id is not None:
+            link_ids[id(item.tie)] = item.tie.id
+            _move(work, db, item, id(item.tie) in busy, now)
+            continue
+        if not (isinstance(item.left, Seen) and isinstance(item.right, Seen)):
+            continue  # a single record: its link is made when its twin exists
+        fresh.append(item)
+        agreed = item.decision.agreed
+        key = mapping.match_key("left", item.left.values) or ""
+        quiet = item.decision.is_settled and id(item.tie) not in busy
+        rows.append(
+            (
+                {
+                    "left_id": item.left.id,
+                    "right_id": item.right.id,
+                    "key": key[:500],
+                    "left_version": item.left.version if quiet else None,
+                    "right_version": item.right.version if quiet else None,
+                },
+                {name: values[0] for name, values in agreed.items()},
+                {name: values[1] for name, values in agreed.items()},
+            )
+        )
+    for item, link_id in zip(fresh, ledger.add_links(db, work.config_id, rows), strict=True):
+        link_ids[id(item.tie)] = link_id
+    for item in outlook.plan.items:
+        _store_item_conflicts(work, db, item, link_ids.get(id(item.tie)), now)
+    return link_ids
+
+
+def _move(work: Work, db: Session, item: Item, is_busy: bool, now: Any) -> None:
+    """What moves at once for a link that exists: agreed shadows, a new id, its state, its versions."""
+    link_id, decision, tie, row = item.tie.id, item.decision, item.tie, item.row
+    if link_id is None or row is None:
+        raise AssertionError("only stored links are moved")
+    values: dict[str, Any] = {}
+    if item.relinked is not None:
+        values[f"{item.relinked}_id"] = tie.id_on(item.relinked)
+    if item.forget is not None:
+        values[f"{item.forget}_id"] = None
+    move = decision.move
+    if move is not None and not decision.intents:
+        values["state"], values["reason"] = move.state, move.reason
+        if move.state == "tombstone":
+            ledger.close_all_conflicts(db, link_id, now)
+        if move.state == "unlinked":
+            values.update(_dissolved(item, move))
+    if decision.agreed or (item.relinked is not None and tie.is_fresh):
+        ledger.merge_shadow(
+            db,
+            link_id,
+            {name: pair[0] for name, pair in decision.agreed.items()},
+            {name: pair[1] for name, pair in decision.agreed.items()},
+            replace=item.relinked is not None and tie.is_fresh,
+        )
+        work.rewritten.update((tie.key, name) for name in decision.agreed)
+    if decision.is_settled and not is_busy:
+        for side in SIDES:
+            seen = item.look(side)
+            if isinstance(seen, Seen) and seen.version != row.version_on(side):
+                values[f"{side}_version"] = seen.version
+    for problem in decision.problems:
+        if problem.code == "ping_pong":
+            ledger.keep_worn_out(db, link_id, problem.field_name, work.run_id)
+    if values:
+        ledger.move_link(db, link_id, **values)
+
+
+def _dissolved(item: Item, move: LinkMove) -> dict[str, Any]:
+    """An unlinked pair: the id that is gone is dropped, so that a record under it is new again."""
+    return {f"{side}_id": None for side in SIDES if not isinstance(item.look(side), Seen)}
+
+
+def _store_item_conflicts(work: Work, db: Session, item: Item, link_id: int | None, now: Any) -> None:
+    decision = item.decision
+    if link_id is None or decision.waits:
+        return
+    if item.tie.id is None and not decision.conflicts:
+        return
+    ledger.store_conflicts(
+        db,
+        workspace_id=work.workspace_id,
+        config_id=work.config_id,
+        run_id=work.run_id,
+        link_id=link_id,
+        key=ledger.label_of(item, work.pairing.built.rules.mapping),
+        found=decision.conflicts,
+        stale=decision.stale_resolutions,
+        now=now,
+        carried_out=_resolves(item),
+    )
+
+
+def _resolves(item: Item) -> list[str]:
+    """The conflicts that the item's intents settle by a person's answer."""
+    names = {
+        name
+        for intent in item.decision.intents
+        for name, rule in intent.rules.items()
+        if rule.startswith("resolved")
+    }
+    if any(intent.rule.startswith("resolved") and not intent.rules for intent in item.decision.intents):
+        names.add("")
+    return sorted(names)
+
+
+def _store_problems(work: Work, db: Session, outlook: Outlook, now: Any) -> None:
+    mapping = work.pairing.built.rules.mapping
+    for problem in outlook.plan.problems:
+        work.fail(db, problem)
+    for side, count in outlook.unkeyed.items():
+        if count:
+            work.reins.log("warning", f"{count} records on {side} have no key and take no part.")
+    if outlook.plan.keyless:
+        work.reins.log("warning", f"{outlook.plan.keyless} records have an empty match field and take no part.")
+    ledger.close_issues(
+        db,
+        work.config_id,
+        now,
+        still=work.still,
+        examined={ledger.label_of(item, mapping) for item in outlook.plan.items},
+        whole=all(scan.proves_absence for scan in outlook.scans.values()),
+        rewritten=work.rewritten,
+    )
+
+
+def _store_held(
+    work: Work, db: Session, outlook: Outlook, held: Sequence[PlannedChange], link_ids: dict[int, int], now: Any
+) -> None:
+    """Held changes keep their row from run to run; what is no longer planned is withdrawn."""
+    states = (ChangeState.HELD, ChangeState.APPROVED, ChangeState.DISMISSED)
+    rows = {(row.fingerprint, row.guard): row for row in ledger.open_changes(db, work.config_id, states)}
+    kept: set[int] = set()
+    items = {id(item.tie): item for item in outlook.plan.items}
+    for change in held:
+        row = rows.get((change.fingerprint, change.guard))
+        if row is not None:
+            kept.add(row.id)
+            if row.state == ChangeState.APPROVED:  # its approval ran out: it waits again
+                row.state, row.decided_by, row.decided_at = ChangeState.HELD, None, None
+        else:
+            row = _change_row(work, change, items.get(id(change.tie)), link_ids, now)
+            row.state, row.guard = ChangeState.HELD, change.guard
+            row.expires_at = now + ledger.HELD_FOR
+            row.message = guard.SENTENCES.get(change.guard or "")
+            db.add(row)
+    flowing = {change.fingerprint for change in outlook.plan.flowing}
+    kept.update(row.id for row in rows.values() if row.fingerprint in flowing)
+    kept.update(row.id for row in rows.values() if row.state == ChangeState.DISMISSED)
+    db.flush()
+    complete = outlook.is_full and all(scan.complete for scan in outlook.scans.values())
+    kept.update(
+        db.scalars(select(Change.id).where(Change.run_id == work.run_id, Change.state == ChangeState.HELD))
+    )
+    withdrawn = ledger.withdraw(db, work.config_id, kept, now, gone=complete)
+    if withdrawn:
+        work.reins.log("info", f"{withdrawn} held changes were withdrawn: their reason went away.")
+
+
+def _store_changes(
+    work: Work,
+    db: Session,
+    outlook: Outlook,
+    flowing: Sequence[PlannedChange],
+    link_ids: dict[int, int],
+    now: Any,
+) -> list[Sending]:
+    approved = {
+        row.fingerprint: row for row in ledger.open_changes(db, work.config_id, (ChangeState.APPROVED,))
+    }
+    resting = ledger.rested(db, work.config_id, now)
+    items = {id(item.tie): item for item in outlook.plan.items}
+    sendings: list[tuple[PlannedChange, Change]] = []
+    for change in in_order(flowing, work.pairing.built.rules):
+        if change.intent.operation == "relink":
+            continue
+        rest = resting.get((change.intent.side, change.key[:500]))
+        if rest is not None and rest.digest == change.fingerprint:
+            work.fail(
+                None,
+                Problem(
+                    rest.code, rest.message, side=change.intent.side, key=change.key,
+                    field_name=rest.field, operation=change.intent.operation,
+                ),
+            )  # fmt: skip
+            continue
+        row = approved.pop(change.fingerprint, None)
+        if row is None:
+            row = _change_row(work, change, items.get(id(change.tie)), link_ids, now)
+            db.add(row)
+        else:
+            # The approved row itself is carried out: who said yes stays with it.
+            row.run_id, row.state = work.run_id, ChangeState.PLANNED
+            row.settle = _settle_with(change, items.get(id(change.tie)))
+            row.link_id = link_ids.get(id(change.tie))
+        sendings.append((change, row))
+    for row in approved.values():
+        if row.operation in ("relink", "container"):
+            row.state, row.settled_at, row.run_id = ChangeState.APPLIED, now, work.run_id
+    db.flush()
+    return [
+        Sending(
+            row.id,
+            row.marker,
+            change.intent.side,
+            change.intent.operation,
+            change.key,
+            _write(work, change, row, items.get(id(change.tie))),
+            row.link_id,
+            row.origin_id,
+        )
+        for change, row in sendings
+    ]
+
+
+def _change_row(
+    work: Work, change: PlannedChange, item: Item | None, link_ids: dict[int, int], now: Any
+) -> Change:
+    intent = change.intent
+    row = Change(
+        marker=work.ctx.new_id(),
+        workspace_id=work.workspace_id,
+        config_id=work.config_id,
+        run_id=work.run_id,
+        link_id=link_ids.get(id(change.tie), change.tie.id),
+        side=intent.side,
+        operation=intent.operation,
+        key=change.key[:500],
+        record_id=change.record_id,
+        origin_id=change.origin_id,
+        before=encode_fields(intent.before) if intent.operation != "create" else None,
+        after=encode_fields(intent.after) if intent.operation != "delete" else None,
+        rule=intent.rule[:60],
+        state=ChangeState.PLANNED,
+        fingerprint=change.fingerprint,
+        settle=_settle_with(change, item),
+        created_at=now,
+    )
+    if intent.operation == "create":
+        row.record_id = _chosen_id(work, change)
+    return row
+
+
+def _chosen_id(work: Work, change: PlannedChange) -> str | None:
+    """The id of a record to be created, where it is ours to choose: journalled before the write."""
+    end = work.pairing.end(change.intent.side)
+    if end.id_kind == "chosen":
+        return work.ctx.new_id()
+    mapped = {pair.on(change.intent.side) for pair in work.pairing.built.rules.mapping.pairs}
+    if end.id_kind == "visible" and end.key_field is not None and end.key_field not in mapped:
+        return work.ctx.new_id()
+    return None
+
+
+def _settle_with(change: PlannedChange, item: Item | None) -> dict[str, Any]:
+    """What of the link moves when this change is confirmed, as a crash leaves it for the next run."""
+    intent = change.intent
+    settle_: dict[str, Any] = {"other": encode_fields(intent.settle)}
+    if item is None:
+        return settle_
+    decision, far = item.decision, other(intent.side)
+    seen = item.look(far)
+    alone = len(decision.intents) == 1
+    if decision.is_settled and alone and isinstance(seen, Seen):
+        settle_["final"], settle_["other_version"] = True, seen.version
+    if decision.move is not None:
+        settle_["move"] = {"state": decision.move.state, "reason": decision.move.reason}
+    if resolves := _resolves(item):
+        settle_["resolves"] = resolves
+    return settle_
+
+
+def _write(work: Work, change: PlannedChange, row: Change, item: Item | None) -> Write:
+    """The change as the connector is told it, with what must still stand there."""
+    intent, end = change.intent, work.pairing.end(change.intent.side)
+    mapping = work.pairing.built.rules.mapping
+    seen = item.look(intent.side) if item is not None else None
+    version = seen.version if isinstance(seen, Seen) else None
+    if intent.operation == "delete":
+        return Write(row.marker, "delete", row.record_id, expected_version=version)
+    fields = mapping.outgoing(intent.side, intent.after)
+    if intent.operation == "create":
+        if row.record_id is not None and end.id_kind == "visible" and end.key_field is not None:
+            fields[end.key_field] = row.record_id
+        return Write(row.marker, "create", row.record_id, fields)
+    expected = mapping.outgoing(intent.side, intent.before)
+    return Write(row.marker, "update", row.record_id, fields, expected=expected, expected_version=version)
+
+
+# -- remember -------------------------------------------------------------------------------------
+
+
+def _remember(work: Work, outlook: Outlook) -> None:
+    """What both sides look like now: what the next run's guards and migrations compare with."""
+    built, scans = work.pairing.built, outlook.scans
+    waits = {change.guard for change in outlook.plan.held}
+    with work.ctx.sessions.begin() as db:
+        work.reins.fence(db)
+        now = work.ctx.db_now(db)
+        row = db.get(Baseline, work.config_id)
+        if row is None:
+            row = Baseline(
+                config_id=work.config_id,
+                mapping_hash=built.mapping_hash,
+                identity_hash=built.identity_hash,
+                pairs={},
+                updated_at=now,
+            )
+            db.add(row)
+        complete = all(scan.proves_absence for scan in scans.values())
+        if guard.MIGRATION not in waits and complete:
+            if row.mapping_hash != built.mapping_hash:
+                ledger.prune_shadows(db, work.config_id, built.rules.mapping, dict(row.pairs))
+            row.mapping_hash, row.identity_hash = built.mapping_hash, built.identity_hash
+            row.pairs = {pair.name: pair.right for pair in built.rules.mapping.pairs}
+        for side in SIDES:
+            scan, stream = scans[side], work.pairing.end(side).stream
+            if scan.proves_absence:
+                setattr(row, f"{side}_count", scan.read)
+            if stream.container:
+                setattr(row, f"{side}_container", stream.container)
+            # A cursor passes nothing that was not carried out: what failed is read again.
+            if scan.complete and scan.cursor is not None and not work.failed:
+                setattr(row, f"{side}_cursor", scan.cursor)
+        if complete and guard.FIRST_RUN not in waits:
+            row.full_at = now
+        row.updated_at = now
+

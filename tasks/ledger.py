@@ -1,0 +1,548 @@
+"""What a run loads from and stores in our own database: links, shadows, the journal, what waits.
+
+Nothing here decides. Every writing function works inside the caller's fenced transaction.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
+from sqlalchemy.orm import Session
+
+from models.issues import Conflict, Issue
+from models.journal import Change, ChangeState
+from models.links import Link, LinkState, Shadow
+from models.sync_configs import Baseline
+from sync.mapping import FieldMapping, Seen, encoded
+from sync.plan import FieldConflict, Resolution, Tie
+from sync.planner import Item, LinkIndex, LinkRow
+from sync.records import SIDES, Problem, Side, other
+from sync.values import MISSING, ValueProblem, decode, decode_fields, encode, encode_fields
+
+CHUNK = 500  # ids in one IN list
+WORN_OUT = 3  # the same write so many runs in a row is not made again
+HELD_FOR = timedelta(days=7)
+APPROVAL_LASTS = timedelta(hours=24)
+PATIENCE = 3  # rejections in a row before a record is left alone for a while
+LONGEST_REST = timedelta(days=1)
+
+
+# -- loading --------------------------------------------------------------------------------------
+
+
+def load_index(db: Session, config_id: str) -> LinkIndex:
+    rows = db.execute(
+        select(
+            Link.id,
+            Link.state,
+            Link.left_id,
+            Link.right_id,
+            Link.left_version,
+            Link.right_version,
+            Link.left_missing,
+            Link.right_missing,
+            Link.written_at,
+            Link.key,
+        ).where(Link.config_id == config_id, Link.state != LinkState.TOMBSTONE)
+    )
+    return LinkIndex(LinkRow._make(row) for row in rows)
+
+
+def load_ties(
+    db: Session,
+    index: LinkIndex,
+    link_ids: Iterable[int],
+    mapping: FieldMapping,
+    previous_run_id: str | None,
+    known_pairs: Mapping[str, str] | None = None,
+) -> dict[int, Tie]:
+    """The links with their shadows, a person's answers and the writes that were made too often.
+
+    `known_pairs` are the pairs that the shadows were taken under: a field that has another partner
+    since then has no shadow any more, and meets it for the first time.
+    """
+    answers = _answers(db, index)
+    ties: dict[int, Tie] = {}
+    wanted = sorted(link_ids)
+    for start in range(0, len(wanted), CHUNK):
+        part = wanted[start : start + CHUNK]
+        shadows = {row.link_id: row for row in db.scalars(select(Shadow).where(Shadow.link_id.in_(part)))}
+        for link_id in part:
+            row, shadow = index.by_id[link_id], shadows.get(link_id)
+            left = _own("left", shadow.left if shadow else {}, mapping, known_pairs)
+            right = _own("right", shadow.right if shadow else {}, mapping, known_pairs)
+            ties[link_id] = Tie(
+                id=link_id,
+                left_id=row.left_id,
+                right_id=row.right_id,
+                left=left,
+                right=right,
+                state=row.state,  # type: ignore[arg-type]
+                reason="",
+                key=mapping.label("left", left, row.left_id),
+                resolutions=answers.get(link_id, {}),
+                worn_out=_worn_out(shadow.flaps if shadow else None, previous_run_id),
+            )
+    for start in range(0, len(wanted), CHUNK):
+        part = [link_id for link_id in wanted[start : start + CHUNK] if ties[link_id].state != "linked"]
+        if part:
+            for link_id, reason in db.execute(select(Link.id, Link.reason).where(Link.id.in_(part))):
+                tie = ties[link_id]
+                ties[link_id] = Tie(
+                    tie.id, tie.left_id, tie.right_id, tie.left, tie.right, tie.state, reason, tie.key,
+                    tie.resolutions, tie.worn_out,
+                )  # fmt: skip
+        db.expire_all()
+    return ties
+
+
+def _own(
+    side: Side,
+    stored: Mapping[str, Any],
+    mapping: FieldMapping,
+    known_pairs: Mapping[str, str] | None,
+) -> dict[str, Any]:
+    """A shadow's fields that the mapping still knows, in the types that they have now."""
+    found: dict[str, Any] = {}
+    for name, value in decode_fields(stored).items():
+        pair = mapping.by_name.get(name)
+        if pair is None or (known_pairs is not None and known_pairs.get(name, pair.right) != pair.right):
+            continue
+        try:
+            found[name] = pair.own(side, value)
+        except ValueProblem:
+            continue  # the field's type changed, and this value has no place in the new one
+    return found
+
+
+def _answers(db: Session, index: LinkIndex) -> dict[int, dict[str, Resolution]]:
+    if not index.by_id:
+        return {}
+    config_id = db.scalar(select(Link.config_id).where(Link.id == next(iter(index.by_id))))
+    found: dict[int, dict[str, Resolution]] = {}
+    for row in db.execute(
+        select(Conflict.link_id, Conflict.field, Conflict.resolution).where(
+            Conflict.config_id == config_id, Conflict.state == "open", Conflict.resolution.is_not(None)
+        )
+    ):
+        if row.link_id is not None and row.resolution:
+            found.setdefault(row.link_id, {})[row.field] = _resolution(row.resolution)
+    return found
+
+
+def answered_links(db: Session, config_id: str) -> list[int]:
+    """Links with an answer that waits to be carried out."""
+    return [
+        link_id
+        for link_id in db.scalars(
+            select(Conflict.link_id).where(
+                Conflict.config_id == config_id,
+                Conflict.state == "open",
+                Conflict.resolution.is_not(None),
+            )
+        )
+        if link_id is not None
+    ]
+
+
+def _resolution(stored: Mapping[str, Any]) -> Resolution:
+    def value(name: str) -> Any:
+        box = stored.get(name)
+        return decode(box["value"]) if box else MISSING
+
+    return Resolution(stored["take"], value("seen_left"), value("seen_right"), value("value"))
+
+
+def _worn_out(flaps: Mapping[str, Any] | None, previous_run_id: str | None) -> dict[tuple[str, Side], Any]:
+    found: dict[tuple[str, Side], Any] = {}
+    for name, entry in (flaps or {}).items():
+        if entry["count"] >= WORN_OUT and entry["run"] == previous_run_id:
+            side, _, field_name = name.partition(":")
+            found[field_name, "left" if side == "left" else "right"] = decode(entry["value"])
+    return found
+
+
+def baseline_of(db: Session, config_id: str) -> Baseline | None:
+    return db.get(Baseline, config_id)
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """What people said of held changes: approvals by fingerprint, refusals, and the rows themselves."""
+
+    approved: Mapping[str, frozenset[str]]
+    dismissed: frozenset[str]
+
+
+def load_decided(db: Session, config_id: str, now: datetime) -> Decided:
+    approved: dict[str, set[str]] = {}
+    dismissed: set[str] = set()
+    for row in db.execute(
+        select(Change.fingerprint, Change.guard, Change.state, Change.decided_at).where(
+            Change.config_id == config_id,
+            Change.state.in_((ChangeState.APPROVED, ChangeState.DISMISSED)),
+        )
+    ):
+        if row.state == ChangeState.DISMISSED:
+            dismissed.add(row.fingerprint)
+        elif row.decided_at is not None and row.decided_at > now - APPROVAL_LASTS:
+            approved.setdefault(row.fingerprint, set()).add(row.guard or "")
+    return Decided({key: frozenset(value) for key, value in approved.items()}, frozenset(dismissed))
+
+
+def rested(db: Session, config_id: str, now: datetime) -> dict[tuple[str, str], Issue]:
+    """Records that were refused too often, by (side, key): left alone until their time or value comes."""
+    return {
+        (row.side, row.key): row
+        for row in db.scalars(
+            select(Issue).where(
+                Issue.config_id == config_id, Issue.closed_at.is_(None), Issue.retry_at > now
+            )
+        )
+    }
+
+
+# -- links and shadows ----------------------------------------------------------------------------
+
+
+def add_links(
+    db: Session, config_id: str, rows: Sequence[tuple[dict[str, Any], Mapping[str, Any], Mapping[str, Any]]]
+) -> list[int]:
+    """Store links with their shadows (own values); their ids, in the same order."""
+    if not rows:
+        return []
+    ids = list(
+        db.scalars(
+            insert(Link).returning(Link.id, sort_by_parameter_order=True),
+            [
+                {
+                    "config_id": config_id,
+                    "state": LinkState.LINKED,
+                    "reason": "",
+                    "left_missing": 0,
+                    "right_missing": 0,
+                    "left_version": None,
+                    "right_version": None,
+                    "missing_since": None,
+                    "written_at": None,
+                    "key": "",
+                    **values,
+                }
+                for values, _, _ in rows
+            ],
+        )
+    )
+    db.execute(
+        insert(Shadow),
+        [
+            {"link_id": link_id, "left": encode_fields(left), "right": encode_fields(right), "flaps": None}
+            for link_id, (_, left, right) in zip(ids, rows, strict=True)
+        ],
+    )
+    return ids
+
+
+def move_link(db: Session, link_id: int, **values: Any) -> None:
+    db.execute(update(Link).where(Link.id == link_id).values(**values))
+
+
+def merge_shadow(
+    db: Session, link_id: int, left: Mapping[str, Any], right: Mapping[str, Any], *, replace: bool = False
+) -> Shadow:
+    """Set these fields (own values) of a link's two shadows; `replace` forgets the others."""
+    row = db.get(Shadow, link_id)
+    if row is None:
+        row = Shadow(link_id=link_id, left={}, right={}, flaps=None)
+        db.add(row)
+    row.left = {**({} if replace else row.left), **encode_fields(left)}
+    row.right = {**({} if replace else row.right), **encode_fields(right)}
+    return row
+
+
+def prune_shadows(db: Session, config_id: str, mapping: FieldMapping, known_pairs: Mapping[str, str]) -> None:
+    """Drop what the shadows say of fields that are no longer mapped, or to another partner."""
+    keep = {pair.name for pair in mapping.pairs if known_pairs.get(pair.name, pair.right) == pair.right}
+    rows = db.scalars(select(Shadow).join(Link, Link.id == Shadow.link_id).where(Link.config_id == config_id))
+    for row in rows.yield_per(1000):
+        if not set(row.left) <= keep or not set(row.right) <= keep:
+            row.left = {name: value for name, value in row.left.items() if name in keep}
+            row.right = {name: value for name, value in row.right.items() if name in keep}
+
+
+def note_missing(db: Session, side: Side, link_ids: Iterable[int], now: datetime) -> None:
+    """One more complete scan in which these links' records were not returned."""
+    column = Link.left_missing if side == "left" else Link.right_missing
+    wanted = sorted(link_ids)
+    for start in range(0, len(wanted), CHUNK):
+        db.execute(
+            update(Link)
+            .where(Link.id.in_(wanted[start : start + CHUNK]))
+            .values({column: column + 1, Link.missing_since: func.coalesce(Link.missing_since, now)})
+        )
+
+
+def note_seen(db: Session, index: LinkIndex, side: Side, missing: set[int]) -> None:
+    """The count of misses starts anew for records that are there again."""
+    back = [row.id for row in index.by_id.values() if row.missing_on(side) and row.id not in missing]
+    column = Link.left_missing if side == "left" else Link.right_missing
+    for start in range(0, len(back), CHUNK):
+        db.execute(update(Link).where(Link.id.in_(back[start : start + CHUNK])).values({column: 0}))
+
+
+# -- conflicts ------------------------------------------------------------------------------------
+
+
+def store_conflicts(
+    db: Session,
+    *,
+    workspace_id: str,
+    config_id: str,
+    run_id: str,
+    link_id: int,
+    key: str,
+    found: Sequence[FieldConflict],
+    stale: Sequence[str],
+    now: datetime,
+    carried_out: Sequence[str] = (),
+) -> tuple[int, int]:
+    """Bring a link's open conflicts in line with what was found: opened and closed ones are counted.
+
+    A conflict whose sides moved is updated in place; one that is no longer found closes by itself.
+    """
+    there = {
+        row.field: row
+        for row in db.scalars(select(Conflict).where(Conflict.link_id == link_id, Conflict.state == "open"))
+    }
+    opened = closed = 0
+    for item in found:
+        row = there.pop(item.field, None)
+        if row is None:
+            opened += 1
+            row = Conflict(
+                workspace_id=workspace_id,
+                config_id=config_id,
+                link_id=link_id,
+                field=item.field,
+                kind="value" if item.field else "delete",
+                state="open",
+                opened_at=now,
+                opened_run_id=run_id,
+            )
+            db.add(row)
+        row.key = key[:500]
+        row.note = item.note
+        if (row.left, row.right) != (encoded(item.left), encoded(item.right)):
+            row.updated_at = now
+        row.left, row.right = encoded(item.left), encoded(item.right)
+        row.left_shadow, row.right_shadow = encoded(item.left_shadow), encoded(item.right_shadow)
+        row.left_modified_at, row.right_modified_at = item.left_modified, item.right_modified
+        if item.field in stale:
+            row.resolution = None  # what the person saw is no longer what is there: ask again
+    for name, row in there.items():
+        if name in carried_out:
+            continue  # its answer is being written: it closes when that is confirmed
+        row.state, row.closed_at, row.updated_at = "closed", now, now
+        closed += 1
+    return opened, closed
+
+
+def close_conflicts(db: Session, link_id: int, fields: Sequence[str], now: datetime, state: str) -> None:
+    db.execute(
+        update(Conflict)
+        .where(Conflict.link_id == link_id, Conflict.state == "open", Conflict.field.in_(fields))
+        .values(state=state, closed_at=now, updated_at=now)
+    )
+
+
+def close_all_conflicts(db: Session, link_id: int, now: datetime) -> None:
+    db.execute(
+        update(Conflict)
+        .where(Conflict.link_id == link_id, Conflict.state == "open")
+        .values(state="closed", closed_at=now, updated_at=now)
+    )
+
+
+def count_conflicts(db: Session, config_id: str) -> int:
+    """Records with an open conflict."""
+    return (
+        db.scalar(
+            select(func.count(func.distinct(Conflict.link_id))).where(
+                Conflict.config_id == config_id, Conflict.state == "open"
+            )
+        )
+        or 0
+    )
+
+
+def links_in_conflict(db: Session, config_id: str) -> list[int]:
+    return [
+        link_id
+        for link_id in db.scalars(
+            select(Conflict.link_id).where(Conflict.config_id == config_id, Conflict.state == "open").distinct()
+        )
+        if link_id is not None
+    ]
+
+
+# -- issues ---------------------------------------------------------------------------------------
+
+
+def store_issue(
+    db: Session,
+    problem: Problem,
+    *,
+    workspace_id: str,
+    config_id: str,
+    run_id: str,
+    link_id: int | None,
+    now: datetime,
+    digest: str = "",
+) -> Issue:
+    """Open an issue, or note that it occurred again."""
+    row = db.scalar(
+        select(Issue).where(
+            Issue.config_id == config_id,
+            Issue.code == problem.code,
+            Issue.side == (problem.side or ""),
+            Issue.key == problem.key[:500],
+            Issue.field == problem.field_name,
+            Issue.closed_at.is_(None),
+        )
+    )
+    if row is None:
+        row = Issue(
+            workspace_id=workspace_id,
+            config_id=config_id,
+            link_id=link_id,
+            code=problem.code,
+            side=problem.side or "",
+            key=problem.key[:500],
+            field=problem.field_name,
+            message=problem.message,
+            detail=encode_fields(problem.extra),
+            seen=0,
+            opened_at=now,
+            muted=False,
+            digest=digest,
+        )
+        db.add(row)
+    if row.digest != digest or row.message != problem.message:
+        row.seen, row.muted = 0, False  # another value or another reason: a new trial
+    row.seen += 1
+    row.digest, row.message = digest, problem.message
+    row.last_seen_at, row.last_run_id = now, run_id
+    if digest and row.seen >= PATIENCE:
+        row.retry_at = now + min(timedelta(minutes=15) * 2 ** (row.seen - PATIENCE), LONGEST_REST)
+    db.flush()
+    return row
+
+
+def close_issues(
+    db: Session,
+    config_id: str,
+    now: datetime,
+    *,
+    still: set[tuple[str, str, str, str]],
+    examined: set[str],
+    whole: bool,
+    keep: Sequence[str] = ("lossy",),
+    rewritten: set[tuple[str, str]] = frozenset(),  # type: ignore[assignment]
+) -> None:
+    """Close what no longer occurs.
+
+    `still`: (code, side, key, field) of this run's problems. `examined`: keys of the records that the
+    run looked at. `whole`: the run looked at everything that it could. Codes in `keep` stay until the
+    field is written or agreed again (`rewritten`: key and field).
+    """
+    for row in db.scalars(select(Issue).where(Issue.config_id == config_id, Issue.closed_at.is_(None))):
+        if (row.code, row.side, row.key, row.field) in still:
+            continue
+        if row.code in keep:
+            if (row.key, row.field) in rewritten:
+                row.closed_at = now
+        elif row.key in examined or (whole and row.code != "unknown_outcome"):
+            row.closed_at = now
+
+
+# -- the journal ----------------------------------------------------------------------------------
+
+
+def open_changes(db: Session, config_id: str, states: Sequence[ChangeState]) -> list[Change]:
+    return list(
+        db.scalars(
+            select(Change).where(Change.config_id == config_id, Change.state.in_(states)).order_by(Change.id)
+        )
+    )
+
+
+def withdraw(db: Session, config_id: str, kept: set[int], now: datetime, *, gone: bool) -> int:
+    """Held and approved changes that the plan no longer holds are withdrawn; overdue ones expire."""
+    states = (ChangeState.HELD, ChangeState.APPROVED, ChangeState.DISMISSED)
+    count = 0
+    for row in open_changes(db, config_id, states):
+        if row.id in kept:
+            continue
+        if gone:
+            row.state, row.settled_at = ChangeState.WITHDRAWN, now
+            row.message = "The reason for it went away by itself."
+            count += 1
+        elif row.state == ChangeState.HELD and row.expires_at is not None and row.expires_at < now:
+            row.state, row.settled_at = ChangeState.EXPIRED, now
+    return count
+
+
+def find_record(db: Session, config_id: str, key: str) -> list[Link]:
+    """Links by match key as shown, or by either id."""
+    condition: ColumnElement[bool] = or_(Link.left_id == key, Link.right_id == key)
+    by_key = and_(Link.key != "", Link.key.in_((key, f'"{key}"')))
+    return list(db.scalars(select(Link).where(Link.config_id == config_id, or_(condition, by_key))))
+
+
+def forget_config(db: Session, config_id: str) -> None:
+    """Drop what a config remembers of both sides: the next run starts from first contact."""
+    db.execute(delete(Link).where(Link.config_id == config_id))
+    db.execute(delete(Baseline).where(Baseline.config_id == config_id))
+
+
+def flap(
+    row: Shadow,
+    side: Side,
+    after: Mapping[str, Any],
+    reset: bool,
+    run_id: str,
+    previous_run_id: str | None,
+) -> None:
+    """Count in how many runs in a row the same value was written to each field of a side."""
+    flaps = dict(row.flaps or {})
+    for name, value in after.items():
+        slot, stored = f"{side}:{name}", encode(value)
+        last = flaps.get(slot)
+        again = (
+            last is not None
+            and not reset
+            and last["value"] == stored
+            and last["run"] in (previous_run_id, run_id)
+        )
+        flaps[slot] = {"value": stored, "count": last["count"] + 1 if again and last else 1, "run": run_id}
+    row.flaps = flaps
+
+
+def keep_worn_out(db: Session, link_id: int, field_name: str, run_id: str) -> None:
+    """A frozen field stays frozen: the write was held back in this run too."""
+    row = db.get_one(Shadow, link_id)
+    row.flaps = {
+        slot: {**entry, "run": run_id} if slot.endswith(f":{field_name}") else entry
+        for slot, entry in (row.flaps or {}).items()
+    }
+
+
+def label_of(item: Item, mapping: FieldMapping) -> str:
+    for side in SIDES:
+        look = item.look(side)
+        if isinstance(look, Seen):
+            return mapping.label(side, look.values, look.id)
+    return item.tie.key or item.tie.id_on("left") or item.tie.id_on(other("left")) or ""

@@ -1,0 +1,242 @@
+"""What a run sees and what should follow: both sides read, compared, reconciled, guarded. Writes nothing.
+
+A run, its preview, an explanation of one record: all of them look with this code.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from connectors.base import Can, Page, is_unkeyed
+from connectors.errors import RetryableError
+from models.sync_configs import Baseline
+from sync.diff import Scan, scan_pages
+from sync.guard import Facts
+from sync.plan import Gone, Look, Tie, Unknown
+from sync.planner import LinkIndex, Plan, SideFacts, make_plan, touched
+from sync.records import SIDES, Problem, Record, Side
+from tasks import ledger
+from tasks.context import Context
+from tasks.ledger import Decided
+from tasks.reins import Reins
+from tasks.sides import End, Pairing, call, probe
+
+MOST_PROBES = 500  # missing ids that are looked up one by one in one run
+
+
+@dataclass
+class Outlook:
+    """Everything that one look at both sides found out."""
+
+    index: LinkIndex
+    ties: dict[int, Tie]
+    scans: dict[Side, Scan]
+    plan: Plan
+    facts: Facts
+    baseline: Baseline | None
+    decided: Decided
+    is_full: bool
+    unread: dict[Side, str]  # sides whose read broke off, with the reason
+    unkeyed: dict[Side, int]  # records without a key in a column of the user's own
+
+
+def look(
+    ctx: Context,
+    pairing: Pairing,
+    reins: Reins | None,
+    *,
+    full: bool,
+    previous_run_id: str | None,
+    index: LinkIndex | None = None,
+) -> Outlook:
+    """Read both sides and plan. Raises ConnectorError (a side that cannot be read at all) and Signals."""
+    with ctx.reads() as db:
+        now = ctx.db_now(db)
+        index = index or ledger.load_index(db, pairing.config_id)
+        baseline = ledger.baseline_of(db, pairing.config_id)
+        decided = ledger.load_decided(db, pairing.config_id, now)
+        answered = ledger.answered_links(db, pairing.config_id)
+    built = pairing.built
+    remap = baseline is not None and baseline.mapping_hash != built.mapping_hash
+    moved = baseline is not None and baseline.identity_hash != built.identity_hash
+    scans: dict[Side, Scan] = {}
+    unread: dict[Side, str] = {}
+    unkeyed: dict[Side, int] = {"left": 0, "right": 0}
+    for side in SIDES:
+        end = pairing.end(side)
+        since = None if full or remap or moved else _cursor(pairing, side, baseline, now)
+        scan = _scan(pairing, end, index, reins, since, look_at_all=remap or moved, unread=unread)
+        if end.id_kind == "visible":
+            unkeyed[side] = _set_unkeyed_aside(scan)
+        scans[side] = scan
+    mapping = built.rules.mapping
+    with ctx.reads() as db:
+        wanted = touched(index, scans, [link_id for link_id in answered if link_id in index.by_id])
+        known_fields = dict(baseline.pairs) if baseline is not None else None
+        ties = ledger.load_ties(db, index, wanted, mapping, previous_run_id, known_fields)
+    facts = Facts(
+        known=sum(1 for row in index.by_id.values() if row.state == "linked"),
+        was_populated={side: bool(index.on(side)) or _count(baseline, side) > 0 for side in SIDES},
+        counts={side: scans[side].read for side in SIDES},
+        first_contact=_is_first_contact(baseline, scans),
+        first_load_done=baseline is not None and baseline.full_at is not None,
+        migration=(remap or moved) and baseline is not None and baseline.full_at is not None,
+        approved=decided.approved,
+        dismissed=decided.dismissed,
+    )
+    side_facts = {side: _side_facts(pairing, side, index, scans[side]) for side in SIDES}
+    plan = make_plan(ties, index, scans, side_facts, built.rules, facts, now)
+    _note_paused(plan, pairing)
+    return Outlook(
+        index, ties, scans, plan, facts, baseline, decided,
+        is_full=all(scan.full for scan in scans.values()), unread=unread, unkeyed=unkeyed,
+    )  # fmt: skip
+
+
+def _is_first_contact(baseline: Baseline | None, scans: Mapping[Side, Scan]) -> bool:
+    no_base = baseline is None or baseline.full_at is None
+    return no_base and all(scan.read > 0 for scan in scans.values())
+
+
+def _count(baseline: Baseline | None, side: Side) -> int:
+    if baseline is None:
+        return 0
+    return (baseline.left_count if side == "left" else baseline.right_count) or 0
+
+
+def _cursor(pairing: Pairing, side: Side, baseline: Baseline | None, now: datetime) -> str | None:
+    """Where an incremental read of this side may begin; None for a full one."""
+    definition = pairing.definition
+    if definition.mode != "incremental" or baseline is None or baseline.full_at is None:
+        return None
+    if now - baseline.full_at >= definition.full_every:
+        return None  # a full run heals drift and finds deletes
+    if Can.INCREMENTAL not in pairing.end(side).connector.can:
+        return None
+    return baseline.left_cursor if side == "left" else baseline.right_cursor
+
+
+def _scan(
+    pairing: Pairing,
+    end: End,
+    index: LinkIndex,
+    reins: Reins | None,
+    since: str | None,
+    *,
+    look_at_all: bool,
+    unread: dict[Side, str],
+) -> Scan:
+    """One side, to its end. A read that breaks off is started again, never spliced."""
+    known = index.versions(end.side)
+
+    def once() -> Scan:
+        return scan_pages(
+            _paced(end, end.connector.read(end.stream, end.options, since), reins),
+            known,
+            full=since is None,
+            look_at_all=look_at_all,
+            first_copy_wins=end.id_kind != "system",
+        )
+
+    def attempt() -> Scan:
+        if reins is None:
+            return call(once, retries=pairing.definition.retries)
+        with reins.toward(end.connection_id):
+            return call(once, retries=pairing.definition.retries)
+
+    try:
+        return attempt()
+    except RetryableError as problem:
+        partial = _what_came(pairing, end, known, since, look_at_all)
+        if partial is None or partial.read == 0:
+            raise
+        partial.incomplete_because = problem.message
+        unread[end.side] = problem.message
+        return partial
+
+
+def _what_came(
+    pairing: Pairing, end: End, known: dict[str, str | None], since: str | None, look_at_all: bool
+) -> Scan | None:
+    """The pages before the one that cannot be read: edits of seen records may flow, nothing is absent."""
+    pages: list[Page] = []
+    try:
+        for page in end.connector.read(end.stream, end.options, since):
+            pages.append(replace(page, is_last=False))
+    except RetryableError:
+        pass
+    return scan_pages(
+        pages,
+        known,
+        full=since is None,
+        look_at_all=look_at_all,
+        first_copy_wins=end.id_kind != "system",
+    )
+
+
+def _paced(end: End, pages: Iterator[Page], reins: Reins | None) -> Iterator[Page]:
+    read = 0
+    for page in pages:
+        if reins is not None:
+            reins.checkpoint()
+            read += len(page.ids)
+            reins.progress(f"reading {end.side}", read, page.total)
+        yield page
+
+
+def _set_unkeyed_aside(scan: Scan) -> int:
+    """Records whose own key cell is empty take no part; how many there are."""
+    empty = [record_id for record_id in scan.new if is_unkeyed(record_id)]
+    for record_id in empty:
+        del scan.new[record_id]
+    return len(empty)
+
+
+def _side_facts(pairing: Pairing, side: Side, index: LinkIndex, scan: Scan) -> SideFacts:
+    end = pairing.end(side)
+    probed: dict[str, Look | Record] = {}
+    if scan.proves_absence and not end.connector.snapshot and end.can_look_up:
+        missing = sorted(scan.missing(index.on(side)))[:MOST_PROBES]
+        for record_id, found in (probe(end, missing) if missing else {}).items():
+            if isinstance(found, Record):
+                probed[record_id] = found
+            elif found is None:
+                probed[record_id] = Gone()
+            else:
+                reason = f"the record can no longer be read on {side}: {found}"
+                probed[record_id] = Unknown(
+                    reason,
+                    Problem(
+                        "lost_access",
+                        f"The record {record_id} can no longer be read on {side} ({found}). It is not taken"
+                        " for deleted; give the connection access to it again.",
+                        side=side,
+                        key=record_id,
+                        operation="read",
+                    ),
+                )
+    return SideFacts(
+        snapshot=end.connector.snapshot,
+        stable_ids=end.id_kind != "visible",
+        consistent=end.connector.consistent,
+        scope=pairing.built.scopes[side],
+        probed=probed,
+    )
+
+
+def _note_paused(plan: Plan, pairing: Pairing) -> None:
+    """A mapped field that a side no longer has: it is left alone, nothing is cleared on the other."""
+    for name in pairing.built.paused:
+        field_name, _, side = name.rpartition(" on ")
+        plan.problems.append(
+            Problem(
+                "field_gone",
+                f"The field '{field_name}' is no longer on {side}. It is paused: nothing is cleared on the"
+                " other side. Bring it back, or take it out of the mapping.",
+                side="left" if side == "left" else "right",
+                field_name=field_name,
+                operation="read",
+            )
+        )

@@ -1,0 +1,206 @@
+"""Both ends of a sync, opened: connection rows become connectors over their streams."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import pydantic
+from tenacity import Retrying, retry_if_exception, stop_after_attempt
+from tenacity.wait import wait_base, wait_random_exponential
+
+from connectors.base import Can, Connector, IdKind, StreamOptions
+from connectors.errors import OptionsError, RateLimited, RetryableError
+from models.connections import Connection
+from models.secrets import Place
+from models.sync_configs import SyncConfig
+from sync.definition import Blank, Built, MappingMistake, SyncDefinition, build
+from sync.records import SIDES, Record, Side, Stream
+from tasks.context import Context
+from tasks.errors import DefinitionError, NotFound
+
+Answer = TypeVar("Answer")
+LONGEST_WAIT = 30.0  # seconds that a call may wait for a quota; a longer wait gives the run back
+
+
+@dataclass(frozen=True)
+class End:
+    """One end of a sync: its connector, opened, and the stream that takes part."""
+
+    side: Side
+    connector: Connector
+    stream: Stream
+    options: StreamOptions
+    connection_id: str = ""
+
+    @property
+    def id_kind(self) -> IdKind:
+        return self.connector.id_kind(self.stream, self.options)
+
+    @property
+    def key_field(self) -> str | None:
+        """The single visible field that holds the record's id, where there is one."""
+        return self.stream.key[0] if len(self.stream.key) == 1 else None
+
+    @property
+    def can_look_up(self) -> bool:
+        return Can.LOOKUP in self.connector.can
+
+
+@dataclass(frozen=True)
+class Pairing:
+    """A config with both ends open and its definition tied to their streams."""
+
+    config_id: str
+    name: str
+    definition: SyncDefinition
+    built: Built
+    left: End
+    right: End
+
+    def end(self, side: Side) -> End:
+        return self.left if side == "left" else self.right
+
+
+def connector_of(ctx: Context, connection: Connection) -> Connector:
+    """The connector of a connection, its secrets decrypted. Raises OptionsError, SecretUnreadable."""
+    return ctx.connector(connection.connector, {**connection.options, **secrets_of(ctx, connection)})
+
+
+def secrets_of(ctx: Context, connection: Connection) -> dict[str, Any]:
+    """Raises SecretUnreadable."""
+    if not connection.secrets:
+        return {}
+    found = json.loads(ctx.ring.decrypt(connection.secrets, place_of(connection)))
+    return dict(found)
+
+
+def place_of(connection: Connection) -> Place:
+    return Place("connections", connection.id, "secrets", connection.workspace_id)
+
+
+def definition_of(config: SyncConfig) -> SyncDefinition:
+    """The stored definition as its model. Raises DefinitionError."""
+    try:
+        return SyncDefinition.model_validate(config.definition)
+    except pydantic.ValidationError as problem:
+        first = problem.errors(include_input=False, include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        raise DefinitionError(f"The sync '{config.name}' is not valid: {place}: {first['msg']}.") from None
+
+
+@contextmanager
+def opened(ctx: Context, config_id: str) -> Iterator[Pairing]:
+    """Both ends of a config, open until the block ends.
+
+    Raises NotFound, DefinitionError, SecretUnreadable, and the connector errors of opening a stream.
+    """
+    with ctx.reads() as db:  # closed before the outside is asked anything
+        config = db.get(SyncConfig, config_id)
+        if config is None:
+            raise NotFound(f"There is no sync {config_id}.")
+        name, definition, known = config.name, definition_of(config), list(config.known_pairs or ())
+        connections = {"left": config.left_connection, "right": config.right_connection}
+        ids = {side: connections[side].id for side in SIDES}
+        connectors = {side: connector_of(ctx, connections[side]) for side in SIDES}
+    with ExitStack() as stack:
+        for connector in connectors.values():
+            stack.enter_context(connector)
+        ends = {side: open_end(connectors[side], side, definition, ids[side]) for side in SIDES}
+        yield Pairing(
+            config_id=config_id,
+            name=name,
+            definition=definition,
+            built=tie(definition, ends, known_pairs=known or None),
+            left=ends["left"],
+            right=ends["right"],
+        )
+
+
+def open_end(connector: Connector, side: Side, definition: SyncDefinition, connection_id: str = "") -> End:
+    spec = definition.end(side)
+    raw = dict(spec.options)
+    # What one sync says once for both ends reaches those whose connector knows the word.
+    if "header" in connector.StreamOptions.model_fields:
+        raw.setdefault("header", definition.header.model_dump())
+    try:
+        options = connector.parse_stream_options(raw)
+    except OptionsError as mistake:
+        raise OptionsError(f"{side}: {mistake.message}") from None
+    retries = definition.retries
+    stream = call(lambda: connector.stream(spec.stream, options), retries=retries)
+    return End(side, connector, stream, options, connection_id)
+
+
+def tie(
+    definition: SyncDefinition,
+    ends: Mapping[Side, End],
+    *,
+    saving: bool = False,
+    known_pairs: list[str] | None = None,
+) -> Built:
+    """The definition over both streams. Raises DefinitionError that names the place in it."""
+    try:
+        return build(
+            definition,
+            {side: ends[side].stream for side in SIDES},
+            {
+                side: Blank(ends[side].connector.blank_is_null, ends[side].connector.omits_empty)
+                for side in SIDES
+            },
+            saving=saving,
+            known_pairs=known_pairs,
+        )
+    except MappingMistake as mistake:
+        raise DefinitionError(mistake.message, place=mistake.place) from None
+
+
+class _WaitAsAsked(wait_base):
+    """What the system asked for, else exponential with full jitter."""
+
+    def __init__(self) -> None:
+        self.otherwise = wait_random_exponential(multiplier=0.5, max=10)
+
+    def __call__(self, retry_state: Any) -> float:
+        problem = retry_state.outcome.exception() if retry_state.outcome else None
+        if isinstance(problem, RateLimited):
+            return problem.retry_after
+        return float(self.otherwise(retry_state))
+
+
+def _worth_another_try(problem: BaseException) -> bool:
+    if isinstance(problem, RateLimited):
+        return problem.retry_after <= LONGEST_WAIT
+    return isinstance(problem, RetryableError)
+
+
+def call(work: Callable[[], Answer], *, retries: int, sleep: Callable[[float], None] | None = None) -> Answer:
+    """One call to a system, tried again where nothing of it was done. Raises ConnectorError."""
+    more: dict[str, Any] = {} if sleep is None else {"sleep": sleep}
+    for attempt in Retrying(
+        stop=stop_after_attempt(retries + 1),
+        wait=_WaitAsAsked(),
+        retry=retry_if_exception(_worth_another_try),
+        reraise=True,
+        **more,
+    ):
+        with attempt:
+            return work()
+    raise AssertionError("tenacity ends with an answer or an exception")
+
+
+def probe(end: End, ids: list[str]) -> dict[str, Record | str | None]:
+    """What stands under these ids: the record, None where it is gone, a reason where it can't be said."""
+    found: dict[str, Record | str | None] = {}
+    for looked in end.connector.lookup(end.stream, end.options, ids):
+        if looked.state == "there" and looked.record is not None:
+            found[looked.id] = looked.record
+        elif looked.state == "gone":
+            found[looked.id] = None
+        else:
+            found[looked.id] = looked.reason or "the system does not say"
+    return found
+
