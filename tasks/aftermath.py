@@ -38,7 +38,7 @@ def of(ctx: Context, db: Session, run: SyncRun, ending: Ending) -> list[str]:
             now=now,
         )
     alerts.watch_failures(ctx, db, run, of_connection=ending.connection_id is not None)
-    if run.state == RunState.FAILED and ending.can_heal:
+    if run.state == RunState.FAILED and ending.can_heal and ending.retry:
         retries.after_failure(ctx, db, run, config, now, circuit=circuit)
     if run.state in GOT_THROUGH and run.kind != RunKind.UNDO:
         return chains.after_success(ctx, db, run)

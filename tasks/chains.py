@@ -94,11 +94,12 @@ def after_success(ctx: Context, db: Session, run: SyncRun) -> list[str]:
         except (RunActive, WrongState) as refusal:
             config = db.get_one(SyncConfig, config_id)
             db.add(
-                runs.skipped_run(
+                runs.new_run(
                     ctx,
                     config,
                     ctx.db_now(db),
                     asked_by=audit.CHAIN,
+                    state=RunState.SKIPPED,
                     reason=f"Not started: {refusal.message}",
                 )
             )

@@ -8,7 +8,7 @@ paused for too long is refused instead of believed.
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -30,6 +30,9 @@ _CANDIDATES = 20
 log = structlog.get_logger(__name__)
 
 
+Lines = tuple[tuple[datetime, str, str], ...]  # time, level, text
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """The right to work on a run until the lease ends, for as long as nobody holds a newer token."""
@@ -49,9 +52,10 @@ class Ending:
     message: str | None = None  # a sentence
     error_id: str | None = None  # of a bug: the log has the traceback under it
     summary: dict[str, Any] | None = None
-    can_heal: bool = False  # trying again later may succeed without anybody's doing
+    can_heal: bool = False  # trying again later may succeed without anybody's doing ...
+    retry: bool = True  # ... and shall be done
     connection_id: str | None = None  # the one that failed
-    lines: tuple[tuple[datetime, str, str], ...] = field(default=())  # last log lines: time, level, text
+    lines: Lines = ()  # the last ones of its log
 
 
 def claim_next(ctx: Context, owner: str) -> Claim | None:
@@ -69,7 +73,12 @@ def claim_next(ctx: Context, owner: str) -> Claim | None:
     return None
 
 
-def claim_run(ctx: Context, run_id: str, owner: str, *, within_limits: bool = True) -> Claim | None:
+def first_in_line(ctx: Context) -> str | None:
+    """The run that a free worker would take next."""
+    return next(iter(_candidates(ctx, set())), None)
+
+
+def claim_run(ctx: Context, run_id: str, owner: str) -> Claim | None:
     """Claim this run: a queued one that may start, or a running one whose lease has ended.
 
     None: somebody else has it, it may not start now, or it has ended. Taking over counts an
@@ -78,9 +87,23 @@ def claim_run(ctx: Context, run_id: str, owner: str, *, within_limits: bool = Tr
     """
     try:
         with ctx.sessions.begin() as db:
-            return _claim(ctx, db, run_id, owner, within_limits)
+            return _claim(ctx, db, run_id, owner)
     except IntegrityError:  # another run of the same config is running
         return None
+
+
+def start_held(ctx: Context, db: Session, run: SyncRun, owner: str, now: datetime) -> Claim:
+    """Store a new run as one that this process has claimed already, whatever the limits say.
+
+    The transaction fails with IntegrityError when another run of the config is running.
+    """
+    run.state = RunState.RUNNING.value
+    run.token = 1
+    run.lease_owner = owner
+    run.lease_until = now + timedelta(seconds=ctx.settings.lease_seconds)
+    run.started_at = now
+    db.add(run)
+    return Claim(run.id, run.config_id, run.token, owner)
 
 
 def renew(ctx: Context, db: Session, claim: Claim) -> SyncRun | None:
@@ -112,7 +135,7 @@ def give_back(
     wait: Wait | None = None,
     why: str = "",
     count_interruption: bool = False,
-    lines: tuple[tuple[datetime, str, str], ...] = (),
+    lines: Lines = (),
 ) -> bool:
     """Back to the line, in its old place. Whether the claim was still good.
 
@@ -187,7 +210,7 @@ def held_by(claim: Claim) -> tuple[ColumnElement[bool], ...]:
     )
 
 
-def add_lines(db: Session, run_id: str, lines: tuple[tuple[datetime, str, str], ...]) -> None:
+def add_lines(db: Session, run_id: str, lines: Lines) -> None:
     db.add_all(RunLine(run_id=run_id, at=at, level=level, text=text) for at, level, text in lines)
 
 
@@ -236,7 +259,7 @@ def _full(db: Session, ctx: Context, *, apart_from: str = "") -> tuple[set[str],
 # -- claiming --------------------------------------------------------------------------------------
 
 
-def _claim(ctx: Context, db: Session, run_id: str, owner: str, within_limits: bool) -> Claim | None:
+def _claim(ctx: Context, db: Session, run_id: str, owner: str) -> Claim | None:
     found = db.execute(
         select(SyncRun.workspace_id, SyncRun.state, SyncRun.kind, SyncConfig)
         .join(SyncConfig, SyncConfig.id == SyncRun.config_id)
@@ -258,7 +281,7 @@ def _claim(ctx: Context, db: Session, run_id: str, owner: str, within_limits: bo
         _skip(db, run_id, now)
         return None
     else:
-        if within_limits and not _has_room(ctx, db, config, run_id, now):
+        if not _has_room(ctx, db, config, run_id, now):
             return None
         condition = may_start(now)
         interruptions = 0

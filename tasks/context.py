@@ -33,6 +33,7 @@ class Context:
     new_id: Callable[[], str]
     rand: Callable[[], float]  # in [0, 1)
     wake: Callable[[str], None]  # ring a worker for this run id; swallows a silent queue
+    queue_answers: Callable[[], bool]  # whether the queue can be reached just now
 
     def connector(self, name: str, options: Mapping[str, object]) -> Connector:
         """A connector over these options (secrets included). Raises OptionsError."""
@@ -44,7 +45,21 @@ def _stay_silent(_run_id: str) -> None:
     """No queue at hand: the run is carried out in this process, or found by the next tick."""
 
 
-def live(settings: Settings, *, wake: Callable[[str], None] = _stay_silent) -> Context:
+def _has_no_queue() -> bool:
+    return False
+
+
+def settings_from_env() -> Settings:
+    """The settings of this process. Raises SettingsError."""
+    return Settings.from_env()
+
+
+def live(
+    settings: Settings,
+    *,
+    wake: Callable[[str], None] = _stay_silent,
+    queue_answers: Callable[[], bool] = _has_no_queue,
+) -> Context:
     """The real thing over these settings. Connects to nothing until first used."""
     engine = make_engine(settings.database_url)
     own = settings.own_database
@@ -64,4 +79,5 @@ def live(settings: Settings, *, wake: Callable[[str], None] = _stay_silent) -> C
         new_id=lambda: uuid.uuid4().hex,
         rand=random.random,
         wake=wake,
+        queue_answers=queue_answers,
     )

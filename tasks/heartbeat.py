@@ -59,6 +59,11 @@ class Heartbeat:
     def is_alive(self) -> bool:
         return self._thread.is_alive()
 
+    @property
+    def is_holding(self) -> bool:
+        with self._lock:
+            return bool(self._held)
+
     def close(self) -> None:
         """Stop beating, take the process off the list, and ring for the runs that were passed on."""
         self._ending.set()

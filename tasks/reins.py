@@ -20,9 +20,10 @@ from sqlalchemy.orm import Session
 from connectors.errors import ConnectorError
 from models.sync_runs import SyncRun
 from tasks import claims
-from tasks.claims import Claim
+from tasks.claims import Claim, Lines
 from tasks.context import Context
 from tasks.errors import CancelRequested, LeaseLost, Stopping
+from tasks.summary import Summary
 
 _LEVELS = ("debug", "info", "warning", "error")
 log = structlog.get_logger("run")
@@ -34,6 +35,7 @@ class Reins:
         self.lost = False  # set by the heartbeat: somebody else has the run
         self.cancelled = False  # set by the heartbeat: a person asked for it
         self.failed_connection_id: str | None = None
+        self.summary = Summary(run=claim.run_id, config="")  # what is done so far: shown whatever comes
         self._ctx = ctx
         self._stop = stop
         self._lock = threading.Lock()
@@ -99,7 +101,7 @@ class Reins:
     def has_news(self) -> bool:
         return self._progress is not None or bool(self._lines)
 
-    def take_lines(self) -> tuple[tuple[datetime, str, str], ...]:
+    def take_lines(self) -> Lines:
         """The lines that are not written yet; whoever takes them writes them."""
         with self._lock:
             lines, self._lines = tuple(self._lines), []

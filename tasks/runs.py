@@ -90,7 +90,7 @@ def queue_in(
         return found
     if kind is not RunKind.PREVIEW:
         must_be_runnable(config)
-        if waiting := _open_run(db, config_id):
+        if waiting := open_run(db, config_id):
             return _join(db, config, waiting, kind=kind, full=full, options=dict(options or {}))
     run = new_run(
         ctx,
@@ -106,28 +106,39 @@ def queue_in(
         request_key=request_key,
     )
     db.add(run)
-    if asked_by not in audit.MACHINES:
+    note_asked(db, run)
+    return run.id
+
+
+def note_asked(db: Session, run: SyncRun) -> None:
+    """Audit who asked for this new run, if it was a person."""
+    if run.asked_by not in audit.MACHINES:
         audit.record(
             db,
             "run.queued",
             run.id,
-            by=asked_by,
-            at=now,
-            workspace_id=config.workspace_id,
-            reason=reason,
-            config=config_id,
-            kind=kind.value,
+            by=run.asked_by,
+            at=run.created_at,
+            workspace_id=run.workspace_id,
+            reason=run.reason,
+            config=run.config_id,
+            kind=run.kind,
         )
-    return run.id
 
 
-def new_run(
+def new_run(ctx: Context, config: SyncConfig, now: datetime, **values: Any) -> SyncRun:
+    """A queued run that is not stored yet; `values` as in `run_values`."""
+    return SyncRun(**run_values(ctx, config, now, **values))
+
+
+def run_values(
     ctx: Context,
     config: SyncConfig,
     now: datetime,
     *,
     asked_by: str,
-    kind: RunKind,
+    kind: RunKind = RunKind.SCHEDULED,
+    state: RunState = RunState.QUEUED,
     reason: str = "",
     full: bool = False,
     options: Mapping[str, Any] | None = None,
@@ -135,35 +146,28 @@ def new_run(
     retry_number: int = 0,
     request_key: str | None = None,
     due_at: datetime | None = None,
-) -> SyncRun:
-    """A queued run that is not stored yet. It counts as rung: its maker rings right after the commit."""
-    return SyncRun(
-        id=ctx.new_id(),
-        workspace_id=config.workspace_id,
-        config_id=config.id,
-        config_version=config.version,
-        kind=kind.value,
-        state=RunState.QUEUED.value,
-        asked_by=asked_by[:320],
-        reason=reason[:500],
-        full=full,
-        options=dict(options or {}),
-        retry_of=retry_of,
-        retry_number=retry_number,
-        request_key=request_key,
-        due_at=due_at,
-        created_at=now,
-        place_at=place_in_line(config, kind, now),
-        rung_at=now,
-    )
-
-
-def skipped_run(ctx: Context, config: SyncConfig, now: datetime, *, asked_by: str, reason: str) -> SyncRun:
-    """A slot or request that starts nothing, kept with its reason. Not stored yet."""
-    run = new_run(ctx, config, now, asked_by=asked_by, kind=RunKind.SCHEDULED, reason=reason)
-    run.state = RunState.SKIPPED.value
-    run.finished_at = now
-    return run
+) -> dict[str, Any]:
+    """The row of a new run. It counts as rung: its maker rings right after the commit."""
+    return {
+        "id": ctx.new_id(),
+        "workspace_id": config.workspace_id,
+        "config_id": config.id,
+        "config_version": config.version,
+        "kind": kind.value,
+        "state": state.value,
+        "asked_by": asked_by[:320],
+        "reason": reason[:500],
+        "full": full,
+        "options": dict(options or {}),
+        "retry_of": retry_of,
+        "retry_number": retry_number,
+        "request_key": request_key,
+        "due_at": due_at,
+        "created_at": now,
+        "place_at": place_in_line(config, kind, now),
+        "rung_at": now,
+        "finished_at": None if state is RunState.QUEUED else now,
+    }
 
 
 def place_in_line(config: SyncConfig, kind: RunKind, now: datetime) -> datetime:
@@ -277,6 +281,27 @@ def start_now(db: Session, run_id: str) -> bool:
     )
 
 
+def replace_retry(db: Session, waiting: SyncRun, now: datetime) -> bool:
+    """Give way to a run that starts at once: skip this run if it only waits to be tried again."""
+    return bool(
+        count(
+            db.execute(
+                update(SyncRun)
+                .where(
+                    SyncRun.id == waiting.id,
+                    SyncRun.state == RunState.QUEUED,
+                    SyncRun.wait_code == Wait.BACK_OFF,
+                )
+                .values(
+                    state=RunState.SKIPPED,
+                    finished_at=now,
+                    reason="A run was started by hand before this retry was due.",
+                )
+            )
+        )
+    )
+
+
 def count(result: Any) -> int:
     """How many rows an UPDATE or DELETE touched."""
     if not isinstance(result, CursorResult):
@@ -284,7 +309,8 @@ def count(result: Any) -> int:
     return int(result.rowcount)
 
 
-def _open_run(db: Session, config_id: str) -> SyncRun | None:
+def open_run(db: Session, config_id: str) -> SyncRun | None:
+    """The run of this config that waits or is running; previews do not count."""
     return db.scalar(
         select(SyncRun)
         .where(SyncRun.config_id == config_id, SyncRun.state.in_(_OPEN), SyncRun.kind != RunKind.PREVIEW)

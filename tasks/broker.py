@@ -1,0 +1,106 @@
+"""The queue: a doorbell, nothing more. A message holds a run's id and may come never, once or often.
+
+Making a broker connects to nothing and starts nothing. dramatiq's own retries, time limits, callbacks
+and pipelines are left out: what must not be lost is a row in the database, and what interrupts a run
+is a flag that it looks at itself.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from time import monotonic
+
+import redis
+import structlog
+from dramatiq import Message, Middleware
+from dramatiq.brokers.redis import RedisBroker
+from redis.backoff import NoBackoff
+from redis.retry import Retry
+
+RUNS = "runs"  # queue of the workers: long work
+CONTROL = "control"  # queue of the scheduler process: ticks and other short work
+START_RUN = "start_run"
+NAMESPACE = "dramatiq"
+
+_ENOUGH_BELLS = 2000  # more than all workers together can hear: each bell lets one take what is first in line
+_SILENT_SECONDS = 5.0  # how long nothing is sent after a failure
+log = structlog.get_logger(__name__)
+
+
+def make_client(redis_url: str, *, timeout: float) -> redis.Redis:
+    """A client with time-outs and without retries: repeating a command could send a message twice.
+
+    Certificates of rediss:// are not verified, since hosted ones (Heroku's) are self-signed; an address
+    that ends with ?ssl_cert_reqs=required has them verified.
+    """
+    tls = {"ssl_cert_reqs": None} if redis_url.startswith("rediss://") else {}
+    return redis.Redis.from_url(
+        redis_url,
+        socket_timeout=timeout,
+        socket_connect_timeout=min(timeout, 5),
+        health_check_interval=30,
+        retry=Retry(NoBackoff(), 0),
+        **tls,
+    )
+
+
+def make_broker(redis_url: str, middleware: Sequence[Middleware] = ()) -> RedisBroker:
+    """The broker of a process that consumes.
+
+    What a killed process had fetched comes back after a minute, and is looked for in every twentieth
+    command: the defaults take half an hour.
+    """
+    return RedisBroker(  # type: ignore[no-untyped-call]
+        client=make_client(redis_url, timeout=30),
+        middleware=list(middleware),
+        namespace=NAMESPACE,
+        maintenance_chance=50_000,
+        heartbeat_timeout=60_000,
+        dead_message_ttl=24 * 3600 * 1000,
+    )
+
+
+class Bell:
+    """Wakes a worker for a run. Never raises and never waits long: a lost ring is rung again later."""
+
+    def __init__(self, redis_url: str) -> None:
+        self._broker = RedisBroker(  # type: ignore[no-untyped-call]
+            client=make_client(redis_url, timeout=2), middleware=[], namespace=NAMESPACE, maintenance_chance=0
+        )
+        self._silent_until = 0.0
+        self._waiting = 0
+        self._counted_at = -1.0
+        self._lock = threading.Lock()
+
+    def __call__(self, run_id: str) -> None:
+        now = monotonic()
+        if now < self._silent_until:
+            return
+        try:
+            if not self._enough(now):
+                self._broker.enqueue(
+                    Message(queue_name=RUNS, actor_name=START_RUN, args=(run_id,), kwargs={}, options={})
+                )
+        except (redis.RedisError, OSError) as problem:
+            self._silent_until = monotonic() + _SILENT_SECONDS
+            log.warning("bell.silent", run=run_id, error=str(problem)[:200])
+
+    def answers(self) -> bool:
+        """Whether the queue can be reached just now."""
+        try:
+            return bool(self._broker.client.ping())
+        except (redis.RedisError, OSError):
+            return False
+
+    def close(self) -> None:
+        self._broker.client.close()
+
+    def _enough(self, now: float) -> bool:
+        """Whether so many bells are on their way that another one wakes nobody."""
+        with self._lock:
+            if now - self._counted_at > 1:
+                self._waiting = int(self._broker.client.llen(f"{NAMESPACE}:{RUNS}"))
+                self._counted_at = now
+            self._waiting += 1
+            return self._waiting > _ENOUGH_BELLS

@@ -1,0 +1,65 @@
+"""What the processes of the Procfile start with. Importing it does nothing.
+
+The worker is `dramatiq tasks.main:setup`: dramatiq calls `setup` in the process that works.
+"""
+
+from __future__ import annotations
+
+import threading
+
+import dramatiq
+
+from models.secrets import check_canary
+from tasks import logs
+from tasks.actors import declare_start_run
+from tasks.broker import Bell, make_broker
+from tasks.context import Context, live, settings_from_env
+from tasks.execute import carry_out
+from tasks.heartbeat import Heartbeat
+from tasks.life import Life
+
+
+class NoQueue(Exception):
+    """REDIS_URL is not set, and this process cannot work without a queue."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "REDIS_URL is not set. Workers and the scheduler need a Redis; `syncline up` brings its own."
+        )
+
+
+def from_env(process: str) -> Context:
+    """The context that the environment describes, with logs set up; its queue may be missing.
+
+    `process` names the kind of process in each log line. Raises SettingsError.
+    """
+    settings = settings_from_env()
+    logs.set_up(settings.log_level, settings.log_format, process=process)
+    if settings.redis_url is None:
+        return live(settings)
+    bell = Bell(settings.redis_url)
+    return live(settings, wake=bell, queue_answers=bell.answers)
+
+
+def check_keys(ctx: Context) -> None:
+    """Raise SecretUnreadable when the database was filled under other keys than the ring holds."""
+    with ctx.sessions.begin() as db:
+        check_canary(db, ctx.ring)
+
+
+def redis_url(ctx: Context) -> str:
+    """Where the queue is. Raises NoQueue."""
+    if ctx.settings.redis_url is None:
+        raise NoQueue
+    return ctx.settings.redis_url
+
+
+def setup() -> None:
+    """Make this process a worker: its broker, with the actor that carries runs out."""
+    ctx = from_env("worker")
+    url = redis_url(ctx)
+    check_keys(ctx)
+    heartbeat = Heartbeat(ctx, "worker", threading.Event())
+    broker = make_broker(url, [Life(heartbeat)])
+    declare_start_run(broker, ctx, heartbeat, carry_out)
+    dramatiq.set_broker(broker)
