@@ -1,0 +1,82 @@
+"""Pictures of the main pages: `python -m tests.browser.screenshots [FOLDER]`.
+
+Without a folder it renews docs/images/panel.png, the picture of the README. With one it takes every
+page in both themes and at two widths, to look at.
+"""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+from pathlib import Path
+
+from playwright.sync_api import Browser, Page
+
+from tests.browser.chromium import launched
+from tests.browser.stage import PASSWORD, Stage, served
+
+PANEL = Path(__file__).resolve().parents[2] / "docs" / "images" / "panel.png"
+WIDTHS = {"wide": (1280, 860), "phone": (390, 844)}
+
+
+def paths(stage: Stage) -> dict[str, str]:
+    """Every page there is, with something in it."""
+    return {
+        "desk": "/",
+        "syncs": "/configs",
+        "sync": f"/configs/{stage.customers}",
+        "runs": "/runs",
+        "run": f"/runs/{stage.latest}",
+        "run-partial": f"/runs/{stage.partial}",
+        "run-failed": f"/runs/{stage.failed}",
+        "run-running": f"/runs/{stage.running}",
+        "conflicts": "/conflicts",
+        "conflict": "/conflicts/1",
+        "held": "/held",
+        "not-found": "/runs/nothing",
+        "empty": "/runs?state=cancelled",
+    }
+
+
+def sign_in(page: Page, address: str, name: str = "alice") -> None:
+    page.goto(f"{address}/sign-in")
+    page.get_by_label("E-mail").fill(f"{name}@example.com")
+    page.get_by_label("Password").fill(PASSWORD)
+    page.get_by_role("button", name="Sign in").click()
+    page.wait_for_url(f"{address}/")
+
+
+def one(browser: Browser, address: str, target: Path) -> None:
+    context = browser.new_context(viewport={"width": 1280, "height": 860}, device_scale_factor=2)
+    page = context.new_page()
+    sign_in(page, address)
+    page.goto(f"{address}/")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    page.screenshot(path=target)
+
+
+def every(browser: Browser, address: str, stage: Stage, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for width, (x, y) in WIDTHS.items():
+        for theme in ("light", "dark"):
+            context = browser.new_context(viewport={"width": x, "height": y}, color_scheme=theme)  # type: ignore[arg-type]
+            page = context.new_page()
+            page.goto(f"{address}/sign-in")
+            page.screenshot(path=folder / f"{width}-{theme}-sign-in.png")
+            sign_in(page, address)
+            for name, path in paths(stage).items():
+                page.goto(f"{address}{path}")
+                page.screenshot(path=folder / f"{width}-{theme}-{name}.png", full_page=True)
+            context.close()
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as home, served(Path(home)) as (address, stage), launched() as browser:
+        if len(sys.argv) > 1:
+            every(browser, address, stage, Path(sys.argv[1]))
+        else:
+            one(browser, address, PANEL)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,259 @@
+"""A morning in a business: nine syncs, a night with an outage behind it, decisions that wait."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from threading import Thread
+from typing import Any
+
+from werkzeug.serving import make_server
+
+from models.audit import AuditEvent
+from models.people import Role
+from models.sync_configs import SyncConfig
+from models.sync_runs import RunState
+from sync.values import encode_fields
+from tasks.context import Context
+from tests.web.world import DEFINITION, NOW, OWN, Clock, World, make_context, summary
+from web import create_app
+
+PASSWORD = "correct horse battery staple"
+
+ONE_WAY: dict[str, Any] = DEFINITION | {
+    "direction": "left_to_right",
+    "deletes": "never",
+    "conflict": "manual",
+    "modified": None,
+}
+
+
+class Stage(World):
+    """The world of the screenshots and the browser tests. Chance is seeded: it is the same each time."""
+
+    def __init__(self, ctx: Context, clock: Clock) -> None:
+        super().__init__(ctx, clock)
+        self.chance = random.Random(7)
+        self.person("alice", Role.ADMIN, password=PASSWORD)
+        self.person("bob", Role.OPERATOR, password=PASSWORD)
+        self.beats(workers=2)
+        self.customers = self._customers()
+        self.orders = self._orders()
+        self._others()
+
+    def _history(self, config: str, every: int, number: int, seconds: float = 3.0) -> None:
+        """Runs that got through, up to one interval ago."""
+        for back in range(number, 0, -1):
+            ended = NOW - timedelta(minutes=back * every - every + 2)
+            took = timedelta(seconds=seconds * self.chance.uniform(0.6, 1.8))
+            updated = self.chance.choice([0, 0, 1, 2, 4])
+            self.run(
+                config,
+                minutes=(NOW - ended).total_seconds() / 60,
+                created_at=ended - took,
+                summary=summary(right={"read": 214, "created": 0, "updated": updated, "deleted": 0}),
+            )
+
+    def _customers(self) -> str:
+        config = self.config("customers", next_run_at=NOW + timedelta(minutes=4))
+        self._history(config, 30, 40)
+        self.latest = self.run(
+            config,
+            minutes=1,
+            summary=summary(
+                left={"read": 214, "created": 2, "updated": 1, "deleted": 0},
+                right={"read": 212, "created": 1, "updated": 3, "deleted": 1},
+                unchanged=206,
+                resolved=1,
+            ),
+        )
+        changes: list[dict[str, Any]] = [
+            {
+                "key": "amelie.laurent@example.com",
+                "before": encode_fields({"name": "Amélie Laurent", "balance": Decimal("120.00")}),
+                "after": encode_fields({"name": "Amélie Laurent-Petit", "balance": Decimal("95.50")}),
+                "rule": "left changed",
+            },
+            {
+                "key": "j.okafor@example.com",
+                "before": encode_fields({"balance": Decimal("1200.00")}),
+                "after": encode_fields({"balance": Decimal("1450.00")}),
+                "rule": "newest_wins",
+                "side": "left",
+            },
+            {
+                "key": "søren.madsen@example.com",
+                "operation": "create",
+                "before": None,
+                "after": encode_fields(
+                    {"email": "søren.madsen@example.com", "name": "Søren Madsen", "balance": Decimal("0.00")}
+                ),
+                "rule": "new",
+            },
+            {
+                "key": "old.account@example.com",
+                "operation": "delete",
+                "before": encode_fields({"email": "old.account@example.com", "name": "Old account"}),
+                "after": None,
+                "rule": "deleted on left",
+            },
+            {
+                "key": "notes@example.com",
+                "before": encode_fields({"name": "N."}),
+                "after": encode_fields({"name": "A very long name, " * 20}),
+                "rule": "left changed",
+            },
+        ]
+        for change in changes:
+            self.change(self.latest, **change)
+        for text in (
+            "Reading left: 214 records.",
+            "Reading right: 212 records.",
+            "Planned 8 changes; 206 records are unchanged.",
+            "Wrote 3 changes to left, 5 to right.",
+            "Both sides agree.",
+        ):
+            self.line(self.latest, text)
+        with self.write() as db:
+            for action, actor, reason, hours in (
+                ("config.created", "alice@example.com", "", 720),
+                ("config.paused", "bob@example.com", "The CRM is being moved tonight", 90),
+                ("config.resumed", "bob@example.com", "", 80),
+            ):
+                db.add(
+                    AuditEvent(
+                        workspace_id=OWN,
+                        at=NOW - timedelta(hours=hours),
+                        actor=actor,
+                        action=action,
+                        subject=config,
+                        detail={"reason": reason} if reason else {},
+                    )
+                )
+        return config
+
+    def _orders(self) -> str:
+        config = self.config("orders to warehouse", definition=ONE_WAY, cron="*/15 * * * *")
+        self._history(config, 45, 30, seconds=8)
+        errors = [
+            {
+                "key": f"ORD-20{number}",
+                "side": "right",
+                "operation": "update",
+                "code": "rejected",
+                "message": "quantity: the column takes whole numbers; '2.5' is none.",
+            }
+            for number in range(41, 48)
+        ] + [
+            {
+                "key": "jana@example.com",
+                "side": "left",
+                "operation": "create",
+                "code": "ambiguous_key",
+                "message": "Two records on left have the e-mail address jana@example.com.",
+            }
+        ]
+        self.partial = self.run(
+            config,
+            RunState.PARTIAL,
+            minutes=9,
+            summary=summary(
+                failed=8, errors=errors, right={"read": 980, "created": 4, "updated": 31, "deleted": 0}
+            ),
+        )
+        for error in errors[:7]:
+            self.change(
+                self.partial,
+                key=error["key"],
+                before=encode_fields({"quantity": 2}),
+                after=encode_fields({"quantity": Decimal("2.5")}),
+                state="rejected",
+                code="rejected",
+                message=error["message"],
+            )
+        for number in range(3):
+            self.change(self.partial, key=f"ORD-21{number}")
+        return config
+
+    def _others(self) -> None:
+        stock = self.config("stock levels", cron="0 * * * *")
+        self._history(stock, 60, 26, seconds=20)
+        self.failed = self.run(
+            stock,
+            RunState.FAILED,
+            minutes=22,
+            summary=None,
+            error_code="unavailable",
+            error="The database at warehouse.example.com:5432 did not answer within 10 s.",
+        )
+        leads = self.config("leads", cron="*/10 * * * *")
+        self._history(leads, 20, 40)
+        for key, field, left, right in (
+            ("mary.kim@example.com", "phone", "+44 20 7946 0018", "+44 20 7946 0099"),
+            ("mary.kim@example.com", "stage", "Won", "Negotiation"),
+            ("t.brandt@example.com", "company", "Brandt & Söhne GmbH", "Brandt und Söhne"),
+        ):
+            self.conflict(leads, key=key, field=field, left={"value": left}, right={"value": right})
+        suppliers = self.config("suppliers", cron="0 6 * * *", next_run_at=NOW + timedelta(hours=16))
+        run = self.run(suppliers, RunState.PARTIAL, minutes=480, summary=summary(held=4, left={"read": 12}))
+        for name in ("Nordholz AG", "Tanaka Seiki", "Ferrum Srl", "Oak & Iron Ltd"):
+            self.change(
+                run,
+                key=name,
+                operation="delete",
+                state="held",
+                guard="mass_delete",
+                before=encode_fields({"name": name, "country": "DE", "terms": "30 days net"}),
+                after=None,
+                rule="deleted on left",
+            )
+        for name, every in (("invoices", 60), ("payments from Stripe", 20), ("staff directory", 240)):
+            self._history(self.config(name, next_run_at=NOW + timedelta(minutes=every)), every, 24)
+        paused = self.config(
+            "price list",
+            paused_at=NOW - timedelta(hours=5),
+            paused_by="bob@example.com",
+            paused_reason="Prices are being reviewed until Thursday",
+            next_run_at=None,
+        )
+        self._history(paused, 90, 12)
+        backfill = self.config("archive 2019", cron="0 3 * * *", next_run_at=NOW + timedelta(hours=12))
+        self.running = self.run(
+            backfill,
+            RunState.RUNNING,
+            kind="backfill",
+            asked_by="alice@example.com",
+            reason="First load of the archive, see ticket 4711",
+            created_at=NOW - timedelta(minutes=3, seconds=20),
+            phase="writing right",
+            done=41_200,
+            total=64_000,
+            full=True,
+        )
+        self.line(self.running, "Reading left: 64,000 records.")
+        self.line(self.running, "The system asked for a pause of 2 s.", "warning")
+        self.config("old newsletter", active=False, next_run_at=None)
+
+    def renamed(self, config: str, name: str) -> None:
+        with self.write() as db:
+            db.get_one(SyncConfig, config).name = name
+
+
+@contextmanager
+def served(folder: Path) -> Iterator[tuple[str, Stage]]:
+    """The panel over a new stage, on a free port of this machine; its address."""
+    clock = Clock()
+    stage = Stage(make_context(folder, clock), clock)
+    server = make_server("127.0.0.1", 0, create_app(stage.ctx), threaded=True)
+    thread = Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", stage
+    finally:
+        server.shutdown()
+        thread.join(timeout=10)
+        server.server_close()

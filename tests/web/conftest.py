@@ -1,0 +1,75 @@
+"""Alice owns the workspace, Bob runs its syncs, Vera only reads; Charlie sits in another workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from flask import Flask
+
+from models.people import Role
+from tasks.context import Context
+from tests.web.browser import Browser
+from tests.web.world import OTHER, Clock, World, make_context
+from web import create_app
+
+PASSWORD = "correct horse battery staple"
+
+
+@pytest.fixture
+def clock() -> Clock:
+    return Clock()
+
+
+@pytest.fixture
+def ctx(tmp_path: Path, clock: Clock) -> Context:
+    return make_context(tmp_path, clock)
+
+
+@pytest.fixture
+def world(ctx: Context, clock: Clock) -> World:
+    found = World(ctx, clock)
+    found.person("alice", Role.ADMIN)
+    found.person("bob", Role.OPERATOR)
+    found.person("vera", Role.VIEWER)
+    found.person("charlie", Role.ADMIN, workspace=OTHER)
+    found.beats()
+    return found
+
+
+@pytest.fixture
+def app(ctx: Context, world: World) -> Flask:
+    return create_app(ctx)
+
+
+@pytest.fixture
+def browser(app: Flask, ctx: Context) -> Callable[[], Browser]:
+    """A new browser, signed out."""
+    return lambda: Browser(app, ctx)
+
+
+@pytest.fixture
+def alice(browser: Callable[[], Browser]) -> Browser:
+    return browser().sign_in("alice")
+
+
+@pytest.fixture
+def bob(browser: Callable[[], Browser]) -> Browser:
+    return browser().sign_in("bob")
+
+
+@pytest.fixture
+def vera(browser: Callable[[], Browser]) -> Browser:
+    return browser().sign_in("vera")
+
+
+@pytest.fixture
+def charlie(browser: Callable[[], Browser]) -> Browser:
+    return browser().sign_in("charlie")
+
+
+@pytest.fixture
+def stranger(browser: Callable[[], Browser]) -> Browser:
+    """Somebody who has not signed in."""
+    return browser()

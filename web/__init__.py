@@ -1,0 +1,90 @@
+"""The face: the control panel. `create_app` is the only thing to import from here."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from flask import Flask
+from flask_wtf.csrf import CSRFProtect
+from werkzeug.middleware.proxy_fix import ProxyFix
+
+from tasks.context import Context
+
+LARGEST_REQUEST = 1024 * 1024  # bytes; no form of the panel comes near
+
+
+def create_app(ctx: Context | None = None) -> Flask:
+    """The panel over this context, or over the real thing that the environment describes.
+
+    Raises SecretUnreadable when the database was filled under keys that the ring does not hold.
+    """
+    # Nothing more is imported before an app is asked for: importing `web` does nothing.
+    from tasks.main import check_keys, from_env
+    from web import (
+        assets,
+        auth,
+        configs,
+        conflicts,
+        csrf,
+        database,
+        desk,
+        errors,
+        headers,
+        health,
+        held,
+        layout,
+        limits,
+        people,
+        preferences,
+        runs,
+    )
+
+    ctx = ctx or from_env("web")
+    check_keys(ctx)
+    app = Flask(__name__, static_folder=None)
+    https = is_https(ctx)
+    app.config.update(_config(ctx, https))
+    app.wsgi_app = _behind_proxies(app, ctx.settings.proxy_hops)  # type: ignore[method-assign]
+    database.connect(app, ctx)
+    errors.install(app)
+    headers.install(app, https=https)
+    # The order of the doors: who are you, did this come from our own page, how often do you try.
+    auth.install(app)
+    csrf.install(app)
+    CSRFProtect(app)
+    limits.install(app, redis_url=ctx.settings.redis_url)
+    preferences.install(app)
+    assets.install(app)
+    layout.install(app)
+    for module in (desk, configs, runs, conflicts, held, people, health):
+        app.register_blueprint(module.bp)
+    return app
+
+
+def is_https(ctx: Context) -> bool:
+    """Whether people come by https: as PUBLIC_URL says, else wherever this is not one's own machine."""
+    url = ctx.settings.public_url
+    return url.startswith("https://") if url else not ctx.settings.is_local
+
+
+def _config(ctx: Context, https: bool) -> dict[str, Any]:
+    return {
+        "SECRET_KEY": ctx.settings.secret_key,
+        "MAX_CONTENT_LENGTH": LARGEST_REQUEST,
+        # The prefix makes browsers refuse a cookie that another host or path has set for us.
+        "SESSION_COOKIE_NAME": "__Host-syncline" if https else "syncline",
+        "SESSION_COOKIE_SECURE": https,
+        "SESSION_COOKIE_HTTPONLY": True,
+        "SESSION_COOKIE_SAMESITE": "Lax",
+        "PERMANENT_SESSION_LIFETIME": timedelta(days=30),
+        # A desk that is open over lunch must still work afterwards; the session bounds its life.
+        "WTF_CSRF_TIME_LIMIT": None,
+        "TEMPLATES_AUTO_RELOAD": False,
+    }
+
+
+def _behind_proxies(app: Flask, hops: int) -> Any:
+    """Believe X-Forwarded-* from exactly as many proxies as there are; from none, believe nothing."""
+    return ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops) if hops else app.wsgi_app
+

@@ -1,0 +1,96 @@
+"""Syncs: the list, one of them, and what can be done to it."""
+
+from __future__ import annotations
+
+from flask import Blueprint, abort, flash, redirect, request, url_for
+from flask.typing import ResponseReturnValue
+
+from models.sync_runs import RunKind
+from tasks import configs, runs
+from tasks.errors import RunActive
+from web import forms
+from web.auth import needs, person
+from web.database import act
+from web.live import page
+from web.preferences import clock
+from web.reads import definition, history, syncs
+from web.reads import runs as run_reads
+
+bp = Blueprint("configs", __name__, url_prefix="/configs")
+
+
+@bp.get("")
+@needs("read")
+def index() -> ResponseReturnValue:
+    workspace = person().workspace_id
+    wanted = syncs.SyncFilter.of(request.args)
+    return page(
+        "configs/index.html",
+        live="configs/_list.html",
+        wanted=wanted,
+        found=syncs.find(workspace, wanted, request.args.get("after"), clock().now),
+        counts=syncs.counts(workspace),
+    )
+
+
+@bp.get("/<config_id>")
+@needs("read")
+def show(config_id: str) -> ResponseReturnValue:
+    sync = _found(config_id)
+    return page(
+        "configs/show.html",
+        live="configs/_now.html",
+        sync=sync,
+        config=sync.config,
+        what=definition.of(sync.config),
+        times=definition.next_times(sync.config, clock().now),
+        runs=run_reads.of_config(config_id),
+        history=history.of_config(sync.config),
+    )
+
+
+@bp.post("/<config_id>/runs")
+@needs("run")
+def run(config_id: str) -> ResponseReturnValue:
+    """Queue a run. Whoever asks while one is on its way is led to that one."""
+    config = _found(config_id).config
+    full = request.form.get("full") == "yes"
+    try:
+        run_id = act(
+            runs.queue,
+            config.id,
+            kind=RunKind.PREVIEW if request.form.get("preview") == "yes" else RunKind.MANUAL,
+            asked_by=person().email,
+            reason=forms.reason(),
+            full=full,
+            request_key=forms.request_key(),
+        )
+    except RunActive as active:
+        flash(f"{config.name} has a run already: this is it.", "info")
+        run_id = active.run_id
+    return redirect(url_for("runs.show", run_id=run_id), code=303)
+
+
+@bp.post("/<config_id>/pause")
+@needs("pause")
+def pause(config_id: str) -> ResponseReturnValue:
+    config = _found(config_id).config
+    act(configs.pause, config.id, by=person().email, reason=forms.reason())
+    flash(f"{config.name} is paused. What runs now ends; nothing new begins.", "done")
+    return redirect(url_for("configs.show", config_id=config.id), code=303)
+
+
+@bp.post("/<config_id>/resumption")
+@needs("pause")
+def resume(config_id: str) -> ResponseReturnValue:
+    config = _found(config_id).config
+    act(configs.resume, config.id, by=person().email)
+    flash(f"{config.name} runs again by its schedule.", "done")
+    return redirect(url_for("configs.show", config_id=config.id), code=303)
+
+
+def _found(config_id: str) -> syncs.Sync:
+    found = syncs.one(person().workspace_id, config_id, clock().now)
+    if found is None:
+        abort(404)
+    return found

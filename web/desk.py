@@ -1,0 +1,35 @@
+"""The desk: what needs somebody, whether everything beats, and what happened lately."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from flask import Blueprint
+from flask.typing import ResponseReturnValue
+
+from web.auth import needs, person
+from web.live import page
+from web.preferences import clock
+from web.reads import runs, syncs
+from web.reads.chart import last_hours
+
+bp = Blueprint("desk", __name__)
+
+HOURS = 48
+
+
+@bp.get("/")
+@needs("read")
+def show() -> ResponseReturnValue:
+    workspace, now = person().workspace_id, clock().now
+    since = (now - timedelta(hours=HOURS - 1)).replace(minute=0, second=0, microsecond=0)
+    return page(
+        "desk/show.html",
+        live="desk/_desk.html",
+        attention=syncs.attention(workspace, now),
+        late=syncs.late(workspace, now),
+        counts=syncs.counts(workspace),
+        latest=runs.latest(workspace),
+        next_up=syncs.next_up(workspace, now),
+        chart=last_hours(runs.hours(workspace, since), since, HOURS),
+    )

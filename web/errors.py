@@ -1,0 +1,126 @@
+"""What a person reads when something is refused or breaks: a sentence, what to do, and an id. No more."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from http import HTTPStatus
+
+import structlog
+from flask import Flask, g, jsonify, make_response, render_template, request
+from flask.typing import ResponseReturnValue
+from flask_wtf.csrf import CSRFError
+from sqlalchemy.exc import DBAPIError
+from werkzeug.exceptions import HTTPException
+
+from tasks.errors import DefinitionError, NotFound, RunActive, WorkError
+from web.database import ctx, db
+from web.reads.query import BadFilter
+
+log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    status: int
+    title: str
+    message: str
+    code: str
+    error_id: str | None = None
+    run_id: str | None = None  # the run that stands in the way
+
+
+_BY_STATUS: dict[int, tuple[str, str]] = {
+    400: ("This request cannot be read", "Go back, load the page again and try once more."),
+    401: ("You are signed out", "Sign in, then do it again. Nothing was changed."),
+    403: ("You may not do this", "Your role does not allow it. An administrator can change that."),
+    404: ("There is nothing here", "The link may be old, or what it led to was deleted."),
+    405: ("This cannot be opened like that", "Go back and use the button on the page."),
+    413: ("That was too much", "What was sent is larger than this page takes."),
+    429: ("Too many tries", "Wait a minute, then try again."),
+}
+
+
+def install(app: Flask) -> None:
+    app.register_error_handler(WorkError, _refused)
+    app.register_error_handler(BadFilter, _bad_filter)
+    app.register_error_handler(CSRFError, _not_from_our_form)
+    app.register_error_handler(HTTPException, _http)
+    app.register_error_handler(DBAPIError, _database)
+    app.register_error_handler(Exception, _unexpected)
+
+
+def _refused(problem: WorkError) -> ResponseReturnValue:
+    if isinstance(problem, NotFound):
+        return _answer(Said(404, _BY_STATUS[404][0], problem.message, problem.code))
+    if isinstance(problem, RunActive):
+        return _answer(
+            Said(409, "It has a run already", problem.message, problem.code, run_id=problem.run_id)
+        )
+    status = 422 if isinstance(problem, DefinitionError) else 409
+    return _answer(Said(status, "This cannot be done now", problem.message, problem.code))
+
+
+def _bad_filter(problem: BadFilter) -> ResponseReturnValue:
+    return _answer(Said(400, "This list cannot be shown", str(problem), "bad_filter"))
+
+
+def _not_from_our_form(_problem: CSRFError) -> ResponseReturnValue:
+    message = "You may have signed out or in again in another tab. Go back, load the page again and retry."
+    return _answer(Said(400, "This form is not valid any more", message, "csrf"))
+
+
+def _http(problem: HTTPException) -> ResponseReturnValue:
+    if problem.response is not None:  # a redirect of the router
+        return problem.response
+    status = problem.code or 500
+    if status >= 500:
+        return _unexpected(problem)
+    phrase = HTTPStatus(status).phrase
+    title, message = _BY_STATUS.get(status, (phrase, "Go back and try once more."))
+    if status == 403 and (need := g.get("refused")):
+        message = f"It needs the right to {need}, which your role does not have. Ask an administrator."
+    return _answer(Said(status, title, message, phrase.lower().replace(" ", "_")))
+
+
+def _database(problem: DBAPIError) -> ResponseReturnValue:
+    if not problem.connection_invalidated and not _is_down(problem):
+        return _unexpected(problem)
+    error_id = ctx().new_id()
+    log.error("the database does not answer", error_id=error_id, path=request.path, exc_info=problem)
+    message = "The database does not answer. Nothing is lost; try again in a minute."
+    return _answer(Said(503, "Syncline is not ready", message, "unavailable", error_id))
+
+
+def _is_down(problem: DBAPIError) -> bool:
+    # What the drivers raise for "no connection", "locked" and "too slow": not a mistake of ours.
+    return type(problem).__name__ == "OperationalError"
+
+
+def _unexpected(problem: Exception) -> ResponseReturnValue:
+    error_id = ctx().new_id()
+    log.error("a page failed", error_id=error_id, path=request.path, exc_info=problem)
+    message = "That is a mistake of ours, not of yours. It is in the log under the id below."
+    return _answer(Said(500, "This page failed", message, "unexpected", error_id))
+
+
+def _answer(said: Said) -> ResponseReturnValue:
+    # What was read for the page that failed is of no use, and its transaction may be broken.
+    db.session.remove()
+    if _wants_json():
+        body = {"status": said.status, "title": said.title, "detail": said.message, "code": said.code}
+        if said.error_id:
+            body["error_id"] = said.error_id
+        response = jsonify(body)
+        response.mimetype = "application/problem+json"
+    elif "HX-Request" in request.headers:
+        response = make_response(said.title)
+    else:
+        # Outside of the layout with the person in it: that one asks the database.
+        bare = said.status >= 500 or said.status == 401
+        response = make_response(render_template("error.html", said=said, bare=bare))
+    response.status_code = said.status
+    return response
+
+
+def _wants_json() -> bool:
+    return request.path.startswith("/api/")

@@ -1,0 +1,76 @@
+"""What every page shows around its content: the navigation with what waits, and the stale-data banner."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from flask import Blueprint, Flask, g
+from flask.typing import ResponseReturnValue
+from sqlalchemy import func, select
+
+from models.issues import Conflict
+from models.journal import Change
+from web import words
+from web.auth import needs, person
+from web.database import ctx, db
+from web.live import page
+from web.preferences import clock
+from web.reads import definition, syncs
+from web.reads.health import Health, health
+from web.reads.query import Count, as_count, is_word
+from web.times import duration
+
+bp = Blueprint("layout", __name__)
+
+_NAV_CAP = 999
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """Asked once per page that has a person in it."""
+
+    health: Health
+    conflicts: Count
+    held: Count
+
+
+def install(app: Flask) -> None:
+    app.register_blueprint(bp)
+    app.jinja_env.trim_blocks = True
+    app.jinja_env.lstrip_blocks = True
+    app.jinja_env.globals.update(
+        words=words,
+        duration=duration,
+        frame=frame,
+        definition=definition,
+        partial_because=syncs.partial_because,
+        new_key=lambda: ctx().new_id(),
+    )
+
+
+def frame() -> Frame:
+    """What stands around the content: three queries, once per request."""
+    if "frame" not in g:
+        workspace = person().workspace_id
+        mine = Conflict.workspace_id == workspace
+        conflicts = select(Conflict.id).where(mine, is_word(Conflict.state, "open"))
+        changes = select(Change.id).where(Change.workspace_id == workspace, is_word(Change.state, "held"))
+        waiting = [
+            select(func.count()).select_from(query.limit(_NAV_CAP + 1).subquery()).scalar_subquery()
+            for query in (conflicts, changes)
+        ]
+        found = db.session.execute(select(*waiting)).one()
+        g.frame = Frame(
+            health=health(clock().now, workspace),
+            conflicts=as_count(found[0], _NAV_CAP),
+            held=as_count(found[1], _NAV_CAP),
+        )
+    made: Frame = g.frame
+    return made
+
+
+@bp.get("/pulse")
+@needs("read")
+def pulse() -> ResponseReturnValue:
+    """The banner alone, for pages that stay open."""
+    return page("pulse.html", live="_banner.html")

@@ -1,0 +1,71 @@
+"""The numbers of small charts, and where their bars stand. Drawn as SVG with a table behind it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+HEIGHT = 64
+GAP = 2
+WIDTH = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """One rectangle of a bar."""
+
+    state: str
+    x: float
+    y: float
+    height: float
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    begins: datetime
+    counts: Mapping[str, int]
+    pieces: Sequence[Piece]
+    x: float
+
+    @property
+    def total(self) -> int:
+        return sum(self.counts.values())
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    bars: Sequence[Bar]
+    most: int
+    width: float
+    height: float = HEIGHT
+
+    @property
+    def totals(self) -> Mapping[str, int]:
+        return {state: sum(bar.counts.get(state, 0) for bar in self.bars) for state in _STACK}
+
+
+_STACK = ("success", "partial", "failed")  # from the ground up
+
+
+def last_hours(found: Mapping[str, Mapping[str, int]], since: datetime, hours: int) -> Chart:
+    """A bar per hour from `since`; the hours without runs stay empty."""
+    begins = [since + timedelta(hours=number) for number in range(hours)]
+    counts = [found.get(f"{moment:%Y-%m-%d %H}", {}) for moment in begins]
+    most = max((sum(item.values()) for item in counts), default=0)
+    bars = []
+    for number, (moment, item) in enumerate(zip(begins, counts, strict=True)):
+        x = number * (WIDTH + GAP)
+        bars.append(Bar(moment, item, _pieces(item, x, most), x))
+    return Chart(bars, most, hours * (WIDTH + GAP) - GAP)
+
+
+def _pieces(counts: Mapping[str, int], x: float, most: int) -> list[Piece]:
+    pieces, ground = [], float(HEIGHT)
+    for state in _STACK:
+        if number := counts.get(state, 0):
+            # One failed run among hundreds must stay visible.
+            height = max(number / most * HEIGHT, 3.0)
+            ground = max(ground - height, 0.0)
+            pieces.append(Piece(state, x, round(ground, 1), round(height, 1)))
+    return pieces

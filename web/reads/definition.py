@@ -1,0 +1,261 @@
+"""What a sync is set to do, in words: the two ends, the mapping, the rules as a table, the schedule."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from pydantic import ValidationError
+
+from connectors.catalog import get as connector_named
+from connectors.errors import OptionsError
+from models.connections import Connection
+from models.sync_configs import SyncConfig
+from sync.definition import FieldSpec, FilterSpec, SyncDefinition
+from sync.policy import ConflictPolicy, DeletePolicy, Direction, Drift, EditVersusDelete, Granularity
+from sync.records import Side, other
+from sync.schedule import Schedule, ScheduleProblem, read_schedule
+from sync.values import display
+from web.words import both, count
+
+_CONFLICT: Mapping[ConflictPolicy, str] = {
+    ConflictPolicy.LEFT_WINS: "Left wins; right is overwritten",
+    ConflictPolicy.RIGHT_WINS: "Right wins; left is overwritten",
+    ConflictPolicy.NEWEST_WINS: "The newer edit wins",
+    ConflictPolicy.MANUAL: "A conflict: neither side is written until somebody decides",
+}
+_EDIT_DELETE: Mapping[EditVersusDelete, str] = {
+    EditVersusDelete.EDIT_WINS: "The edit wins: the deleted copy is made again",
+    EditVersusDelete.DELETE_WINS: "The deletion wins; a full copy stays in the journal",
+    EditVersusDelete.FOLLOW: "Whoever wins conflicts decides",
+    EditVersusDelete.MANUAL: "A conflict: nothing happens until somebody decides",
+}
+_DELETE: Mapping[DeletePolicy, str] = {
+    DeletePolicy.NEVER: "The {other} copy stays; the record is excluded",
+    DeletePolicy.PROPAGATE: "It is deleted on {other}; a full copy stays in the journal",
+    DeletePolicy.ARCHIVE: "The {other} copy is archived",
+    DeletePolicy.UNLINK: "The {other} copy stays and is no longer tied",
+    DeletePolicy.APPROVE: "Held until somebody approves the deletion on {other}",
+}
+_DRIFT: Mapping[Drift, str] = {
+    Drift.OVERWRITE: "Overwritten; the lost value stays in the journal",
+    Drift.IGNORE: "Left alone",
+    Drift.FLAG: "Reported as an issue",
+}
+_FLOW: Mapping[Direction, str] = {
+    Direction.BOTH: "both ways",
+    Direction.LEFT_TO_RIGHT: "from left to right",
+    Direction.RIGHT_TO_LEFT: "from right to left",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class End:
+    side: Side
+    connection: Connection
+    connector: str  # the connector's title
+    stream: str
+    filter: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
+class MappedField:
+    left: str
+    right: str
+    type: str
+    direction: Direction
+    is_match: bool
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    situation: str
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Described:
+    """A definition as the page shows it."""
+
+    left: End
+    right: End
+    direction: Direction
+    fields: Sequence[MappedField]  # empty: all of the same name
+    rules: Sequence[Rule]
+    limits: Sequence[tuple[str, str]]
+    schedule: str
+
+    @property
+    def flow(self) -> str:
+        return _FLOW[self.direction]
+
+
+def of(config: SyncConfig) -> Described | None:
+    """The definition in words; None where this version of Syncline cannot read it."""
+    try:
+        found = SyncDefinition.model_validate(config.definition)
+    except ValidationError:
+        return None
+    return Described(
+        left=_end("left", found, config.left_connection),
+        right=_end("right", found, config.right_connection),
+        direction=found.direction,
+        fields=[_field(item, found) for item in found.fields or ()],
+        rules=_two_way(found) if found.direction is Direction.BOTH else _one_way(found),
+        limits=_limits(found),
+        schedule=schedule_words(config),
+    )
+
+
+def schedule_words(config: SyncConfig) -> str:
+    """The schedule as a sentence: what is read here is what will happen."""
+    if not config.auto:
+        return "Only when somebody starts it"
+    schedule = _schedule(config)
+    return schedule.words() if schedule is not None else f"{config.cron} ({config.timezone})"
+
+
+def next_times(config: SyncConfig, now: datetime, number: int = 5) -> list[datetime]:
+    """The next times at which it runs by itself; none while it does not."""
+    if not (config.auto and config.active) or config.paused_at is not None:
+        return []
+    schedule = _schedule(config)
+    return schedule.next_times(now, number) if schedule is not None else []
+
+
+def streams(config: SyncConfig) -> tuple[str, str]:
+    """The names of both streams."""
+    left, right = (config.definition.get(side) or {} for side in ("left", "right"))
+    return str(left.get("stream") or "a query"), str(right.get("stream") or "a query")
+
+
+def direction(config: SyncConfig) -> str:
+    """Which way it flows, as the definition names it."""
+    return str(config.definition.get("direction") or Direction.BOTH)
+
+
+def _schedule(config: SyncConfig) -> Schedule | None:
+    try:
+        return read_schedule(config.cron, config.timezone, seed=config.id)
+    except ScheduleProblem:
+        return None
+
+
+def _end(side: Side, found: SyncDefinition, connection: Connection) -> End:
+    said = found.end(side)
+    try:
+        title = connector_named(connection.connector).title
+    except OptionsError:
+        title = connection.connector
+    return End(
+        side=side,
+        connection=connection,
+        connector=title,
+        stream=said.stream or "a query",
+        filter=_filter(said.filter),
+        key=str(said.options.get("key") or ""),
+    )
+
+
+def _filter(said: FilterSpec | None) -> str:
+    if said is None:
+        return ""
+    scope = said.scope()
+    values = [display(value) or "empty" for value in said.scope().values]
+    return f"{said.field} is {'' if scope.inside else 'not '}{both(values, 'or')}"
+
+
+def _field(said: FieldSpec, found: SyncDefinition) -> MappedField:
+    notes = [f"equal after {both([str(step) for step in said.canon])}"] if said.canon else []
+    if said.scale is not None:
+        notes.append(f"{count(said.scale, 'decimal place')} count")
+    if steps := said.transforms():
+        notes.append(f"transform: {both([step.name for step in steps], 'then')}")
+    if said.conflict is not None:
+        notes.append(f"conflict: {str(said.conflict).replace('_', ' ')}")
+    return MappedField(
+        left=said.left,
+        right=said.right,
+        type=str(said.type or "as the systems say"),
+        direction=found.direction if said.direction is Direction.BOTH else said.direction,
+        is_match=said.left in found.match,
+        notes=notes,
+    )
+
+
+def _two_way(found: SyncDefinition) -> list[Rule]:
+    outcome = _CONFLICT[found.conflict]
+    if found.conflict is ConflictPolicy.NEWEST_WINS:
+        tie = "somebody decides" if found.tie == "manual" else found.tie.replace("_", " ")
+        outcome += f"; at the same time: {tie}"
+    whole = found.granularity is Granularity.RECORD
+    deletes = found.delete_policies
+    never = deletes.left_to_right is deletes.right_to_left is DeletePolicy.NEVER
+    return [
+        Rule("New on one side", "It is created on the other"),
+        Rule("Edited on one side", "The edit is written to the other"),
+        Rule("Edited alike on both", "Nothing: equal is never a conflict"),
+        Rule("Different fields edited on both", outcome if whole else "Both edits flow"),
+        Rule("The same field edited differently", outcome),
+        Rule("Deleted on left", _delete(deletes.left_to_right, "right")),
+        Rule("Deleted on right", _delete(deletes.right_to_left, "left")),
+        Rule(
+            "Edited on one side, deleted on the other",
+            "The edited copy stays; the record is excluded" if never else _EDIT_DELETE[found.edit_vs_delete],
+        ),
+        _first(found),
+    ]
+
+
+def _one_way(found: SyncDefinition) -> list[Rule]:
+    source: Side = "left" if found.direction is Direction.LEFT_TO_RIGHT else "right"
+    there = other(source)
+    deletes = found.delete_policies
+    policy = deletes.left_to_right if source == "left" else deletes.right_to_left
+    return [
+        Rule(f"New on {source}", f"It is created on {there}"),
+        Rule(f"Edited on {source}", f"The edit is written to {there}"),
+        Rule(f"Edited on {there}", _DRIFT[found.drift]),
+        Rule(f"Deleted on {source}", _delete(policy, there)),
+        Rule(
+            f"Only on {there}, never tied",
+            "It is deleted; a full copy stays in the journal" if found.exclusive else "It is left alone",
+        ),
+        _first(found),
+    ]
+
+
+def _first(found: SyncDefinition) -> Rule:
+    return Rule(
+        "First run, records on both sides",
+        "Planned and held for a look"
+        if found.first_run == "hold"
+        else "Matched and brought together at once",
+    )
+
+
+def _delete(policy: DeletePolicy, there: Side) -> str:
+    return _DELETE[policy].format(other=there)
+
+
+def _limits(found: SyncDefinition) -> list[tuple[str, str]]:
+    """The other parameters that somebody may want to look up."""
+    guards = "Off"
+    if found.guards != "off":
+        limits = found.guards.deletes
+        guards = f"Deletions are held above {limits.above} with more than {limits.share:.0%} of the records"
+    strict = found.validation == "strict"
+    moved = found.mode == "incremental"
+    said = [
+        ("Guards", guards),
+        ("A bad record", "Stops the run before its first write" if strict else "Set aside; the rest goes on"),
+        ("Reads", "What moved since the last run" if moved else "All records each time"),
+    ]
+    if found.batch_size:
+        said.append(("Batch", count(found.batch_size, "record")))
+    if found.after:
+        said.append(("Runs after", both(list(found.after))))
+    return said

@@ -1,0 +1,50 @@
+"""What people did to a sync: from the audit events."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import select
+
+from models.audit import AuditEvent
+from models.sync_configs import SyncConfig
+from web.database import db
+from web.words import plain, who
+
+_ACTS: Mapping[str, str] = {
+    "config.created": "created it",
+    "config.changed": "changed its definition",
+    "config.paused": "paused it",
+    "config.resumed": "resumed it",
+    "config.activated": "switched it on",
+    "config.deactivated": "switched it off",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Act:
+    at: datetime
+    who: str
+    what: str
+    reason: str
+
+
+def of_config(config: SyncConfig, limit: int = 10) -> Sequence[Act]:
+    """The latest acts on this sync, the newest first."""
+    rows = db.session.scalars(
+        select(AuditEvent)
+        .where(AuditEvent.workspace_id == config.workspace_id, AuditEvent.subject == config.id)
+        .order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
+        .limit(limit)
+    )
+    return [
+        Act(
+            at=event.at,
+            who=who(event.actor),
+            what=_ACTS.get(event.action, plain(event.action.replace(".", " ")).lower()),
+            reason=str(event.detail.get("reason") or ""),
+        )
+        for event in rows
+    ]

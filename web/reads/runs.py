@@ -1,0 +1,343 @@
+"""Runs: a filtered list, and everything that one of them has to tell."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from typing import Any
+
+from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy.orm import joinedload, load_only
+
+from models.journal import Change, ChangeState
+from models.sync_configs import SyncConfig
+from models.sync_runs import ENDED, RunKind, RunLine, RunState, SyncRun
+from web.causes import Cause, cause
+from web.database import db
+from web.reads.query import BadFilter, Count, Slice, as_count, capped, keyset
+from web.reads.values import FieldChange, field_changes
+from web.words import RUN_KINDS, Badge, both, change_state, run_state
+
+# What the tabs of the list are called, and which states stand behind each.
+TABS: Mapping[str, tuple[RunState, ...]] = {
+    "": tuple(RunState),
+    "attention": (RunState.FAILED, RunState.PARTIAL),
+    "running": (RunState.RUNNING,),
+    "queued": (RunState.QUEUED,),
+    "success": (RunState.SUCCESS,),
+    "partial": (RunState.PARTIAL,),
+    "failed": (RunState.FAILED,),
+    "cancelled": (RunState.CANCELLED,),
+    "skipped": (RunState.SKIPPED,),
+}
+
+LINES = 200
+CHANGES_COUNTED = 20_000
+_OPEN = (RunState.QUEUED, RunState.RUNNING)
+
+
+@dataclass(frozen=True, slots=True)
+class RunFilter:
+    """What the address of the list asks for. Everything in it stands in the page's links again."""
+
+    config_id: str = ""
+    state: str = ""
+    kind: str = ""
+
+    @classmethod
+    def of(cls, args: Mapping[str, str]) -> RunFilter:
+        """Raises BadFilter."""
+        state, kind = args.get("state", ""), args.get("kind", "")
+        if state not in TABS:
+            raise BadFilter(f"'{state[:40]}' is not a state. Use {both([t for t in TABS if t], 'or')}.")
+        if kind and kind not in set(RUN_KINDS):
+            raise BadFilter(f"'{kind[:40]}' is not a kind of run. Use {both(list(RUN_KINDS), 'or')}.")
+        return cls(args.get("config", "")[:36], state, kind)
+
+    def args(self, **changed: str) -> dict[str, str]:
+        """The parameters for a link to this list, with some of them changed."""
+        named = {"config": self.config_id, "state": self.state, "kind": self.kind} | changed
+        return {name: value for name, value in named.items() if value}
+
+    def rows(self, workspace_id: str) -> Select[tuple[SyncRun]]:
+        """The runs that match, but for the state."""
+        query = select(SyncRun).where(SyncRun.workspace_id == workspace_id)
+        if self.config_id:
+            query = query.where(SyncRun.config_id == self.config_id)
+        if self.kind:
+            query = query.where(SyncRun.kind == self.kind)
+        return query
+
+
+def find(workspace_id: str, wanted: RunFilter, args: Mapping[str, str]) -> Slice[SyncRun]:
+    """One page of the list. Raises BadFilter."""
+    query = wanted.rows(workspace_id).options(
+        joinedload(SyncRun.config).load_only(SyncConfig.name, raiseload=True)
+    )
+    if wanted.state:
+        query = query.where(SyncRun.state.in_(TABS[wanted.state]))
+    return keyset(query, SyncRun.created_at, SyncRun.id, lambda run: (run.created_at, run.id), args)
+
+
+def counts(workspace_id: str, wanted: RunFilter) -> dict[str, Count]:
+    """How many runs stand behind each tab: counts obey the rest of the filter and stop at a cap."""
+    rows = wanted.rows(workspace_id).with_only_columns(SyncRun.id)
+    asked = [capped(rows.where(SyncRun.state.in_(states))) for states in TABS.values()]
+    found = db.session.execute(select(*asked)).one()
+    return {tab: as_count(number) for tab, number in zip(TABS, found, strict=True)}
+
+
+def latest(workspace_id: str, limit: int = 8) -> Sequence[SyncRun]:
+    """The newest runs of a workspace."""
+    query = (
+        select(SyncRun)
+        .where(SyncRun.workspace_id == workspace_id, SyncRun.state != RunState.SKIPPED)
+        .options(joinedload(SyncRun.config).load_only(SyncConfig.name, raiseload=True))
+        .order_by(SyncRun.created_at.desc(), SyncRun.id.desc())
+    )
+    return db.session.scalars(query.limit(limit)).all()
+
+
+def of_config(config_id: str, limit: int = 10) -> Sequence[SyncRun]:
+    """The newest runs of one sync."""
+    query = select(SyncRun).where(SyncRun.config_id == config_id)
+    return db.session.scalars(query.order_by(SyncRun.created_at.desc(), SyncRun.id.desc()).limit(limit)).all()
+
+
+def one(workspace_id: str, run_id: str) -> SyncRun | None:
+    """One run with its sync, or None where this workspace has no such."""
+    query = select(SyncRun).where(SyncRun.id == run_id, SyncRun.workspace_id == workspace_id)
+    return db.session.scalar(query.options(joinedload(SyncRun.config)))
+
+
+# -- what one run has to tell ---------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class SideTotals:
+    """`read` from this side; the rest was written to it."""
+
+    side: str
+    connection: str
+    stream: str
+    read: int
+    created: int
+    updated: int
+    deleted: int
+
+    @property
+    def written(self) -> int:
+        return self.created + self.updated + self.deleted
+
+
+@dataclass(frozen=True, slots=True)
+class Failures:
+    """The failures of a run that have one cause."""
+
+    code: str
+    cause: Cause
+    messages: Sequence[str]  # different ones, a few
+    keys: Sequence[str]
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeRow:
+    change: Change
+
+    @property
+    def badge(self) -> Badge:
+        return change_state(self.change.state)
+
+    @property
+    def fields(self) -> Sequence[FieldChange]:
+        change = self.change
+        return field_changes(change.operation, change.before, change.after, change.result)
+
+
+@dataclass(frozen=True)
+class RunStory:
+    """A run and what the database holds about it."""
+
+    run: SyncRun
+    changes: Slice[ChangeRow]
+    outcomes: Mapping[str, Count]  # by state of the changes; "": all
+    lines: Sequence[RunLine]
+    retried_by: Sequence[SyncRun]
+    retry_of: SyncRun | None
+    names: tuple[str, str] = field(default=("left", "right"))  # of the connections
+
+    @property
+    def badge(self) -> Badge:
+        return run_state(self.run.state)
+
+    @property
+    def is_open(self) -> bool:
+        return self.run.state in _OPEN
+
+    @property
+    def has_ended(self) -> bool:
+        return self.run.state in ENDED
+
+    @property
+    def is_preview(self) -> bool:
+        return self.run.kind == RunKind.PREVIEW
+
+    @property
+    def share(self) -> int | None:
+        """How much of the present phase is done, in per cent; None where nobody knows the whole."""
+        if not self.run.total:
+            return None
+        return min(100, self.run.done * 100 // self.run.total)
+
+    @cached_property
+    def sides(self) -> Sequence[SideTotals]:
+        summary, definition = self.run.summary or {}, self.run.config.definition
+        return [
+            SideTotals(
+                side=side,
+                connection=name,
+                stream=str((definition.get(side) or {}).get("stream") or ""),
+                **{
+                    verb: int((summary.get(side) or {}).get(verb, 0))
+                    for verb in ("read", "created", "updated", "deleted")
+                },
+            )
+            for side, name in zip(("left", "right"), self.names, strict=True)
+        ]
+
+    @cached_property
+    def totals(self) -> Sequence[tuple[str, int]]:
+        """The other counts of the summary: word and number."""
+        summary = self.run.summary or {}
+        words = ("unchanged", "resolved", "conflicts", "held", "failed", "excluded")
+        return [(word, int(summary.get(word, 0))) for word in words]
+
+    @cached_property
+    def failures(self) -> Sequence[Failures]:
+        """The failed records by cause, the most frequent cause first."""
+        groups: dict[str, list[Mapping[str, Any]]] = {}
+        for error in (self.run.summary or {}).get("errors", ()):
+            groups.setdefault(str(error.get("code", "")), []).append(error)
+        found = [
+            Failures(
+                code=code,
+                cause=cause(code),
+                messages=list(dict.fromkeys(str(item.get("message", "")) for item in errors))[:3],
+                keys=list(dict.fromkeys(str(item["key"]) for item in errors if item.get("key")))[:12],
+                number=len(errors),
+            )
+            for code, errors in groups.items()
+        ]
+        return sorted(found, key=lambda group: -group.number)
+
+    @property
+    def error_cause(self) -> Cause | None:
+        return cause(self.run.error_code or "") if self.run.error else None
+
+
+def story(run: SyncRun, args: Mapping[str, str]) -> RunStory:
+    """Everything about a run, in six queries. Raises BadFilter."""
+    config = run.config
+    related = db.session.scalars(
+        select(SyncRun)
+        .where((SyncRun.retry_of == run.id) | (SyncRun.id == (run.retry_of or "")))
+        .options(load_only(SyncRun.id, SyncRun.state, SyncRun.created_at, SyncRun.retry_of))
+        .order_by(SyncRun.created_at)
+    ).all()
+    outcomes = _outcomes(run.id)
+    return RunStory(
+        run=run,
+        changes=changes(run.id, args),
+        outcomes=outcomes,
+        lines=_lines(run.id),
+        retried_by=[item for item in related if item.retry_of == run.id],
+        retry_of=next((item for item in related if item.id == run.retry_of), None),
+        names=(config.left_connection.name, config.right_connection.name),
+    )
+
+
+def changes(run_id: str, args: Mapping[str, str]) -> Slice[ChangeRow]:
+    """The changes of a run in the order in which they were planned, a page at a time."""
+    outcome, after = args.get("outcome", ""), args.get("after", "")
+    if outcome and outcome not in set(ChangeState):
+        raise BadFilter(f"'{outcome[:40]}' is not an outcome. Use {both(list(ChangeState), 'or')}.")
+    if after and not after.isdigit():
+        raise BadFilter("This link to a further page is damaged. Begin with the first page.")
+    query = select(Change).where(Change.run_id == run_id)
+    if outcome:
+        query = query.where(Change.state == outcome)
+    if after:
+        query = query.where(Change.id > int(after))
+    if key := args.get("q", "").strip()[:200]:
+        query = query.where(Change.key.icontains(key, autoescape=True))
+    size = 50
+    found = list(db.session.scalars(query.order_by(Change.id).limit(size + 1)))
+    return Slice(
+        [ChangeRow(change) for change in found[:size]],
+        older=str(found[size - 1].id) if len(found) > size else None,
+    )
+
+
+def _outcomes(run_id: str) -> dict[str, Count]:
+    """Changes by state, among the first some thousand of the run: all of them, for almost all runs."""
+    inner = select(Change.state).where(Change.run_id == run_id).limit(CHANGES_COUNTED + 1).subquery()
+    rows = db.session.execute(
+        select(inner.c.state, func.count().label("number")).group_by(inner.c.state)
+    ).all()
+    total = sum(row.number for row in rows)
+    more = total > CHANGES_COUNTED
+    order = list(ChangeState)
+    by_state = {
+        row.state: Count(row.number, capped=more)
+        for row in sorted(rows, key=lambda row: order.index(ChangeState(row.state)))
+    }
+    return {"": Count(min(total, CHANGES_COUNTED), capped=more)} | by_state
+
+
+def _lines(run_id: str) -> Sequence[RunLine]:
+    newest = select(RunLine).where(RunLine.run_id == run_id).order_by(RunLine.id.desc()).limit(LINES)
+    return db.session.scalars(newest).all()[::-1]
+
+
+# -- how it went, hour by hour --------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Hour:
+    begins: datetime
+    success: int = 0
+    partial: int = 0
+    failed: int = 0
+
+    @property
+    def total(self) -> int:
+        return self.success + self.partial + self.failed
+
+
+def hours(workspace_id: str, since: datetime) -> Mapping[str, Mapping[str, int]]:
+    """Ended runs per hour and state: {"2026-11-23 14": {"success": 3}}, the hours in UTC."""
+    bind = db.session.get_bind()
+    hour: ColumnElement[str]
+    if bind.dialect.name == "sqlite":
+        hour = func.strftime("%Y-%m-%d %H", SyncRun.created_at)
+    else:
+        hour = func.to_char(func.timezone("UTC", SyncRun.created_at), "YYYY-MM-DD HH24")
+    told = and_(
+        SyncRun.workspace_id == workspace_id,
+        SyncRun.created_at >= since,
+        SyncRun.state.in_((RunState.SUCCESS, RunState.PARTIAL, RunState.FAILED)),
+        SyncRun.kind != RunKind.PREVIEW,
+    )
+    inner = select(hour.label("hour"), SyncRun.state).where(told).subquery()
+    rows = db.session.execute(
+        select(inner.c.hour, inner.c.state, func.count().label("number")).group_by(
+            inner.c.hour, inner.c.state
+        )
+    )
+    found: dict[str, dict[str, int]] = {}
+    for row in rows:
+        found.setdefault(row.hour, {})[row.state] = row.number
+    return found
