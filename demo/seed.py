@@ -136,6 +136,42 @@ def sheet_in(folder: Path) -> Path:
     return folder / "sheets" / "customers.csv"
 
 
+def notes_in_database(folder: Path) -> dict[str, str | None]:
+    """E-mail -> note, as the database has them."""
+    with closing(sqlite3.connect(database_in(folder))) as db:
+        return dict(db.execute("SELECT email, notes FROM customers"))
+
+
+def note_in_database(folder: Path, email: str, note: str) -> None:
+    """Write a note about someone, as a person with a database tool would."""
+    with closing(sqlite3.connect(database_in(folder))) as db, db:
+        db.execute(
+            "UPDATE customers SET notes = ?, updated_at = datetime('now') WHERE email = ?", (note, email)
+        )
+
+
+def notes_in_sheet(folder: Path) -> dict[str, str | None]:
+    """E-mail -> remark, as the sheet has them."""
+    return {row["E-mail"]: row["Remarks"] for row in _rows(sheet_in(folder))}
+
+
+def note_in_sheet(folder: Path, email: str, note: str) -> None:
+    """Write a remark about someone, as a person with a spreadsheet program would: it saves a new file."""
+    path = sheet_in(folder)
+    rows = [row | {"Remarks": note} if row["E-mail"] == email else row for row in _rows(path)]
+    saved = path.with_name(f".{path.name}.saved")
+    with saved.open("w", encoding="utf-8", newline="") as file:
+        sheet = csv.DictWriter(file, list(rows[0]), delimiter=";")
+        sheet.writeheader()
+        sheet.writerows(rows)
+    saved.replace(path)
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file, delimiter=";"))
+
+
 def _write_database(path: Path) -> None:
     with closing(sqlite3.connect(path)) as db, db:
         db.execute(SCHEMA)

@@ -1,0 +1,223 @@
+"""The demo as it runs: everything comes up, and a story shows what Syncline does of its own accord."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Generator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import delete, select
+
+from connectors.errors import ConnectorError
+from demo import seed
+from models.connections import Connection
+from models.sync_configs import SyncConfig
+from models.sync_runs import ENDED, RunState, SyncRun
+from settings import VARIABLES, Settings
+from tasks import definitions, local, people, runs
+from tasks.broker import Bell
+from tasks.context import Context, live
+from tasks.errors import RunActive, WorkError
+from tasks.local import CannotStart, Machine, Running
+
+ROOT = Path(__file__).resolve().parents[1]
+FILES = ROOT / ".syncline" / "demo"
+DEFINITION = ROOT / "demo" / "syncline.yaml"
+CONFIG = "customers"
+ENDS = {"left": "crm.db", "right": "customers.csv"}
+CONNECTIONS = ("crm", "sheets")
+# What the demo takes over from the environment. All else is its own: a DATABASE_URL that happens to be
+# set belongs to another installation.
+TAKEN_OVER = ("REDIS_URL", "REDIS_URL_FILE", "PORT", "LOG_LEVEL", "LOG_FORMAT")
+ASKED_BY = "demo"
+RUN_SECONDS = 120.0
+COLUMNS = ("read", "created", "updated", "deleted", "unchanged", "conflicts")
+WHAT_TO_DO = """Change something, and within a minute the other side follows:
+  {files}/crm.db                 a SQLite database, table customers
+  {files}/sheets/customers.csv   a sheet
+If both change the same value, the sheet wins; but for the balance, which is the database's.
+"""
+
+
+def run(*, once: bool) -> None:
+    """Fill both ends, bring everything up and show the first run; with `once` a second one, and stop.
+
+    Raises CannotStart.
+    """
+    env = environment(os.environ)
+    settings = Settings.from_env(env, folder=ROOT)
+    machine = Machine(settings.home, env, settings.port, settings.redis_url)
+    if seed.make(FILES):
+        print(f"Made a customer database and a sheet in {_shown(FILES)}.")
+    print("Starting Syncline ...", flush=True)
+    Show(settings, once=once).go_on(machine)
+
+
+def reset() -> None:
+    """Forget the demo: end it if it runs, delete its files, and its sync with all that hangs on it."""
+    settings = Settings.from_env(environment(os.environ), folder=ROOT)
+    if local.stop_running(settings.home):
+        print("Ended what was running here.")
+    if settings.own_database is not None and settings.own_database.exists():
+        forget(live(settings))
+    shutil.rmtree(FILES, ignore_errors=True)
+    print("The demo is gone; `make demo` starts it over.")
+
+
+def environment(env: Mapping[str, str]) -> dict[str, str]:
+    """The demo's own: what `env` says of another installation is left out."""
+    settings = {*VARIABLES, *(f"{name}_FILE" for name in VARIABLES)} - set(TAKEN_OVER)
+    return {name: value for name, value in env.items() if name not in settings}
+
+
+def forget(ctx: Context) -> None:
+    """Delete the demo's sync and connections; what else this installation holds stays."""
+    with ctx.sessions.begin() as db:
+        config = db.scalar(select(SyncConfig).where(SyncConfig.name == CONFIG))
+        if config is None:
+            return
+        ends = (config.left_connection_id, config.right_connection_id)
+        ours = db.scalars(select(Connection).where(Connection.id.in_(ends))).all()
+        if {connection.name for connection in ours} != set(CONNECTIONS):
+            return  # another sync of the same name
+        db.execute(delete(SyncConfig).where(SyncConfig.id == config.id))
+        used = select(SyncConfig.left_connection_id).union(select(SyncConfig.right_connection_id))
+        db.execute(delete(Connection).where(Connection.id.in_(ends), Connection.id.not_in(used)))
+
+
+@dataclass(frozen=True, slots=True)
+class Ended:
+    """What a run came to."""
+
+    state: str
+    summary: Mapping[str, Any]
+    error: str | None
+
+    @property
+    def is_good(self) -> bool:
+        return self.state in (RunState.SUCCESS, RunState.PARTIAL)
+
+
+class Show:
+    """What the terminal tells between the log lines of the programs."""
+
+    def __init__(self, settings: Settings, *, once: bool) -> None:
+        self.settings = settings
+        self.once = once
+
+    def go_on(self, machine: Machine) -> None:
+        local.run(machine, self.story, prepare=self.apply)
+
+    def apply(self, env: Mapping[str, str]) -> None:
+        """After the migrations and before the programs: the definition becomes connections and a sync."""
+        try:
+            definitions.apply(live(self.settings), DEFINITION, env=env, by=ASKED_BY)
+        except (WorkError, ConnectorError) as problem:
+            raise CannotStart(f"{problem}\n`make demo-reset` starts the demo over.") from None
+
+    def story(self, running: Running) -> Iterator[object]:
+        ctx = live(self.settings, wake=Bell(running.env["REDIS_URL"]))
+        first = yield from run_now(ctx, joins=True)
+        running.say(told("The first run", first))
+        if self.once:
+            yield from self.second_run(ctx, running, first)
+            return
+        yield from local.show_panel(running, lambda: sign_in(ctx))
+        running.say(WHAT_TO_DO.format(files=_shown(FILES)))
+
+    def second_run(self, ctx: Context, running: Running, first: Ended) -> Iterator[object]:
+        """An edit on each side, a run, and a look at whether each side has the other's."""
+        if not first.is_good:
+            raise CannotStart("The first run failed, see above.")
+        edits = Edits(ctx.new_id()[:6])
+        edits.make()
+        running.say(f"Edited by hand: {edits.in_database} in crm.db, {edits.in_sheet} in customers.csv")
+        second = yield from run_now(ctx, joins=False)
+        running.say(told("The second run", second))
+        if not (second.is_good and edits.have_arrived()):
+            raise CannotStart("The edits did not reach the other side, see above.")
+        running.say("Each edit has reached the other side.")
+        running.stop()
+
+
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """One remark written on each side, about two people whom both sides know."""
+
+    mark: str  # new each time, so that a demo may be repeated
+    in_database: str = seed.person(60).email
+    in_sheet: str = seed.person(70).email
+
+    def make(self) -> None:
+        seed.note_in_database(FILES, self.in_database, self._note("database"))
+        seed.note_in_sheet(FILES, self.in_sheet, self._note("sheet"))
+
+    def have_arrived(self) -> bool:
+        database, sheet = seed.notes_in_database(FILES), seed.notes_in_sheet(FILES)
+        return all(
+            end.get(person) == self._note(where)
+            for end in (database, sheet)
+            for person, where in ((self.in_database, "database"), (self.in_sheet, "sheet"))
+        )
+
+    def _note(self, where: str) -> str:
+        return f"Noted in the {where} ({self.mark})"
+
+
+def run_now(ctx: Context, *, joins: bool) -> Generator[None, None, Ended]:
+    """Have the demo's sync run by a worker, and wait for its end; `joins` takes one that is under way.
+
+    Raises CannotStart when it does not end in time.
+    """
+    with ctx.reads() as db:
+        config_id = db.scalars(select(SyncConfig.id).where(SyncConfig.name == CONFIG)).one()
+    until = time.monotonic() + RUN_SECONDS
+    run_id: str | None = None
+    while True:
+        try:
+            run_id = run_id or runs.queue(ctx, config_id, asked_by=ASKED_BY)
+        except RunActive as active:
+            run_id = active.run_id if joins else None
+        except WorkError as refused:
+            raise CannotStart(f"{refused} `make demo-reset` starts the demo over.") from None
+        if run_id is not None and (ended := _ended(ctx, run_id)) is not None:
+            return ended
+        if time.monotonic() > until:
+            raise CannotStart(f"The run did not end within {RUN_SECONDS:g} s; the lines above may say why.")
+        yield
+
+
+def _ended(ctx: Context, run_id: str) -> Ended | None:
+    with ctx.reads() as db:
+        run = db.get_one(SyncRun, run_id)
+        return Ended(run.state, run.summary or {}, run.error) if run.state in ENDED else None
+
+
+def sign_in(ctx: Context) -> str:
+    """The path of a link that signs the local administrator in once; that of the panel without one."""
+    email = people.first_administrator(ctx)
+    return people.one_time_sign_in(ctx, email) if email else "/"
+
+
+def told(title: str, run: Ended) -> str:
+    """A run for the terminal: what was read and written on each side, and what it came to."""
+    if not run.summary:
+        return f"\n{title} {run.state}: {run.error or 'see the lines above'}\n"
+    seconds = run.summary["duration_ms"] / 1000
+    rows = [f"\n{title}: {run.state} in {seconds:.1f} s"]
+    rows.append(f"  {'':<15}" + "".join(f"{column:>11}" for column in COLUMNS))
+    for side, name in ENDS.items():
+        counts = {**run.summary[side], **{word: run.summary[word] for word in ("unchanged", "conflicts")}}
+        rows.append(f"  {name:<15}" + "".join(f"{counts[column]:>11}" for column in COLUMNS))
+    words = {"resolved": "conflicts settled by the policy", "held": "held for a look", "failed": "failed"}
+    rows.append("  " + ", ".join(f"{run.summary[word]} {text}" for word, text in words.items()))
+    rows += [f"  {error['side']} {error['key']}: {error['message']}" for error in run.summary["errors"]]
+    return "\n".join([*rows, ""])
+
+
+def _shown(path: Path) -> str:
+    return os.path.relpath(path)
