@@ -1,34 +1,148 @@
 """The `syncline` command. Each command is short: read the options, make one call, show the answer.
 
 Imports stand inside the commands, so that `syncline --help` is quick and a command loads what it needs.
+With `--json`, stdout is exactly one JSON value, and everything else goes to stderr.
+
+Exit codes: 0 success; 3 partial; 1 failed; 2 a mistake in the call, the YAML, the options or the schema.
 """
 
 from __future__ import annotations
 
+import json
 import os
-from typing import Any
+import signal
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
+
+if TYPE_CHECKING:
+    from models.sync_configs import SyncConfig
+    from tasks.claims import Claim
+    from tasks.context import Context
+    from tasks.reins import Reins
+    from tasks.summary import Summary
+
+SUCCESS, FAILED, MISTAKE, PARTIAL = 0, 1, 2, 3
+
+
+class Refused(click.ClickException):
+    """A sentence on stderr and an exit code; with `--json` also an object on stdout."""
+
+    def __init__(self, message: str, exit_code: int, *, code: str = "refused") -> None:
+        super().__init__(message)
+        self.exit_code = exit_code
+        self.code = code
+
+    def show(self, file: Any = None) -> None:
+        if "--json" in sys.argv:
+            click.echo(json.dumps({"error": self.code, "message": self.message}, ensure_ascii=False))
+        click.echo(f"Error: {self.message}", err=True)
+
+
+def _exit_code(problem: BaseException) -> int:
+    from connectors.errors import OptionsError
+    from tasks.errors import DefinitionError, NotFound, WorkError
+
+    if isinstance(problem, OptionsError | DefinitionError | NotFound):
+        return MISTAKE
+    if isinstance(problem, WorkError) and problem.code in ("inactive", "paused"):
+        return MISTAKE
+    return FAILED
 
 
 class _Group(click.Group):
     """Turns the errors that people can do something about into a sentence and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
+        from connectors.errors import ConnectorError
+        from models.migrate import NotMigrated
+        from models.secrets import SecretUnreadable
         from settings import SettingsError
+        from tasks.errors import WorkError
         from tasks.local import CannotStart
+        from tasks.main import NoQueue
 
         try:
             return super().invoke(ctx)
         except SettingsError as mistake:
-            raise click.UsageError(str(mistake)) from None  # exit code 2
-        except CannotStart as problem:
-            raise click.ClickException(str(problem)) from None  # exit code 1
+            raise Refused(str(mistake), MISTAKE, code="settings") from None
+        except (CannotStart, NotMigrated, SecretUnreadable, NoQueue) as problem:
+            raise Refused(str(problem), FAILED, code="start") from None
+        except (ConnectorError, WorkError) as problem:
+            raise Refused(problem.message, _exit_code(problem), code=problem.code) from None
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout.")
+
+
+def show(as_json: bool, value: Any, lines: Iterable[str]) -> None:
+    """The answer of a command, for a program or for a person."""
+    if as_json:
+        click.echo(json.dumps(value, ensure_ascii=False, default=str))
+    else:
+        for line in lines:
+            click.echo(line)
+
+
+def started() -> Context:
+    """The context of a command over the environment's settings."""
+    from settings import Settings
+    from tasks import logs, start
+
+    settings = Settings.from_env()
+    logs.set_up(
+        settings.log_level if "LOG_LEVEL" in os.environ else "WARNING", settings.log_format, process="command"
+    )
+    return start.command(settings)
+
+
+def with_queue() -> Context:
+    """As `started`, and able to ring a worker where a queue is configured."""
+    from dataclasses import replace
+
+    from tasks.broker import Bell
+
+    ctx = started()
+    url = ctx.settings.redis_url
+    return ctx if url is None else replace(ctx, wake=Bell(url))
+
+
+def config_named(ctx: Context, name: str) -> SyncConfig:
+    """Raises NotFound with the nearest name."""
+    from sqlalchemy import select
+
+    from models.sync_configs import SyncConfig
+    from sync.definition import nearest
+    from tasks.errors import NotFound
+
+    with ctx.reads() as db:
+        found = db.scalar(select(SyncConfig).where(SyncConfig.name == name))
+        if found is not None:
+            return found
+        names = list(db.scalars(select(SyncConfig.name).order_by(SyncConfig.name)))
+    raise NotFound(f"There is no sync '{name}'." + nearest(name, names))
+
+
+def whoever() -> str:
+    """Who gives the command, for the records."""
+    import getpass
+
+    try:
+        return f"{getpass.getuser()} (command line)"
+    except (OSError, KeyError):
+        return "command line"
 
 
 @click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
     """Keeps records in agreement between the systems that a business already uses."""
+
+
+# -- everything on this machine -------------------------------------------------------------------
 
 
 @main.command()
@@ -48,12 +162,356 @@ def up(host: str) -> None:
 @click.option("--reset", is_flag=True, help="Forget the demo's files and state, and stop.")
 def demo(once: bool, reset: bool) -> None:
     """Run everything with a demo: a customer database and a sheet that follow each other."""
-    from demo import show
+    from demo import show as demo_show
 
     if reset:
-        show.reset()
+        demo_show.reset()
     else:
-        show.run(once=once)
+        demo_show.run(once=once)
+
+
+@main.command()
+@json_option
+def release(as_json: bool) -> None:
+    """Bring the database to this release's schema; make the first workspace and administrators."""
+    from settings import Settings
+    from tasks import logs, start
+    from tasks.context import live
+
+    settings = Settings.from_env()
+    logs.set_up(settings.log_level, settings.log_format, process="release")
+    settings.home.mkdir(parents=True, exist_ok=True)
+    said = start.release(live(settings))
+    show(as_json, {"done": said}, said or ["The database is up to date."])
+
+
+# -- what is configured ---------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@json_option
+def apply(file: Path, as_json: bool) -> None:
+    """Create or update the connections and syncs that FILE describes, and say what changed."""
+    from tasks import definitions
+
+    applied = definitions.apply(started(), file, env=os.environ, by=whoever())
+    lines = [
+        f"{verb}: {name}"
+        for verb in ("created", "updated", "unchanged")
+        for name in getattr(applied, verb)
+    ]
+    show(as_json, vars(applied), [*lines, *(f"note: {note}" for note in applied.notes)])
+
+
+@main.command()
+@click.argument("connection", required=False)
+@json_option
+def check(connection: str | None, as_json: bool) -> None:
+    """Ask each connection (or this one) with one cheap call whether it works."""
+    from tasks import connections
+
+    found = connections.check(started(), connection)
+    lines = [f"{'ok     ' if item['ok'] else 'FAILED '} {item['connection']}: {item['message']}" for item in found]
+    show(as_json, found, lines or ["There are no connections yet. Describe them in a YAML file: syncline apply FILE"])
+    sys.exit(SUCCESS if all(item["ok"] for item in found) else FAILED)
+
+
+@main.command()
+@click.argument("connection")
+@click.argument("stream", required=False)
+@json_option
+def discover(connection: str, stream: str | None, as_json: bool) -> None:
+    """The streams of a connection, with fields, types, keys, and what is writable."""
+    from tasks import connections
+
+    found = connections.discover(started(), connection, stream)
+    lines = []
+    for item in found:
+        why = f" (read-only: {item['read_only_because']})" if not item["writable"] else ""
+        lines.append(f"{item['name']}{why}")
+        for field in item["fields"]:
+            marks = [mark for mark in ("key", "generated") if field[mark]]
+            marks += [] if field["writable"] else ["read-only"]
+            lines.append(f"  {field['name']}: {field['type']}{' (' + ', '.join(marks) + ')' if marks else ''}")
+        lines.extend(f"  note: {problem}" for problem in item["problems"])
+    show(as_json, found, lines or ["This connection holds no streams."])
+
+
+# -- runs -----------------------------------------------------------------------------------------
+
+
+@main.command()
+@click.argument("name")
+@click.option("--preview", is_flag=True, help="Say what a run would do; write and change nothing.")
+@click.option("--full", is_flag=True, help="Read everything, also where the sync is incremental.")
+@click.option("--retry", "retry_of", metavar="RUN", help="Only the records that failed in that run.")
+@json_option
+def sync(name: str, preview: bool, full: bool, retry_of: str | None, as_json: bool) -> None:
+    """One run in this process: no queue and no Redis needed."""
+    ctx = started()
+    config = config_named(ctx, name)
+    mistakes: list[BaseException] = []
+    if preview:
+        summary = _preview(ctx, config.id, full)
+    else:
+        summary = _run_here(ctx, config.id, full, retry_of, mistakes)
+    lines = [f"{summary.config}: {summary.status}. {summary.line()}"]
+    lines += [f"  {'held' if item['state'] == 'held' else 'would'}: {item['operation']} {item['key']} on"
+              f" {item['side']} ({item['rule']})" for item in summary.changes or ()]  # fmt: skip
+    lines += [
+        f"  {' '.join(part for part in (error.side, error.operation, error.key) if part)}: {error.message}"
+        for error in summary.errors
+    ]
+    show(as_json, summary.as_json(), lines)
+    sys.exit(_code_of(summary, mistakes))
+
+
+def _code_of(summary: Summary, mistakes: list[BaseException]) -> int:
+    if summary.status == "failed":
+        return _exit_code(mistakes[0]) if mistakes else FAILED
+    return PARTIAL if summary.status == "partial" else SUCCESS
+
+
+def _preview(ctx: Context, config_id: str, full: bool) -> Summary:
+    from models.sync_configs import SyncConfig
+    from tasks import execute, runs
+    from tasks.sides import opened
+
+    with ctx.reads() as db:
+        config = db.get_one(SyncConfig, config_id)
+        if not config.active:
+            runs.must_be_runnable(config)
+    with opened(ctx, config_id) as pairing:
+        return execute.preview(ctx, pairing, run_id=ctx.new_id(), full=full)
+
+
+def _run_here(
+    ctx: Context, config_id: str, full: bool, retry_of: str | None, mistakes: list[BaseException]
+) -> Summary:
+    from models.sync_runs import RunKind
+    from tasks import execute, replay, shift
+
+    def carry_out(ctx: Context, claim: Claim, reins: Reins) -> Summary:
+        try:
+            return execute.carry_out(ctx, claim, reins)
+        except Exception as problem:
+            mistakes.append(problem)
+            raise
+
+    stop = threading.Event()
+    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    options: dict[str, Any] = {}
+    if retry_of is not None:
+        options = {"keys": replay.failed_keys(ctx, retry_of)}
+    return shift.run_here(
+        ctx,
+        config_id,
+        asked_by=whoever(),
+        kind=RunKind.RETRY if retry_of else RunKind.MANUAL,
+        full=full,
+        options=options,
+        retry_of=retry_of,
+        carry_out=carry_out,
+        stop=stop,
+    )
+
+
+@main.command()
+@click.argument("name")
+@click.option("--full", is_flag=True, help="Read everything, also where the sync is incremental.")
+@json_option
+def run(name: str, full: bool, as_json: bool) -> None:
+    """Queue a run of a sync, as the panel's button does."""
+    from tasks import runs
+
+    ctx = with_queue()
+    run_id = runs.queue(ctx, config_named(ctx, name).id, asked_by=whoever(), full=full)
+    show(as_json, {"run": run_id}, [f"Queued: run {run_id}. See it with: syncline runs {name}"])
+
+
+@main.command()
+@click.argument("run_id", metavar="RUN")
+@json_option
+def cancel(run_id: str, as_json: bool) -> None:
+    """Cancel a run: at once if it waits, at its next batch if it is running."""
+    from tasks import runs
+
+    state = runs.cancel(with_queue(), run_id, by=whoever())
+    said = "Cancelled." if state == "cancelled" else "It stops at its next batch; what is done stays done."
+    show(as_json, {"run": run_id, "state": str(state)}, [said])
+
+
+@main.command()
+@click.argument("name")
+@click.option("--reason", default="", help="Why; people see it beside the sync.")
+@json_option
+def pause(name: str, reason: str, as_json: bool) -> None:
+    """Let a sync start no more runs until it is resumed."""
+    from tasks import configs
+
+    ctx = started()
+    configs.pause(ctx, config_named(ctx, name).id, by=whoever(), reason=reason)
+    show(as_json, {"config": name, "paused": True}, [f"'{name}' is paused. Go on with: syncline resume {name}"])
+
+
+@main.command()
+@click.argument("name")
+@json_option
+def resume(name: str, as_json: bool) -> None:
+    """Let a paused sync run again, from its next slot on."""
+    from tasks import configs
+
+    ctx = started()
+    configs.resume(ctx, config_named(ctx, name).id, by=whoever())
+    show(as_json, {"config": name, "paused": False}, [f"'{name}' runs again by its schedule."])
+
+
+@main.command()
+@click.argument("name", required=False)
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+@json_option
+def runs(name: str | None, limit: int, as_json: bool) -> None:
+    """The latest runs, of all syncs or of one."""
+    from tasks import overview
+
+    ctx = started()
+    found = overview.latest_runs(ctx, config_named(ctx, name).id if name else None, limit)
+    lines = [f"{item['created_at']}  {item['state']:9}  {item['config']}  {item['line']}  ({item['run']})" for item in found]
+    show(as_json, found, lines or ["Nothing has run yet. Start one with: syncline sync NAME"])
+
+
+@main.command()
+@json_option
+def status(as_json: bool) -> None:
+    """How each sync is: its state in plain words, its last and its next run."""
+    from tasks import overview
+
+    found = overview.status(started())
+    lines = [f"{item['config']}: {item['status']}. {item['sentence']}" for item in found]
+    show(as_json, found, lines or ["There are no syncs yet. Describe one in a YAML file: syncline apply FILE"])
+
+
+@main.command()
+@click.argument("name")
+@click.argument("key")
+@json_option
+def explain(name: str, key: str, as_json: bool) -> None:
+    """Why a record is as it is, and what the next run will do with it."""
+    from tasks import explaining
+
+    ctx = started()
+    found = explaining.explain(ctx, config_named(ctx, name).id, key)
+    show(as_json, found, explaining.lines(found))
+
+
+# -- what waits for a person ----------------------------------------------------------------------
+
+
+@main.group()
+def conflicts() -> None:
+    """Conflicts: both sides changed a field to different values."""
+
+
+@conflicts.command("list")
+@click.argument("name", required=False)
+@json_option
+def list_conflicts(name: str | None, as_json: bool) -> None:
+    """The open conflicts, of all syncs or of one."""
+    from tasks import decisions
+
+    ctx = started()
+    found = decisions.open_conflicts(ctx, config_named(ctx, name).id if name else None)
+    lines = [
+        f"{item['id']}  {item['config']}  {item['key']}  {item['field'] or 'edited or deleted'}:"
+        f" left {item['left']!r}, right {item['right']!r}" + ("  (answered)" if item["answered"] else "")
+        for item in found
+    ]
+    show(as_json, found, lines or ["No conflicts."])
+
+
+@conflicts.command("resolve")
+@click.argument("ids", nargs=-1, required=True, type=int)
+@click.option("--take", required=True, metavar="left|right|VALUE", help="The side whose value stands, or a value.")
+@json_option
+def resolve_conflicts(ids: tuple[int, ...], take: str, as_json: bool) -> None:
+    """Settle conflicts: the next run writes the answer, unless a side has moved by then."""
+    from tasks import decisions
+
+    found = decisions.resolve(with_queue(), ids, take, by=whoever())
+    show(as_json, found, [f"{item['key']} {item['field']}: {item['sentence']}" for item in found])
+
+
+@main.group()
+def held() -> None:
+    """Held changes: what a guard keeps back until a person has looked at it."""
+
+
+@held.command("list")
+@click.argument("name", required=False)
+@json_option
+def list_held(name: str | None, as_json: bool) -> None:
+    """The changes that wait for a person."""
+    from tasks import decisions
+
+    ctx = started()
+    found = decisions.held_changes(ctx, config_named(ctx, name).id if name else None)
+    lines = [
+        f"{item['id']}  {item['config']}  {item['operation']} {item['key']} on {item['side']}"
+        f"  ({item['guard']}: {item['because']})" + ("  approved" if item["state"] == "approved" else "")
+        for item in found
+    ]
+    show(as_json, found, lines or ["Nothing is held."])
+
+
+@held.command("approve")
+@click.argument("ids", nargs=-1, type=int)
+@click.option("--all", "everything", is_flag=True, help="All that is held now.")
+@click.option("--sync", "name", help="With --all: only of this sync.")
+@json_option
+def approve_held(ids: tuple[int, ...], everything: bool, name: str | None, as_json: bool) -> None:
+    """Let held changes through: the next run makes exactly these, if they are still the same."""
+    _decide_held("approve", ids, everything, name, as_json)
+
+
+@held.command("dismiss")
+@click.argument("ids", nargs=-1, type=int)
+@click.option("--all", "everything", is_flag=True, help="All that is held now.")
+@click.option("--sync", "name", help="With --all: only of this sync.")
+@json_option
+def dismiss_held(ids: tuple[int, ...], everything: bool, name: str | None, as_json: bool) -> None:
+    """Say no to held changes: they are not made, and not asked about again while they stay the same."""
+    _decide_held("dismiss", ids, everything, name, as_json)
+
+
+def _decide_held(verb: str, ids: tuple[int, ...], everything: bool, name: str | None, as_json: bool) -> None:
+    from tasks import decisions
+
+    if bool(ids) == everything:
+        raise click.UsageError("Give the ids of held changes, or --all.")
+    ctx = with_queue()
+    config_id = config_named(ctx, name).id if name else None
+    decide: Callable[..., list[dict[str, Any]]] = getattr(decisions, verb)
+    found = decide(ctx, ids or None, config_id=config_id, by=whoever())
+    show(as_json, found, [f"{item['operation']} {item['key']}: {item['state']}" for item in found] or ["Nothing was held."])
+
+
+@main.command()
+@click.argument("run_id", metavar="RUN")
+@json_option
+def undo(run_id: str, as_json: bool) -> None:
+    """Put back what a run wrote, wherever it still stands as the run left it. An undo can be undone."""
+    from models.sync_runs import RunKind
+    from tasks import execute, replay, shift
+
+    ctx = started()
+    config_id = replay.config_of_run(ctx, run_id)
+    summary = shift.run_here(
+        ctx, config_id, asked_by=whoever(), kind=RunKind.UNDO, options={"run": run_id},
+        carry_out=execute.carry_out,
+    )  # fmt: skip
+    show(as_json, summary.as_json(), [f"{summary.config}: {summary.status}. {summary.line()}"])
+    sys.exit(_code_of(summary, []))
 
 
 if __name__ == "__main__":

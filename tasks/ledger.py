@@ -378,6 +378,15 @@ def count_conflicts(db: Session, config_id: str) -> int:
     )
 
 
+def count_held(db: Session, config_id: str) -> int:
+    return (
+        db.scalar(
+            select(func.count()).where(Change.config_id == config_id, Change.state == ChangeState.HELD)
+        )
+        or 0
+    )
+
+
 def links_in_conflict(db: Session, config_id: str) -> list[int]:
     return [
         link_id
