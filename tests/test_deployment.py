@@ -119,16 +119,12 @@ def test_compose_scales_web_and_worker_and_publishes_one_address(compose: dict[s
     assert "http://web:8000" in read("deploy/proxy.conf")
 
 
-def test_compose_checks_the_health_of_everything_that_others_wait_for(compose: dict[str, Any]) -> None:
+def test_compose_checks_the_health_of_everything_that_stays(compose: dict[str, Any]) -> None:
     services = compose["services"]
-    awaited = {
-        name
-        for service in services.values()
-        for name, how in service.get("depends_on", {}).items()
-        if how["condition"] == "service_healthy"
-    }
 
-    assert awaited | {"proxy"} <= {name for name, service in services.items() if "healthcheck" in service}
+    assert {name for name, service in services.items() if "healthcheck" not in service} == {"release"}
+    for kind in ("worker", "scheduler"):
+        assert services[kind]["healthcheck"]["test"] == ["CMD", "python", "-m", "tasks.alive", kind]
 
 
 def test_compose_gives_a_stop_more_time_than_it_takes(compose: dict[str, Any]) -> None:
