@@ -126,9 +126,13 @@ class Due:
     next_at: datetime | None  # the first slot after the moment
 
 
-@lru_cache(maxsize=4096)
 def read_schedule(cron: str, timezone: str, *, seed: str = "") -> Schedule:
     """A schedule from what a person wrote. Raises ScheduleProblem with a sentence."""
+    return Schedule(_five_fields(cron, timezone), timezone, seed)
+
+
+@lru_cache(maxsize=4096)
+def _five_fields(cron: str, timezone: str) -> str:
     text = " ".join(cron.split())
     if text.startswith("@"):
         if text.lower() not in MACROS:
@@ -139,7 +143,7 @@ def read_schedule(cron: str, timezone: str, *, seed: str = "") -> Schedule:
         text = MACROS[text.lower()]
     if len(text.split()) != 5:
         raise ScheduleProblem(
-            f"A schedule has five fields (minute, hour, day of month, month, day of week);"
+            "A schedule has five fields (minute, hour, day of month, month, day of week);"
             f" '{text}' has {len(text.split())}."
         )
     try:
@@ -147,18 +151,16 @@ def read_schedule(cron: str, timezone: str, *, seed: str = "") -> Schedule:
     except CronSimError as problem:
         raise ScheduleProblem(f"'{text}' is not a schedule: {str(problem).lower()}.") from None
     _check_zone(timezone)
-    schedule = Schedule(text, timezone, seed)
-    if schedule.after(_FIRST_DAY) is None:
+    if Schedule(text, timezone).after(_FIRST_DAY) is None:
         raise ScheduleProblem(f"'{text}' never comes: there is no such day.")
-    return schedule
+    return text
 
 
 def due(schedule: Schedule, next_at: datetime, now: datetime, missed: Missed) -> Due:
     """Which slots from `next_at` up to now shall run, by the policy for missed ones."""
-    passed = _passed(schedule, next_at, now)
-    following = schedule.after(now)
-    if not passed:
-        return Due((), (), following)
+    if next_at > now:
+        return Due((), (), next_at)
+    passed, following = _passed(schedule, next_at, now)
     if missed is Missed.ALL:
         return Due(passed[-CATCH_UP_LIMIT:], passed[:-CATCH_UP_LIMIT], following)
     if missed is Missed.SKIP and now - passed[-1] > LATE_AFTER:
@@ -166,27 +168,31 @@ def due(schedule: Schedule, next_at: datetime, now: datetime, missed: Missed) ->
     return Due(passed[-1:], passed[:-1], following)
 
 
-def _passed(schedule: Schedule, next_at: datetime, now: datetime) -> tuple[datetime, ...]:
-    """The slots from `next_at` up to now; the newest ones are enough if there are many."""
-    if next_at > now:
-        return ()
+def _passed(
+    schedule: Schedule, next_at: datetime, now: datetime
+) -> tuple[tuple[datetime, ...], datetime | None]:
+    """The slots from `next_at` up to now (the newest ones are enough if there are many), and the next."""
     for window in (timedelta(days=1), timedelta(days=40)):
         start = now - window
         if start <= next_at:
             break
-        found = _between(schedule, start, now)
-        if len(found) > CATCH_UP_LIMIT:
-            return found
-    return _between(schedule, next_at - timedelta(microseconds=1), now) or (next_at,)
+        passed, following = _until(schedule, start, now)
+        if len(passed) > CATCH_UP_LIMIT:
+            return passed, following
+    passed, following = _until(schedule, next_at - timedelta(microseconds=1), now)
+    return passed or (next_at,), following
 
 
-def _between(schedule: Schedule, start: datetime, end: datetime) -> tuple[datetime, ...]:
+def _until(
+    schedule: Schedule, start: datetime, end: datetime
+) -> tuple[tuple[datetime, ...], datetime | None]:
+    """The times after `start` up to `end`, and the one after them."""
     found: list[datetime] = []
     for time in schedule.times(start):
         if time > end:
-            break
+            return tuple(found), time
         found.append(time)
-    return tuple(found)
+    return tuple(found), None
 
 
 @lru_cache(maxsize=512)

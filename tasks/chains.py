@@ -45,7 +45,7 @@ def save_after(db: Session, config: SyncConfig, after: Iterable[str]) -> None:
     links[config.id] = set(ids.values())
     if circle := find_circle(links, config.id):
         known = dict(
-            db.execute(select(SyncConfig.id, SyncConfig.name).where(SyncConfig.id.in_(circle))).tuples().all()
+            db.execute(select(SyncConfig.id, SyncConfig.name).where(SyncConfig.id.in_(circle))).all()
         )
         said = " -> ".join(f"'{known[id]}'" for id in circle)
         raise DefinitionError(f"These syncs would wait for each other in a circle: {said}.")

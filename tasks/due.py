@@ -99,7 +99,7 @@ def run_auto_syncs(ctx: Context, *, asked_by: str, workspace_id: str | None = No
         )
         if workspace_id is not None:
             query = query.where(SyncConfig.workspace_id == workspace_id)
-        found = db.execute(query).tuples().all()
+        found = db.execute(query).all()
     done = AutoSyncs(tuple(_auto_sync(ctx, id, name, asked_by) for id, name in found))
     for line in done.lines:
         log.info("auto_sync", config=line.name, outcome=line.outcome, run=line.run_id, reason=line.reason)
@@ -270,7 +270,8 @@ def _store(db: Session, rows: list[dict[str, Any]]) -> set[str]:
     """Insert the runs whose slot has no row yet; the ids of those that went in."""
     if not rows:
         return set()
-    return set(db.scalars(insert_or_ignore(db, SyncRun).returning(SyncRun.id), rows))
+    db.execute(insert_or_ignore(db, SyncRun), rows)
+    return set(db.scalars(select(SyncRun.id).where(SyncRun.id.in_([row["id"] for row in rows]))))
 
 
 def _complain(db: Session, config: SyncConfig, problem: str, now: datetime) -> None:
