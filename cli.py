@@ -34,8 +34,12 @@ class Refused(click.ClickException):
 
     def __init__(self, message: str, exit_code: int, *, code: str = "refused") -> None:
         super().__init__(message)
-        self.exit_code = exit_code
+        self.status = exit_code
         self.code = code
+
+    @property
+    def exit_code(self) -> int:  # type: ignore[override]
+        return self.status
 
     def show(self, file: Any = None) -> None:
         if "--json" in sys.argv:
@@ -92,12 +96,15 @@ def started() -> Context:
     """The context of a command over the environment's settings."""
     from settings import Settings
     from tasks import logs, start
+    from tasks.context import live
 
     settings = Settings.from_env()
     logs.set_up(
         settings.log_level if "LOG_LEVEL" in os.environ else "WARNING", settings.log_format, process="command"
     )
-    return start.command(settings)
+    ctx = live(settings)
+    start.command(ctx)
+    return ctx
 
 
 def with_queue() -> Context:
@@ -197,9 +204,7 @@ def apply(file: Path, as_json: bool) -> None:
 
     applied = definitions.apply(started(), file, env=os.environ, by=whoever())
     lines = [
-        f"{verb}: {name}"
-        for verb in ("created", "updated", "unchanged")
-        for name in getattr(applied, verb)
+        f"{verb}: {name}" for verb in ("created", "updated", "unchanged") for name in getattr(applied, verb)
     ]
     show(as_json, vars(applied), [*lines, *(f"note: {note}" for note in applied.notes)])
 
@@ -212,8 +217,14 @@ def check(connection: str | None, as_json: bool) -> None:
     from tasks import connections
 
     found = connections.check(started(), connection)
-    lines = [f"{'ok     ' if item['ok'] else 'FAILED '} {item['connection']}: {item['message']}" for item in found]
-    show(as_json, found, lines or ["There are no connections yet. Describe them in a YAML file: syncline apply FILE"])
+    lines = [
+        f"{'ok     ' if item['ok'] else 'FAILED '} {item['connection']}: {item['message']}" for item in found
+    ]
+    show(
+        as_json,
+        found,
+        lines or ["There are no connections yet. Describe them in a YAML file: syncline apply FILE"],
+    )
     sys.exit(SUCCESS if all(item["ok"] for item in found) else FAILED)
 
 
@@ -233,7 +244,9 @@ def discover(connection: str, stream: str | None, as_json: bool) -> None:
         for field in item["fields"]:
             marks = [mark for mark in ("key", "generated") if field[mark]]
             marks += [] if field["writable"] else ["read-only"]
-            lines.append(f"  {field['name']}: {field['type']}{' (' + ', '.join(marks) + ')' if marks else ''}")
+            lines.append(
+                f"  {field['name']}: {field['type']}{' (' + ', '.join(marks) + ')' if marks else ''}"
+            )
         lines.extend(f"  note: {problem}" for problem in item["problems"])
     show(as_json, found, lines or ["This connection holds no streams."])
 
@@ -352,7 +365,9 @@ def pause(name: str, reason: str, as_json: bool) -> None:
 
     ctx = started()
     configs.pause(ctx, config_named(ctx, name).id, by=whoever(), reason=reason)
-    show(as_json, {"config": name, "paused": True}, [f"'{name}' is paused. Go on with: syncline resume {name}"])
+    show(
+        as_json, {"config": name, "paused": True}, [f"'{name}' is paused. Go on with: syncline resume {name}"]
+    )
 
 
 @main.command()
@@ -377,7 +392,10 @@ def runs(name: str | None, limit: int, as_json: bool) -> None:
 
     ctx = started()
     found = overview.latest_runs(ctx, config_named(ctx, name).id if name else None, limit)
-    lines = [f"{item['created_at']}  {item['state']:9}  {item['config']}  {item['line']}  ({item['run']})" for item in found]
+    lines = [
+        f"{item['created_at']}  {item['state']:9}  {item['config']}  {item['line']}  ({item['run']})"
+        for item in found
+    ]
     show(as_json, found, lines or ["Nothing has run yet. Start one with: syncline sync NAME"])
 
 
@@ -389,7 +407,9 @@ def status(as_json: bool) -> None:
 
     found = overview.status(started())
     lines = [f"{item['config']}: {item['status']}. {item['sentence']}" for item in found]
-    show(as_json, found, lines or ["There are no syncs yet. Describe one in a YAML file: syncline apply FILE"])
+    show(
+        as_json, found, lines or ["There are no syncs yet. Describe one in a YAML file: syncline apply FILE"]
+    )
 
 
 @main.command()
@@ -432,7 +452,9 @@ def list_conflicts(name: str | None, as_json: bool) -> None:
 
 @conflicts.command("resolve")
 @click.argument("ids", nargs=-1, required=True, type=int)
-@click.option("--take", required=True, metavar="left|right|VALUE", help="The side whose value stands, or a value.")
+@click.option(
+    "--take", required=True, metavar="left|right|VALUE", help="The side whose value stands, or a value."
+)
 @json_option
 def resolve_conflicts(ids: tuple[int, ...], take: str, as_json: bool) -> None:
     """Settle conflicts: the next run writes the answer, unless a side has moved by then."""
@@ -493,7 +515,11 @@ def _decide_held(verb: str, ids: tuple[int, ...], everything: bool, name: str | 
     config_id = config_named(ctx, name).id if name else None
     decide: Callable[..., list[dict[str, Any]]] = getattr(decisions, verb)
     found = decide(ctx, ids or None, config_id=config_id, by=whoever())
-    show(as_json, found, [f"{item['operation']} {item['key']}: {item['state']}" for item in found] or ["Nothing was held."])
+    show(
+        as_json,
+        found,
+        [f"{item['operation']} {item['key']}: {item['state']}" for item in found] or ["Nothing was held."],
+    )
 
 
 @main.command()

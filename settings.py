@@ -84,8 +84,8 @@ class Settings:
 
 # name -> what it is for; docs/settings.md is generated from this table and from_env reads no other name.
 VARIABLES: Mapping[str, str] = {
-    "DATABASE_URL": "Where Syncline keeps its own state: postgresql://… or sqlite:///… (default: .syncline/syncline.db)",
-    "REDIS_URL": "The queue: redis://… or rediss://…; `syncline up` and `make demo` start one where it is not set",
+    "DATABASE_URL": "Where Syncline's own state lies: postgresql://… or sqlite:///… (default .syncline/syncline.db)",
+    "REDIS_URL": "The queue: redis://… or rediss://…; `syncline up` and `make demo` start one if not set",
     "PORT": "The port of the panel (default 8000)",
     "PUBLIC_URL": "The address under which people reach the panel; used in links and for cookies",
     "SECRET_KEY": "Signs browser sessions; at least 32 characters",
@@ -138,9 +138,7 @@ class _Reader:
             cron_secrets=self._cron_secrets(),
             admin_emails=tuple(item.lower() for item in self._list("ADMIN_EMAILS")),
             alert_webhook_url=self._text("SCHEDULER_ALERT_WEBHOOK_URL") or None,
-            alert_failure_threshold=int(
-                self._number("SCHEDULER_ALERT_FAILURE_THRESHOLD", 3, minimum=1)
-            ),
+            alert_failure_threshold=int(self._number("SCHEDULER_ALERT_FAILURE_THRESHOLD", 3, minimum=1)),
             uploads_path=Path(self._text("UPLOADS_PATH") or self.home / "uploads"),
             log_level=self._word("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
             log_format=self._word("LOG_FORMAT", "auto", ("auto", "json", "console")),

@@ -242,7 +242,9 @@ class SyncDefinition(_Model):
             raise ValueError("a field cannot have a conflict policy of its own with granularity: record")
         deletes = self.delete_policies
         if DeletePolicy.ARCHIVE in (deletes.left_to_right, deletes.right_to_left) and not deletes.archive:
-            raise ValueError("deletes: archive needs its field, such as archive: {field: archived, value: true}")
+            raise ValueError(
+                "deletes: archive needs its field, such as archive: {field: archived, value: true}"
+            )
         return self
 
     @property
@@ -578,4 +580,3 @@ def _check_ends(
             parse(archive.value, pair.own_type("left"))
         except ValueProblem as problem:
             raise MappingMistake(f"archive: {problem}.", "deletes.archive.value") from None
-

@@ -174,6 +174,7 @@ def _guard_budget(
         flowing = [
             index
             for index, change in enumerate(changes)
-            if index not in marks and ("delete" if is_delete(change) else change.intent.operation) == operation
+            if index not in marks
+            and ("delete" if is_delete(change) else change.intent.operation) == operation
         ]
         mark(flowing[limit:], BUDGET)

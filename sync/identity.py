@@ -228,4 +228,3 @@ def is_reused_id(tie: Tie, side: Side, seen: Seen, mapping: FieldMapping) -> boo
         return False
     equal = sum(pair.same(side, shadow[pair.name], seen.get(pair.name)) for pair in others)
     return equal < REUSE_SHARE * len(others)
-

@@ -250,7 +250,9 @@ def contract_problem(pair: FieldPair, side: Side, value: Value, stream: Stream) 
         return f"{spec.name} keeps whole numbers only up to {spec.max_integer} exactly."
     if spec.scale is not None and pair.own_type(side) is FieldType.DECIMAL:
         rounded = round(value, spec.scale)
-        if rounded != value and (pair.scale is None or round(value, pair.scale) != round(rounded, pair.scale)):
+        if rounded != value and (
+            pair.scale is None or round(value, pair.scale) != round(rounded, pair.scale)
+        ):
             return f"{spec.name} keeps {spec.scale} decimal places; {display(value)} has more."
     return None
 

@@ -196,8 +196,10 @@ def make_plan(
             both: dict[Side, Look] = {side: seen, other(side): Gone()}
             tie = Tie(None, ids["left"], ids["right"])
             _decide(plan, tie, both["left"], both["right"], rules, None, facts.dismissed)
-    plan.unchanged += len(index) - len(ties) - sum(
-        1 for row in index.by_id.values() if row.id not in ties and row.state != "linked"
+    plan.unchanged += (
+        len(index)
+        - len(ties)
+        - sum(1 for row in index.by_id.values() if row.id not in ties and row.state != "linked")
     )
     plan.changes.sort(key=_order)
     plan.changes = hold(plan.changes, facts, rules.policy.guards, hold_first_run=rules.policy.hold_first_run)
@@ -393,9 +395,7 @@ def _decide(
         plan.excluded += 1
     if fresh_foreign:
         return
-    if decision.is_unchanged and tie.id is not None and relinked is None:
-        plan.unchanged += 1
-    elif tie.id is None and decision.is_unchanged:
+    if decision.is_unchanged and relinked is None:
         plan.unchanged += 1
     plan.items.append(Item(tie, left, right, decision, row, relinked, forget))
     for intent in decision.intents:

@@ -141,5 +141,3 @@ def mirrored(direction: Direction) -> Direction:
             return Direction.LEFT_TO_RIGHT
         case _:
             return direction
-
-

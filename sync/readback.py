@@ -35,7 +35,9 @@ def judge(pair: FieldPair, side: Side, intended: Value, before: Value, got: Valu
         case bool(), bool():
             return Verdict.LOSSY
         case (int() | Decimal(), int() | Decimal()):
-            noise = abs(Decimal(intended) - Decimal(got)) <= FLOAT_NOISE * max(Decimal(1), abs(Decimal(intended)))
+            noise = abs(Decimal(intended) - Decimal(got)) <= FLOAT_NOISE * max(
+                Decimal(1), abs(Decimal(intended))
+            )
             exact = isinstance(intended, int) and isinstance(got, int)
             return Verdict.RENDERED if noise and not exact else Verdict.LOSSY
         case datetime(), datetime():

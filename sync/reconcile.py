@@ -246,9 +246,7 @@ def _settle_two_way(
     draft.resolved += settled
 
 
-def _winner(
-    wanted: ConflictPolicy, left: Seen, right: Seen, rules: Rules
-) -> tuple[Side | None, str]:
+def _winner(wanted: ConflictPolicy, left: Seen, right: Seen, rules: Rules) -> tuple[Side | None, str]:
     """The side whose value stands, and the rule's name; None where a person must decide."""
     if wanted is ConflictPolicy.NEWEST_WINS:
         at_left, at_right = rules.modified("left", left), rules.modified("right", right)
@@ -637,4 +635,3 @@ def _archive(tie: Tie, here: Side, look: Seen, rules: Rules, rule: str) -> Decis
         archives=True,
     )
     return Decision(intents=(intent,), move=LinkMove("excluded", reason))
-

@@ -164,14 +164,14 @@ def _send(work: Work, batch: Sequence[Sending]) -> list[Outcome]:
                 for item in batch[half:]
             ]
     except OutcomeUnknown as problem:
-        return [
-            Outcome(item.marker, "unknown", code=problem.code, message=problem.message) for item in batch
-        ]
+        return [Outcome(item.marker, "unknown", code=problem.code, message=problem.message) for item in batch]
     answered = {outcome.marker: outcome for outcome in found}
     return [
         answered.get(
             item.marker,
-            Outcome(item.marker, "unknown", code="unknown_outcome", message="The answer left this record out."),
+            Outcome(
+                item.marker, "unknown", code="unknown_outcome", message="The answer left this record out."
+            ),
         )
         for item in batch
     ]
@@ -436,8 +436,8 @@ def _not_done(change: Change) -> Outcome:
         change.marker,
         "rejected",
         code="not_done",
-        message="The answer to this write was lost. A look showed that it did not happen; the next run sends it"
-        " again.",
+        message="The answer to this write was lost. A look showed that it did not happen; the next run sends"
+        " it again.",
     )
 
 
@@ -454,7 +454,11 @@ def _look_at_record(work: Work, change: Change, side: Side, unknown: Outcome) ->
         return unknown
     found = looked[0]
     if change.operation == "delete":
-        return Outcome(change.marker, "done", id=change.record_id) if found.state == "gone" else _not_done(change)
+        return (
+            Outcome(change.marker, "done", id=change.record_id)
+            if found.state == "gone"
+            else _not_done(change)
+        )
     if found.state == "gone" or found.record is None:
         return Outcome(change.marker, "missing", message="the record is not there any more")
     mapping = work.pairing.built.rules.mapping
@@ -478,9 +482,7 @@ def _look_at_record(work: Work, change: Change, side: Side, unknown: Outcome) ->
     return Outcome(change.marker, "done", id=found.id)
 
 
-def _look_for_create(
-    work: Work, db: Session, change: Change, side: Side, unknown: Outcome
-) -> Outcome:
+def _look_for_create(work: Work, db: Session, change: Change, side: Side, unknown: Outcome) -> Outcome:
     """A create: by the id that was chosen for it, else by its match value among unlinked records."""
     end, mapping = work.pairing.end(side), work.pairing.built.rules.mapping
     after = decode_fields(change.after or {})
@@ -526,7 +528,8 @@ def _look_for_create(
             code="unknown_outcome",
             message=f"{len(candidates)} records hold its key, and which one is ours cannot be told",
         )
-    if not end.connector.consistent and change.sent_at is not None:
-        if work.ctx.db_now(db) - change.sent_at < CONSISTENCY_GRACE:
-            return unknown
+    sent_at = change.sent_at
+    shows_late = not end.connector.consistent
+    if shows_late and sent_at is not None and work.ctx.db_now(db) - sent_at < CONSISTENCY_GRACE:
+        return unknown
     return _not_done(change)

@@ -149,11 +149,15 @@ def apply(ctx: Context, path: Path, *, env: Mapping[str, str], by: str) -> Appli
         for name, definition in definitions.items()
     }
     with ctx.sessions.begin() as db:
-        rows = {name: _store_connection(ctx, db, workspace_id, item, applied, by) for name, item in wanted.items()}
+        rows = {
+            name: _store_connection(ctx, db, workspace_id, item, applied, by) for name, item in wanted.items()
+        }
         for row in db.scalars(select(Connection).where(Connection.workspace_id == workspace_id)):
             rows.setdefault(row.name, row)
         configs = {
-            name: _store_sync(ctx, db, workspace_id, file, name, definition, syncs[name], rows, pairs[name], applied, by)
+            name: _store_sync(
+                ctx, db, workspace_id, file, name, definition, syncs[name], rows, pairs[name], applied, by
+            )
             for name, definition in definitions.items()
         }
         for name, definition in definitions.items():
@@ -193,11 +197,14 @@ def _connection(ctx: Context, file: _File, name: str, raw: Any) -> _Wanted:
         raise file.mistake(place, "a connection has a `connector` and `options`.")
     for key in raw:
         if key not in ("connector", "options"):
-            raise file.mistake((*place, key), f"'{key}' is not known here." + nearest(key, ["connector", "options"]))
+            raise file.mistake(
+                (*place, key), f"'{key}' is not known here." + nearest(key, ["connector", "options"])
+            )
     kind_name = raw.get("connector")
     if not isinstance(kind_name, str) or kind_name not in catalog.names():
         raise file.mistake(
-            (*place, "connector"), f"'{kind_name}' is not a connector." + nearest(str(kind_name), catalog.names())
+            (*place, "connector"),
+            f"'{kind_name}' is not a connector." + nearest(str(kind_name), catalog.names()),
         )
     kind = catalog.get(kind_name)
     options = raw.get("options") or {}
@@ -228,9 +235,7 @@ def split_secrets(options: BaseModel) -> tuple[dict[str, Any], dict[str, str]]:
     return plain, secrets
 
 
-def _definition(
-    file: _File, name: str, raw: Any, connections: Mapping[str, _Wanted]
-) -> SyncDefinition:
+def _definition(file: _File, name: str, raw: Any, connections: Mapping[str, _Wanted]) -> SyncDefinition:
     place = ("syncs", name)
     if not isinstance(raw, dict):
         raise file.mistake(place, "a sync has a `left` and a `right` end.")
@@ -328,8 +333,8 @@ def _check_streams(
         for connector in opened:
             connector.close()
     for side in SIDES:
-        for problem in ends[side].stream.problems:
-            applied.notes.append(f"{name}: {side}: {problem}")
+        for note in ends[side].stream.problems:
+            applied.notes.append(f"{name}: {side}: {note}")
     return [pair.name for pair in built.rules.mapping.pairs] if definition.fields is None else []
 
 
@@ -348,14 +353,18 @@ def _store_connection(
         )  # fmt: skip
         db.add(row)
         applied.note(label, "created")
-        audit.record(db, "connection.created", row.id, by=by, at=now, workspace_id=workspace_id, name=item.name)
+        audit.record(
+            db, "connection.created", row.id, by=by, at=now, workspace_id=workspace_id, name=item.name
+        )
     elif (row.connector, row.options, secrets_of(ctx, row)) == (item.connector, item.options, item.secrets):
         applied.note(label, "unchanged")
         return row
     else:
         row.connector, row.options, row.updated_at = item.connector, item.options, now
         applied.note(label, "updated")
-        audit.record(db, "connection.changed", row.id, by=by, at=now, workspace_id=workspace_id, name=item.name)
+        audit.record(
+            db, "connection.changed", row.id, by=by, at=now, workspace_id=workspace_id, name=item.name
+        )
     row.secrets = ctx.ring.encrypt(json.dumps(item.secrets), place_of(row)) if item.secrets else None
     db.flush()
     return row
@@ -413,4 +422,3 @@ def _store_sync(
     action = "config.created" if is_new else "config.changed"
     audit.record(db, action, row.id, by=by, at=now, workspace_id=workspace_id, name=name, version=row.version)
     return row
-

@@ -1,10 +1,10 @@
 """A run from its claim to its summary: recover, look, store the plan, carry it out, remember.
 
-    recover     what an earlier run left on its way is looked up before anything else
-    look        both sides are read and the plan is made (tasks.look); a preview ends here
-    store       links, conflicts, issues and every change are committed before the first write
-    send        batch by batch (tasks.apply)
-    remember    what both sides look like now: counts, cursors, the mapping's hash
+recover     what an earlier run left on its way is looked up before anything else
+look        both sides are read and the plan is made (tasks.look); a preview ends here
+store       links, conflicts, issues and every change are committed before the first write
+send        batch by batch (tasks.apply)
+remember    what both sides look like now: counts, cursors, the mapping's hash
 """
 
 from __future__ import annotations
@@ -141,8 +141,7 @@ def recover(work: Work) -> None:
             .values(state=ChangeState.ABANDONED, settled_at=now, message="Its run ended before it was sent.")
         )
         lost = [
-            row.id
-            for row in ledger.open_changes(db, work.config_id, (ChangeState.SENT, ChangeState.UNKNOWN))
+            row.id for row in ledger.open_changes(db, work.config_id, (ChangeState.SENT, ChangeState.UNKNOWN))
         ]
     for number, change_id in enumerate(lost):
         work.reins.checkpoint()
@@ -219,9 +218,7 @@ def _count(work: Work, outlook: Outlook) -> None:
             work.fail(None, problem)
     summary.unchanged = plan.unchanged
     summary.excluded = plan.excluded + plan.keyless + sum(outlook.unkeyed.values())
-    summary.resolved = sum(
-        item.decision.resolved for item in plan.items if not _is_held(item, plan.held)
-    )
+    summary.resolved = sum(item.decision.resolved for item in plan.items if not _is_held(item, plan.held))
 
 
 def _is_held(item: Item, held: Sequence[PlannedChange]) -> bool:
@@ -345,9 +342,7 @@ def _fill_keys(work: Work, run: SyncRun, outlook: Outlook) -> Outlook:
         for side, seen in wanted:
             sendings.append(_fill(work, db, side, seen, now))
     send_all(work, sendings, phase="filling keys")
-    again = look(
-        work.ctx, work.pairing, work.reins, full=run.full, previous_run_id=work.previous_run_id
-    )
+    again = look(work.ctx, work.pairing, work.reins, full=run.full, previous_run_id=work.previous_run_id)
     # What is still without a key now (its row moved meanwhile) waits for the next run.
     late = [
         item
@@ -418,9 +413,7 @@ def _store(work: Work, outlook: Outlook) -> list[Sending]:
     return sendings
 
 
-def _store_items(
-    work: Work, db: Session, outlook: Outlook, busy: set[int], now: Any
-) -> dict[int, int]:
+def _store_items(work: Work, db: Session, outlook: Outlook, busy: set[int], now: Any) -> dict[int, int]:
     """Links of fresh pairs, shadows that move without a write, conflicts. Link ids by id(tie)."""
     mapping = work.pairing.built.rules.mapping
     link_ids: dict[int, int] = {}
@@ -541,7 +534,9 @@ def _store_problems(work: Work, db: Session, outlook: Outlook, now: Any) -> None
         if count:
             work.reins.log("warning", f"{count} records on {side} have no key and take no part.")
     if outlook.plan.keyless:
-        work.reins.log("warning", f"{outlook.plan.keyless} records have an empty match field and take no part.")
+        work.reins.log(
+            "warning", f"{outlook.plan.keyless} records have an empty match field and take no part."
+        )
     ledger.close_issues(
         db,
         work.config_id,
@@ -554,7 +549,12 @@ def _store_problems(work: Work, db: Session, outlook: Outlook, now: Any) -> None
 
 
 def _store_held(
-    work: Work, db: Session, outlook: Outlook, held: Sequence[PlannedChange], link_ids: dict[int, int], now: Any
+    work: Work,
+    db: Session,
+    outlook: Outlook,
+    held: Sequence[PlannedChange],
+    link_ids: dict[int, int],
+    now: Any,
 ) -> None:
     """Held changes keep their row from run to run; what is no longer planned is withdrawn."""
     states = (ChangeState.HELD, ChangeState.APPROVED, ChangeState.DISMISSED)
@@ -754,4 +754,3 @@ def _remember(work: Work, outlook: Outlook) -> None:
         if complete and guard.FIRST_RUN not in waits:
             row.full_at = now
         row.updated_at = now
-

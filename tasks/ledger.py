@@ -199,9 +199,7 @@ def rested(db: Session, config_id: str, now: datetime) -> dict[tuple[str, str], 
     return {
         (row.side, row.key): row
         for row in db.scalars(
-            select(Issue).where(
-                Issue.config_id == config_id, Issue.closed_at.is_(None), Issue.retry_at > now
-            )
+            select(Issue).where(Issue.config_id == config_id, Issue.closed_at.is_(None), Issue.retry_at > now)
         )
     }
 
@@ -380,9 +378,7 @@ def count_conflicts(db: Session, config_id: str) -> int:
 
 def count_held(db: Session, config_id: str) -> int:
     return (
-        db.scalar(
-            select(func.count()).where(Change.config_id == config_id, Change.state == ChangeState.HELD)
-        )
+        db.scalar(select(func.count()).where(Change.config_id == config_id, Change.state == ChangeState.HELD))
         or 0
     )
 
@@ -391,7 +387,9 @@ def links_in_conflict(db: Session, config_id: str) -> list[int]:
     return [
         link_id
         for link_id in db.scalars(
-            select(Conflict.link_id).where(Conflict.config_id == config_id, Conflict.state == "open").distinct()
+            select(Conflict.link_id)
+            .where(Conflict.config_id == config_id, Conflict.state == "open")
+            .distinct()
         )
         if link_id is not None
     ]

@@ -5,7 +5,7 @@ A run, its preview, an explanation of one record: all of them look with this cod
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 
@@ -49,12 +49,14 @@ def look(
     *,
     full: bool,
     previous_run_id: str | None,
-    index: LinkIndex | None = None,
+    also: Sequence[int] = (),
 ) -> Outlook:
-    """Read both sides and plan. Raises ConnectorError (a side that cannot be read at all) and Signals."""
+    """Read both sides and plan; the links in `also` are decided even if nothing about them moved.
+
+    Raises ConnectorError (a side that cannot be read at all) and Signals."""
     with ctx.reads() as db:
         now = ctx.db_now(db)
-        index = index or ledger.load_index(db, pairing.config_id)
+        index = ledger.load_index(db, pairing.config_id)
         baseline = ledger.baseline_of(db, pairing.config_id)
         decided = ledger.load_decided(db, pairing.config_id, now)
         answered = ledger.answered_links(db, pairing.config_id)
@@ -73,7 +75,7 @@ def look(
         scans[side] = scan
     mapping = built.rules.mapping
     with ctx.reads() as db:
-        wanted = touched(index, scans, [link_id for link_id in answered if link_id in index.by_id])
+        wanted = touched(index, scans, [link_id for link_id in (*answered, *also) if link_id in index.by_id])
         known_fields = dict(baseline.pairs) if baseline is not None else None
         ties = ledger.load_ties(db, index, wanted, mapping, previous_run_id, known_fields)
     facts = Facts(

@@ -7,9 +7,8 @@ from sqlalchemy import Engine
 from models.migrate import must_be_current, upgrade
 from models.secrets import check_canary
 from tasks import people
-from tasks.context import Context, live
+from tasks.context import Context
 from tasks.errors import WorkError
-from settings import Settings
 
 
 def release(ctx: Context) -> list[str]:
@@ -42,13 +41,11 @@ def _engine(ctx: Context) -> Engine:
     return bind
 
 
-def command(settings: Settings) -> Context:
-    """The context of a command. The local default database is made and migrated by the way; any other
-    one must have been released. Raises NotMigrated, SecretUnreadable."""
-    ctx = live(settings)
-    if settings.is_local:
-        settings.home.mkdir(parents=True, exist_ok=True)
+def command(ctx: Context) -> None:
+    """For a command: the local default database is made and migrated by the way; any other one must have
+    been released. Raises NotMigrated, SecretUnreadable."""
+    if ctx.settings.is_local:
+        ctx.settings.home.mkdir(parents=True, exist_ok=True)
         release(ctx)
     else:
         begin(ctx)
-    return ctx

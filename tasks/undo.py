@@ -84,9 +84,7 @@ def _records(work: Work, side: Side, changes: list[Change]) -> dict[str, Record]
     return found
 
 
-def _reverse(
-    work: Work, db: Session, change: Change, side: Side, record: Record | None
-) -> Sending | None:
+def _reverse(work: Work, db: Session, change: Change, side: Side, record: Record | None) -> Sending | None:
     """The change that puts one change back; None where the record moved since."""
     mapping = work.pairing.built.rules.mapping
     seen = mapping.see(side, record) if record is not None else None
