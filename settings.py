@@ -84,7 +84,7 @@ class Settings:
 
 # name -> what it is for; docs/settings.md is generated from this table and from_env reads no other name.
 VARIABLES: Mapping[str, str] = {
-    "DATABASE_URL": "Where Syncline's own state lies: postgresql://… or sqlite:///… (default .syncline/syncline.db)",
+    "DATABASE_URL": "Syncline's own state: postgresql://… or sqlite:///… (default .syncline/syncline.db)",
     "REDIS_URL": "The queue: redis://… or rediss://…; `syncline up` and `make demo` start one if not set",
     "PORT": "The port of the panel (default 8000)",
     "PUBLIC_URL": "The address under which people reach the panel; used in links and for cookies",
