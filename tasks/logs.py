@@ -62,7 +62,13 @@ def set_up(level: str, style: str, *, process: str) -> None:
         structlog.processors.TimeStamper(fmt="%H:%M:%S" if readable else "iso", utc=not readable),
     ]
     ending: list[Processor] = (
-        [redact, structlog.dev.ConsoleRenderer(colors=on_terminal)]
+        [
+            structlog.processors.format_exc_info,
+            redact,
+            structlog.dev.ConsoleRenderer(
+                colors=on_terminal, exception_formatter=structlog.dev.plain_traceback
+            ),
+        ]
         if readable
         else [
             name_process,
