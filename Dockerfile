@@ -9,7 +9,7 @@ COPY requirements.lock ./
 RUN pip install --require-hashes --requirement requirements.lock
 
 COPY . .
-RUN pip install --no-deps --no-build-isolation --editable . \
+RUN pip install --no-deps --no-build-isolation --config-settings editable_mode=compat --editable . \
     && useradd --uid 10001 --create-home syncline \
     && install --directory --owner=syncline --group=syncline /data /data/uploads
 

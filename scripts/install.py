@@ -69,7 +69,9 @@ def install(*, with_dev: bool) -> None:
         pip_install("the tools for developers", DEV_LOCK)
     if have.get("project") != wanted["project"]:
         say("Installing the checkout itself ...")
-        pip("install", "--no-deps", "--no-build-isolation", "--quiet", "--editable", str(ROOT))
+        # "compat": by the folder, not by a list of what lies in it today.
+        how = ("--no-deps", "--no-build-isolation", "--config-settings", "editable_mode=compat")
+        pip("install", "--quiet", *how, "--editable", str(ROOT))
     if "dev" in have:
         wanted["dev"] = have["dev"]
     fresh = STAMP.with_suffix(".new")

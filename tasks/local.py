@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from urllib.parse import urlsplit
 
 from tasks import redis_server
 from tasks.supervisor import (
@@ -111,8 +112,7 @@ def run(
 
 def show_panel(running: Running, sign_in: Callable[[], str] | None = None) -> Iterator[None]:
     """Wait until the panel answers and say where it is; `sign_in` gives the path of a one-time link."""
-    host, _, port = running.address.rpartition("//")[2].rpartition(":")
-    while not _listens(host.strip("[]"), int(port)):
+    while not _answers(running.address):
         yield
     running.say(f"\nThe panel: {running.address}{sign_in() if sign_in else ''}")
     if sign_in:
@@ -218,9 +218,15 @@ def _address(host: str, port: int) -> str:
     return f"http://{shown}:{port}"
 
 
-def _listens(host: str, port: int) -> bool:
+def _answers(address: str) -> bool:
+    """Whether a panel that is ready answers here, whatever it says: gunicorn listens before it is."""
+    where = urlsplit(address)
+    asked = HTTPConnection(where.hostname or "", where.port, timeout=0.5)
     try:
-        socket.create_connection((host, port), timeout=0.2).close()
-    except OSError:
+        asked.request("GET", "/api/health")
+        asked.getresponse()
+    except (OSError, HTTPException):
         return False
+    finally:
+        asked.close()
     return True
