@@ -158,10 +158,13 @@ def up(host: str) -> None:
     """Run everything on this machine: Redis, web, worker and scheduler. Ctrl-C ends it all."""
     from settings import Settings
     from tasks import local
+    from tasks.context import live
 
     settings = Settings.from_env()
     machine = local.Machine(settings.home, os.environ, settings.port, settings.redis_url, host)
-    local.run(machine, local.show_panel)
+    # A link that signs an administrator in is only for the terminal of a machine of one's own.
+    sign_in = (lambda: local.sign_in(live(settings))) if settings.is_local else None
+    local.run(machine, lambda running: local.show_panel(running, sign_in))
 
 
 @main.command()

@@ -18,7 +18,7 @@ from models.connections import Connection
 from models.sync_configs import SyncConfig
 from models.sync_runs import ENDED, RunState, SyncRun
 from settings import VARIABLES, Settings
-from tasks import definitions, local, people, runs
+from tasks import definitions, local, runs
 from tasks.broker import Bell
 from tasks.context import Context, live
 from tasks.errors import RunActive, WorkError
@@ -126,7 +126,7 @@ class Show:
         if self.once:
             yield from self.second_run(ctx, running, first)
             return
-        yield from local.show_panel(running, lambda: sign_in(ctx))
+        yield from local.show_panel(running, lambda: local.sign_in(ctx))
         running.say(WHAT_TO_DO.format(files=_shown(FILES)))
 
     def second_run(self, ctx: Context, running: Running, first: Ended) -> Iterator[object]:
@@ -195,12 +195,6 @@ def _ended(ctx: Context, run_id: str) -> Ended | None:
     with ctx.reads() as db:
         run = db.get_one(SyncRun, run_id)
         return Ended(run.state, run.summary or {}, run.error) if run.state in ENDED else None
-
-
-def sign_in(ctx: Context) -> str:
-    """The path of a link that signs the local administrator in once; that of the panel without one."""
-    email = people.first_administrator(ctx)
-    return people.one_time_sign_in(ctx, email) if email else "/"
 
 
 def told(title: str, run: Ended) -> str:

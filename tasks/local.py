@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from http.client import HTTPConnection, HTTPException
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from tasks import redis_server
@@ -27,6 +28,9 @@ from tasks.supervisor import (
     end_leftovers,
     parse_procfile,
 )
+
+if TYPE_CHECKING:
+    from tasks.context import Context
 
 PROCFILE = Path(__file__).resolve().parents[1] / "Procfile"
 ONE_SHOTS = ("release",)  # run to their end before the others start
@@ -114,10 +118,21 @@ def show_panel(running: Running, sign_in: Callable[[], str] | None = None) -> It
     """Wait until the panel answers and say where it is; `sign_in` gives the path of a one-time link."""
     while not _answers(running.address):
         yield
-    running.say(f"\nThe panel: {running.address}{sign_in() if sign_in else ''}")
-    if sign_in:
-        running.say("This link signs you in once.")
+    path = sign_in() if sign_in else ""
+    running.say(f"\nThe panel: {running.address}{path}")
+    if path:
+        running.say(
+            "This link signs you in, once and within a quarter of an hour. Another start gives another."
+        )
     running.say("Ctrl-C stops everything.\n")
+
+
+def sign_in(ctx: Context) -> str:
+    """The path of a link that signs this installation's first administrator in, once; "" without one."""
+    from tasks import people
+
+    email = people.first_administrator(ctx)
+    return people.one_time_sign_in(ctx, email) if email else ""
 
 
 def stop_running(home: Path, *, seconds: float = 2 * STOP_SECONDS) -> bool:
