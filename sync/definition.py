@@ -447,13 +447,12 @@ def _pair(
                     f"{place}.transform",
                 )
     kind = spec.type or _common_type(left.type, right.type)
-    towards: Side = "left" if direction is Direction.RIGHT_TO_LEFT else "right"
     own: dict[Side, FieldType] = {}
     if transforms:
-        # The transforms lead from one side's own type to the other's.
+        # They lead from the type that the field has where it comes from to the other side's own.
+        origin: Side = "right" if direction is Direction.RIGHT_TO_LEFT else "left"
         own = {"left": left.type, "right": right.type}
-        if spec.type is not None:
-            own[towards] = spec.type
+        own[origin] = spec.type or own[origin]
     return FieldPair(
         name=spec.left,
         left=spec.left,
