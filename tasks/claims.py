@@ -8,6 +8,7 @@ paused for too long is refused instead of believed.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -26,6 +27,7 @@ from tasks.errors import LeaseLost
 from tasks.runs import count
 
 INTERRUPTIONS = 3  # the take-over that reaches this number ends the run instead of starting it
+APART_SECONDS = 120.0  # how long a run that may kill its worker waits to be taken up apart from others
 _CANDIDATES = 20
 log = structlog.get_logger(__name__)
 
@@ -41,6 +43,7 @@ class Claim:
     config_id: str
     token: int
     owner: str
+    interruptions: int = 0  # how often a worker died over this run
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,14 +61,18 @@ class Ending:
     lines: Lines = ()  # the last ones of its log
 
 
-def claim_next(ctx: Context, owner: str) -> Claim | None:
+def claim_next(ctx: Context, owner: str, *, held: Sequence[Claim] = ()) -> Claim | None:
     """Claim what stands first in line and may start now, or nothing.
 
     First in line is the run with the earliest place (see runs.place_in_line). A workspace or connection
     at its limit, and a connection whose circuit is open, hold their own runs back, nobody else's.
+
+    `held` is what the process works on already. Among runs over which a worker died, one may be the
+    killer: one that has its last chance is kept apart from the others, so that it does not take them
+    along.
     """
     tried: set[str] = set()
-    while candidates := _candidates(ctx, tried):
+    while candidates := _candidates(ctx, tried, held):
         for run_id in candidates:
             if claim := claim_run(ctx, run_id, owner):
                 return claim
@@ -75,7 +82,7 @@ def claim_next(ctx: Context, owner: str) -> Claim | None:
 
 def first_in_line(ctx: Context) -> str | None:
     """The run that a free worker would take next."""
-    return next(iter(_candidates(ctx, set())), None)
+    return next(iter(_candidates(ctx, set(), ())), None)
 
 
 def claim_run(ctx: Context, run_id: str, owner: str) -> Claim | None:
@@ -217,7 +224,7 @@ def add_lines(db: Session, run_id: str, lines: Lines) -> None:
 # -- the line --------------------------------------------------------------------------------------
 
 
-def _candidates(ctx: Context, tried: set[str]) -> list[str]:
+def _candidates(ctx: Context, tried: set[str], held: Sequence[Claim]) -> list[str]:
     with ctx.reads() as db:
         now = ctx.db_now(db)
         full_workspaces, full_connections = _full(db, ctx)
@@ -232,11 +239,21 @@ def _candidates(ctx: Context, tried: set[str]) -> list[str]:
             db.scalars(
                 select(SyncRun.id)
                 .join(SyncConfig, SyncConfig.id == SyncRun.config_id)
-                .where(or_(waiting, is_over(now)), SyncRun.id.not_in(tried))
+                .where(or_(waiting, _may_take_over(now, held)), SyncRun.id.not_in(tried))
                 .order_by(SyncRun.place_at, SyncRun.id)
                 .limit(_CANDIDATES)
             )
         )
+
+
+def _may_take_over(now: datetime, held: Sequence[Claim]) -> ColumnElement[bool]:
+    waited = SyncRun.lease_until < now - timedelta(seconds=APART_SECONDS)
+    most = max((claim.interruptions for claim in held), default=0)
+    if most >= INTERRUPTIONS - 1:
+        return and_(is_over(now), waited)
+    if most > 0:
+        return and_(is_over(now), or_(waited, SyncRun.interruptions < INTERRUPTIONS - 2))
+    return is_over(now)
 
 
 def _full(db: Session, ctx: Context, *, apart_from: str = "") -> tuple[set[str], set[str]]:
@@ -285,7 +302,7 @@ def _claim(ctx: Context, db: Session, run_id: str, owner: str) -> Claim | None:
             return None
         condition = may_start(now)
         interruptions = 0
-    token = db.scalar(
+    claimed = db.execute(
         update(SyncRun)
         .where(SyncRun.id == run_id, condition)
         .values(
@@ -299,14 +316,15 @@ def _claim(ctx: Context, db: Session, run_id: str, owner: str) -> Claim | None:
             wait_code="",
             wait_text="",
         )
-        .returning(SyncRun.token)
+        .returning(SyncRun.token, SyncRun.interruptions)
         .execution_options(synchronize_session=False)
-    )
-    if token is None:
+    ).first()
+    if claimed is None:
         return None
+    token, times = claimed
     if interruptions:
-        log.warning("run.taken_over", run=run_id, config=config.name, token=token)
-    return Claim(run_id, config.id, token, owner)
+        log.warning("run.taken_over", run=run_id, config=config.name, token=token, interruptions=times)
+    return Claim(run_id, config.id, token, owner, times)
 
 
 def _has_room(ctx: Context, db: Session, config: SyncConfig, run_id: str, now: datetime) -> bool:

@@ -45,6 +45,7 @@ class Heartbeat:
         self._held: dict[str, Reins] = {}
         self._passed_on: set[str] = set()
         self._lock = threading.Lock()
+        self._claiming = threading.Lock()
         self._ending = threading.Event()
         self._thread = threading.Thread(target=self._beat_on, name="heartbeat", daemon=True)
         self._started_at = ctx.now()
@@ -86,16 +87,35 @@ class Heartbeat:
     # -- for a run ---------------------------------------------------------------------------------
 
     @contextmanager
-    def hold(self, claim: Claim) -> Iterator[Reins]:
-        """Keep this claim alive for as long as the block lasts."""
-        reins = Reins(self._ctx, claim, self.stop)
-        with self._lock:
-            self._held[claim.run_id] = reins
+    def next_run(self, ctx: Context) -> Iterator[Reins | None]:
+        """Claim what is first in line, and keep it alive for as long as the block lasts. None: nothing."""
+        with self._claiming:  # one thread at a time, since what the process holds decides what it may take
+            claim = claims.claim_next(ctx, self.owner, held=[reins.claim for reins in self._all_held()])
+            reins = self._keep(claim) if claim else None
         try:
             yield reins
         finally:
-            with self._lock:
-                del self._held[claim.run_id]
+            self._let_go(reins)
+
+    @contextmanager
+    def hold(self, claim: Claim) -> Iterator[Reins]:
+        """Keep this claim alive for as long as the block lasts."""
+        reins = self._keep(claim)
+        try:
+            yield reins
+        finally:
+            self._let_go(reins)
+
+    def _keep(self, claim: Claim) -> Reins:
+        reins = Reins(self._ctx, claim, self.stop)
+        with self._lock:
+            self._held[claim.run_id] = reins
+        return reins
+
+    def _let_go(self, reins: Reins | None) -> None:
+        with self._lock:
+            if reins is not None:
+                del self._held[reins.claim.run_id]
 
     # -- the beat ----------------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from tasks.context import Context, live, settings_from_env
 from tasks.execute import carry_out
 from tasks.heartbeat import Heartbeat
 from tasks.life import Life
+from tasks.shift import CarryOut
 
 
 class NoQueue(Exception):
@@ -55,8 +56,12 @@ def redis_url(ctx: Context) -> str:
 
 
 def setup() -> None:
-    """Make this process a worker: its broker, with the actor that carries runs out."""
-    ctx = from_env("worker")
+    """Make this process a worker that carries out runs."""
+    become_worker(from_env("worker"), carry_out)
+
+
+def become_worker(ctx: Context, carry_out: CarryOut) -> None:
+    """Make this process a worker: its heartbeat, and its broker with the one actor. Raises NoQueue."""
     url = redis_url(ctx)
     check_keys(ctx)
     heartbeat = Heartbeat(ctx, "worker", threading.Event())

@@ -41,10 +41,10 @@ def work(ctx: Context, heartbeat: Heartbeat, run_id: str, carry_out: CarryOut) -
     if heartbeat.stop.is_set():
         heartbeat.pass_on(run_id)
         return
-    claim = claims.claim_next(ctx, heartbeat.owner)
-    if claim is None:
-        return
-    carry(ctx, heartbeat, claim, carry_out)
+    with heartbeat.next_run(ctx) as reins:
+        if reins is None:
+            return
+        _see_through(ctx, heartbeat, reins, carry_out, in_line=True)
     # A place is free: who waited for it should not wait for the next tick.
     if not heartbeat.stop.is_set() and (waiting := claims.first_in_line(ctx)):
         ctx.wake(waiting)
@@ -98,11 +98,19 @@ def carry(
 
     `in_line`: there is a line that it can go back to, and a worker who takes up a retry.
     """
+    with heartbeat.hold(claim) as reins:
+        return _see_through(ctx, heartbeat, reins, carry_out, in_line=in_line)
+
+
+def _see_through(
+    ctx: Context, heartbeat: Heartbeat, reins: Reins, carry_out: CarryOut, *, in_line: bool
+) -> Summary:
+    claim = reins.claim
     with ctx.reads() as db:
         run = db.get_one(SyncRun, claim.run_id)
         name = db.get_one(SyncConfig, claim.config_id).name
     started = ctx.now()
-    with bound_contextvars(run=claim.run_id, config=name), heartbeat.hold(claim) as reins:
+    with bound_contextvars(run=claim.run_id, config=name):
         log.info("run.started", kind=run.kind, asked_by=run.asked_by, token=claim.token)
         reins.summary.config = name
         end: Ending | _Back

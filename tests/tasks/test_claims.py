@@ -236,3 +236,34 @@ def test_limits_hold_when_many_claim_at_once(world: World) -> None:
     with world.ctx.reads() as db:
         running = db.scalars(select(SyncRun).where(SyncRun.state == RunState.RUNNING)).all()
     assert len(running) == world.ctx.settings.connection_limit
+
+
+def test_of_two_over_which_a_worker_died_twice_one_may_be_the_killer_so_they_are_kept_apart(
+    world: World,
+) -> None:
+    killer, victim = queued(world), queued(world)
+    for owner in ("here:1:x", "here:2:x"):
+        assert [claims.claim_next(world.ctx, owner, held=()) is not None for _ in range(2)] == [True, True]
+        world.advance(61)
+    first = claims.claim_next(world.ctx, "here:3:x")
+    assert first is not None and (first.run_id, first.interruptions) == (killer, 2)
+    assert claims.claim_next(world.ctx, "here:3:x", held=[first]) is None
+    fresh = queued(world)
+    beside = claims.claim_next(world.ctx, "here:3:x", held=[first])
+    assert beside is not None and beside.run_id == fresh, "what never died may run beside it"
+    second = claims.claim_next(world.ctx, "here:4:x")
+    assert second is not None and second.run_id == victim, "another process takes the other one up"
+
+
+def test_a_run_that_is_kept_apart_does_not_wait_for_ever(world: World) -> None:
+    queued(world), queued(world)
+    for owner in ("here:1:x", "here:2:x"):
+        while claims.claim_next(world.ctx, owner):
+            pass
+        world.advance(61)
+    first = claims.claim_next(world.ctx, "here:3:x")
+    assert first is not None
+    world.advance(claims.APART_SECONDS)
+    with world.ctx.sessions.begin() as db:
+        claims.renew(world.ctx, db, first)
+    assert claims.claim_next(world.ctx, "here:3:x", held=[first]) is not None
