@@ -172,12 +172,12 @@ def up(host: str) -> None:
 @click.option("--reset", is_flag=True, help="Forget the demo's files and state, and stop.")
 def demo(once: bool, reset: bool) -> None:
     """Run everything with a demo: a customer database and a sheet that follow each other."""
-    from demo import show as demo_show
+    from demo.show import Demo
 
     if reset:
-        demo_show.reset()
+        Demo().reset()
     else:
-        demo_show.run(once=once)
+        Demo().run(once=once)
 
 
 @main.command()

@@ -24,69 +24,112 @@ from tasks.context import Context, live
 from tasks.errors import RunActive, WorkError
 from tasks.local import CannotStart, Machine, Running
 
-ROOT = Path(__file__).resolve().parents[1]
-FILES = ROOT / ".syncline" / "demo"
-DEFINITION = ROOT / "demo" / "syncline.yaml"
+CHECKOUT = Path(__file__).resolve().parents[1]
 CONFIG = "customers"
+CONNECTIONS = {"crm", "sheets"}
 ENDS = {"left": "crm.db", "right": "customers.csv"}
-CONNECTIONS = ("crm", "sheets")
 # What the demo takes over from the environment. All else is its own: a DATABASE_URL that happens to be
 # set belongs to another installation.
-TAKEN_OVER = ("REDIS_URL", "REDIS_URL_FILE", "PORT", "LOG_LEVEL", "LOG_FORMAT")
+TAKEN_OVER = {"REDIS_URL", "REDIS_URL_FILE", "PORT", "LOG_LEVEL", "LOG_FORMAT"}
 ASKED_BY = "demo"
 RUN_SECONDS = 120.0
 COLUMNS = ("read", "created", "updated", "deleted", "unchanged", "conflicts")
 WHAT_TO_DO = """Change something, and within a minute the other side follows:
-  {files}/crm.db                 a SQLite database, table customers
-  {files}/sheets/customers.csv   a sheet
+  {database}   a SQLite database, table customers
+  {sheet}   a sheet
 If both change the same value, the sheet wins; but for the balance, which is the database's.
 """
 
 
-def run(*, once: bool) -> None:
-    """Fill both ends, bring everything up and show the first run; with `once` a second one, and stop.
+class Demo:
+    """The demo in one folder: its files in `.syncline/demo/`, its definition in `demo/syncline.yaml`."""
 
-    Raises CannotStart.
-    """
-    env = environment(os.environ)
-    settings = Settings.from_env(env, folder=ROOT)
-    machine = Machine(settings.home, env, settings.port, settings.redis_url)
-    if seed.make(FILES):
-        print(f"Made a customer database and a sheet in {_shown(FILES)}.")
-    print("Starting Syncline ...", flush=True)
-    Show(settings, once=once).go_on(machine)
+    def __init__(self, folder: Path = CHECKOUT, env: Mapping[str, str] = os.environ) -> None:
+        self.files = folder / ".syncline" / "demo"
+        self.definition = folder / "demo" / "syncline.yaml"
+        self.env = environment(env)
+        self.settings = Settings.from_env(self.env, folder=folder)
 
+    def run(self, *, once: bool) -> None:
+        """Fill both ends, bring everything up, show the first run, and stay; with `once`, show a second
+        one after an edit on each side, and stop.
 
-def reset() -> None:
-    """Forget the demo: end it if it runs, delete its files, and its sync with all that hangs on it."""
-    settings = Settings.from_env(environment(os.environ), folder=ROOT)
-    if local.stop_running(settings.home):
-        print("Ended what was running here.")
-    if settings.own_database is not None and settings.own_database.exists():
-        forget(live(settings))
-    shutil.rmtree(FILES, ignore_errors=True)
-    print("The demo is gone; `make demo` starts it over.")
+        Raises CannotStart.
+        """
+        if seed.make(self.files):
+            print(f"Made a customer database and a sheet in {os.path.relpath(self.files)}.")
+        print("Starting Syncline ...", flush=True)
+        story = self.two_runs if once else self.first_run_and_panel
+        settings = self.settings
+        machine = Machine(settings.home, self.env, settings.port, settings.redis_url)
+        local.run(machine, story, prepare=self.apply)
+
+    def reset(self) -> None:
+        """Forget the demo: end it if it runs, delete its files, and its sync with all that hangs on it."""
+        if local.stop_running(self.settings.home):
+            print("Ended what was running here.")
+        database = self.settings.own_database
+        if database is not None and database.exists():
+            forget(live(self.settings))
+        shutil.rmtree(self.files, ignore_errors=True)
+        print("The demo is gone; `make demo` starts it over.")
+
+    def apply(self, env: Mapping[str, str]) -> None:
+        """After the migrations and before the programs: the definition becomes connections and a sync."""
+        try:
+            definitions.apply(live(self.settings), self.definition, env=env, by=ASKED_BY)
+        except (WorkError, ConnectorError) as problem:
+            raise CannotStart(f"{problem}\n`make demo-reset` starts the demo over.") from None
+
+    def first_run_and_panel(self, running: Running) -> Iterator[object]:
+        ctx = self.context(running)
+        first = yield from run_now(ctx, joins=True)
+        running.say(told("The first run", first))
+        yield from local.show_panel(running, lambda: local.sign_in(ctx))
+        database, sheet = seed.database_in(self.files), seed.sheet_in(self.files)
+        running.say(WHAT_TO_DO.format(database=os.path.relpath(database), sheet=os.path.relpath(sheet)))
+
+    def two_runs(self, running: Running) -> Iterator[object]:
+        ctx = self.context(running)
+        first = yield from run_now(ctx, joins=True)
+        running.say(told("The first run", first))
+        if not first.is_good:
+            raise CannotStart("The first run failed, see above.")
+        edits = Edits(self.files, mark=ctx.new_id()[:6])
+        edits.make()
+        running.say(f"Edited by hand: {edits.in_database} in crm.db, {edits.in_sheet} in customers.csv")
+        second = yield from run_now(ctx, joins=False)
+        running.say(told("The second run", second))
+        if not (second.is_good and edits.have_arrived()):
+            raise CannotStart("The edits did not reach the other side, see above.")
+        running.say("Each edit has reached the other side.\n")
+        running.stop()
+
+    def context(self, running: Running) -> Context:
+        return live(self.settings, wake=Bell(running.env["REDIS_URL"]))
 
 
 def environment(env: Mapping[str, str]) -> dict[str, str]:
     """The demo's own: what `env` says of another installation is left out."""
-    settings = {*VARIABLES, *(f"{name}_FILE" for name in VARIABLES)} - set(TAKEN_OVER)
+    settings = {*VARIABLES, *(f"{name}_FILE" for name in VARIABLES)} - TAKEN_OVER
     return {name: value for name, value in env.items() if name not in settings}
 
 
 def forget(ctx: Context) -> None:
-    """Delete the demo's sync and connections; what else this installation holds stays."""
+    """Delete the demo's sync and connections; whatever else this installation holds stays."""
     with ctx.sessions.begin() as db:
         config = db.scalar(select(SyncConfig).where(SyncConfig.name == CONFIG))
         if config is None:
             return
         ends = (config.left_connection_id, config.right_connection_id)
-        ours = db.scalars(select(Connection).where(Connection.id.in_(ends))).all()
-        if {connection.name for connection in ours} != set(CONNECTIONS):
-            return  # another sync of the same name
+        if set(db.scalars(select(Connection.name).where(Connection.id.in_(ends)))) != CONNECTIONS:
+            return  # another sync that has the same name
         db.execute(delete(SyncConfig).where(SyncConfig.id == config.id))
         used = select(SyncConfig.left_connection_id).union(select(SyncConfig.right_connection_id))
         db.execute(delete(Connection).where(Connection.id.in_(ends), Connection.id.not_in(used)))
+
+
+# -- what the story is made of ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,74 +145,8 @@ class Ended:
         return self.state in (RunState.SUCCESS, RunState.PARTIAL)
 
 
-class Show:
-    """What the terminal tells between the log lines of the programs."""
-
-    def __init__(self, settings: Settings, *, once: bool) -> None:
-        self.settings = settings
-        self.once = once
-
-    def go_on(self, machine: Machine) -> None:
-        local.run(machine, self.story, prepare=self.apply)
-
-    def apply(self, env: Mapping[str, str]) -> None:
-        """After the migrations and before the programs: the definition becomes connections and a sync."""
-        try:
-            definitions.apply(live(self.settings), DEFINITION, env=env, by=ASKED_BY)
-        except (WorkError, ConnectorError) as problem:
-            raise CannotStart(f"{problem}\n`make demo-reset` starts the demo over.") from None
-
-    def story(self, running: Running) -> Iterator[object]:
-        ctx = live(self.settings, wake=Bell(running.env["REDIS_URL"]))
-        first = yield from run_now(ctx, joins=True)
-        running.say(told("The first run", first))
-        if self.once:
-            yield from self.second_run(ctx, running, first)
-            return
-        yield from local.show_panel(running, lambda: local.sign_in(ctx))
-        running.say(WHAT_TO_DO.format(files=_shown(FILES)))
-
-    def second_run(self, ctx: Context, running: Running, first: Ended) -> Iterator[object]:
-        """An edit on each side, a run, and a look at whether each side has the other's."""
-        if not first.is_good:
-            raise CannotStart("The first run failed, see above.")
-        edits = Edits(ctx.new_id()[:6])
-        edits.make()
-        running.say(f"Edited by hand: {edits.in_database} in crm.db, {edits.in_sheet} in customers.csv")
-        second = yield from run_now(ctx, joins=False)
-        running.say(told("The second run", second))
-        if not (second.is_good and edits.have_arrived()):
-            raise CannotStart("The edits did not reach the other side, see above.")
-        running.say("Each edit has reached the other side.")
-        running.stop()
-
-
-@dataclass(frozen=True, slots=True)
-class Edits:
-    """One remark written on each side, about two people whom both sides know."""
-
-    mark: str  # new each time, so that a demo may be repeated
-    in_database: str = seed.person(60).email
-    in_sheet: str = seed.person(70).email
-
-    def make(self) -> None:
-        seed.note_in_database(FILES, self.in_database, self._note("database"))
-        seed.note_in_sheet(FILES, self.in_sheet, self._note("sheet"))
-
-    def have_arrived(self) -> bool:
-        database, sheet = seed.notes_in_database(FILES), seed.notes_in_sheet(FILES)
-        return all(
-            end.get(person) == self._note(where)
-            for end in (database, sheet)
-            for person, where in ((self.in_database, "database"), (self.in_sheet, "sheet"))
-        )
-
-    def _note(self, where: str) -> str:
-        return f"Noted in the {where} ({self.mark})"
-
-
 def run_now(ctx: Context, *, joins: bool) -> Generator[None, None, Ended]:
-    """Have the demo's sync run by a worker, and wait for its end; `joins` takes one that is under way.
+    """Have a worker run the demo's sync, and wait for its end; `joins` takes one that is under way.
 
     Raises CannotStart when it does not end in time.
     """
@@ -197,6 +174,32 @@ def _ended(ctx: Context, run_id: str) -> Ended | None:
         return Ended(run.state, run.summary or {}, run.error) if run.state in ENDED else None
 
 
+@dataclass(frozen=True, slots=True)
+class Edits:
+    """One note on each side, about two people whom both sides know."""
+
+    files: Path
+    mark: str  # new each time, so that the demo can be repeated
+    in_database: str = seed.person(60).email
+    in_sheet: str = seed.person(70).email
+
+    def make(self) -> None:
+        seed.note_in_database(self.files, self.in_database, self._note("database"))
+        seed.note_in_sheet(self.files, self.in_sheet, self._note("sheet"))
+
+    def have_arrived(self) -> bool:
+        """Whether both notes stand on both sides."""
+        ends = (seed.notes_in_database(self.files), seed.notes_in_sheet(self.files))
+        return all(
+            notes.get(self.in_database) == self._note("database")
+            and notes.get(self.in_sheet) == self._note("sheet")
+            for notes in ends
+        )
+
+    def _note(self, where: str) -> str:
+        return f"Noted in the {where} ({self.mark})"
+
+
 def told(title: str, run: Ended) -> str:
     """A run for the terminal: what was read and written on each side, and what it came to."""
     if not run.summary:
@@ -211,7 +214,3 @@ def told(title: str, run: Ended) -> str:
     rows.append("  " + ", ".join(f"{run.summary[word]} {text}" for word, text in words.items()))
     rows += [f"  {error['side']} {error['key']}: {error['message']}" for error in run.summary["errors"]]
     return "\n".join([*rows, ""])
-
-
-def _shown(path: Path) -> str:
-    return os.path.relpath(path)
