@@ -87,4 +87,3 @@ def _config(ctx: Context, https: bool) -> dict[str, Any]:
 def _behind_proxies(app: Flask, hops: int) -> Any:
     """Believe X-Forwarded-* from exactly as many proxies as there are; from none, believe nothing."""
     return ProxyFix(app.wsgi_app, x_for=hops, x_proto=hops, x_host=hops) if hops else app.wsgi_app
-

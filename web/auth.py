@@ -215,7 +215,7 @@ def _gate() -> ResponseReturnValue | None:
     if found is None:
         return _to_sign_in()
     if not found.may(need):
-        g.refused = need
+        g.refused = need if found.seat is not None else "be in a workspace"
         abort(403)
     return None
 

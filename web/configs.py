@@ -44,7 +44,7 @@ def show(config_id: str) -> ResponseReturnValue:
         config=sync.config,
         what=definition.of(sync.config),
         times=definition.next_times(sync.config, clock().now),
-        runs=run_reads.of_config(config_id),
+        runs=run_reads.of_config(config_id, 6),
         history=history.of_config(sync.config),
     )
 

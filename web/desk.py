@@ -29,7 +29,7 @@ def show() -> ResponseReturnValue:
         attention=syncs.attention(workspace, now),
         late=syncs.late(workspace, now),
         counts=syncs.counts(workspace),
-        latest=runs.latest(workspace),
+        latest=runs.latest(workspace, 6),
         next_up=syncs.next_up(workspace, now),
         chart=last_hours(runs.hours(workspace, since), since, HOURS),
     )

@@ -78,7 +78,7 @@ def _http(problem: HTTPException) -> ResponseReturnValue:
     phrase = HTTPStatus(status).phrase
     title, message = _BY_STATUS.get(status, (phrase, "Go back and try once more."))
     if status == 403 and (need := g.get("refused")):
-        message = f"It needs the right to {need}, which your role does not have. Ask an administrator."
+        message = f"It needs the right to {need}, which your role here does not have. Ask an administrator."
     return _answer(Said(status, title, message, phrase.lower().replace(" ", "_")))
 
 

@@ -26,4 +26,5 @@ def page(template: str, *, live: str | None = None, **values: object) -> Respons
     response.headers["Vary"] = "HX-Request"
     told = _VOLATILE.sub(r"\1", body)
     response.set_etag(hashlib.sha256(told.encode()).hexdigest()[:32], weak=True)
-    return response.make_conditional(request)
+    response.make_conditional(request)
+    return response

@@ -7,7 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from tasks import people
 from web import auth, forms
-from web.auth import local_path, needs, public
+from web.auth import local_path, public
 from web.database import act
 from web.limits import PER_ACCOUNT, PER_ADDRESS, account, limiter
 
@@ -56,7 +56,7 @@ def sign_in_with_link(token: str) -> ResponseReturnValue:
 
 
 @bp.post("/sign-out")
-@needs("read")
+@public
 def sign_out() -> ResponseReturnValue:
     auth.leave()
     return redirect(url_for("people.sign_in"), code=303)

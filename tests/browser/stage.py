@@ -24,7 +24,14 @@ from web import create_app
 
 PASSWORD = "correct horse battery staple"
 
-ONE_WAY: dict[str, Any] = DEFINITION | {
+
+def between(left: str, right: str, **changed: Any) -> dict[str, Any]:
+    """The definition of a sync between these two streams."""
+    ends = {"left": {"connection": "crm", "stream": left}, "right": {"connection": "sheets", "stream": right}}
+    return DEFINITION | ends | changed
+
+
+ONE_WAY: dict[str, Any] = between("orders", "fulfilment.csv") | {
     "direction": "left_to_right",
     "deletes": "never",
     "conflict": "manual",
@@ -45,10 +52,13 @@ class Stage(World):
         self.orders = self._orders()
         self._others()
 
-    def _history(self, config: str, every: int, number: int, seconds: float = 3.0) -> None:
-        """Runs that got through, up to one interval ago."""
-        for back in range(number, 0, -1):
-            ended = NOW - timedelta(minutes=back * every - every + 2)
+    def _history(
+        self, config: str, every: int, number: int, seconds: float = 3.0, last: float | None = None
+    ) -> None:
+        """Runs that got through, one each `every` minutes, the last one `last` minutes ago."""
+        newest = self.chance.uniform(2, every) if last is None else last
+        for back in range(number - 1, -1, -1):
+            ended = NOW - timedelta(minutes=back * every + newest)
             took = timedelta(seconds=seconds * self.chance.uniform(0.6, 1.8))
             updated = self.chance.choice([0, 0, 1, 2, 4])
             self.run(
@@ -60,7 +70,7 @@ class Stage(World):
 
     def _customers(self) -> str:
         config = self.config("customers", next_run_at=NOW + timedelta(minutes=4))
-        self._history(config, 30, 40)
+        self._history(config, 30, 90, last=31)
         self.latest = self.run(
             config,
             minutes=1,
@@ -138,7 +148,7 @@ class Stage(World):
 
     def _orders(self) -> str:
         config = self.config("orders to warehouse", definition=ONE_WAY, cron="*/15 * * * *")
-        self._history(config, 45, 30, seconds=8)
+        self._history(config, 45, 60, seconds=8, last=54)
         errors = [
             {
                 "key": f"ORD-20{number}",
@@ -180,8 +190,13 @@ class Stage(World):
         return config
 
     def _others(self) -> None:
-        stock = self.config("stock levels", cron="0 * * * *")
-        self._history(stock, 60, 26, seconds=20)
+        stock = self.config(
+            "stock levels",
+            cron="0 * * * *",
+            definition=between("stock", "stock.csv"),
+            next_run_at=NOW + timedelta(minutes=38),
+        )
+        self._history(stock, 60, 46, seconds=20, last=82)
         self.failed = self.run(
             stock,
             RunState.FAILED,
@@ -190,15 +205,20 @@ class Stage(World):
             error_code="unavailable",
             error="The database at warehouse.example.com:5432 did not answer within 10 s.",
         )
-        leads = self.config("leads", cron="*/10 * * * *")
-        self._history(leads, 20, 40)
+        leads = self.config("leads", cron="*/10 * * * *", definition=between("leads", "Pipeline.csv"))
+        self._history(leads, 20, 140)
         for key, field, left, right in (
             ("mary.kim@example.com", "phone", "+44 20 7946 0018", "+44 20 7946 0099"),
             ("mary.kim@example.com", "stage", "Won", "Negotiation"),
             ("t.brandt@example.com", "company", "Brandt & Söhne GmbH", "Brandt und Söhne"),
         ):
             self.conflict(leads, key=key, field=field, left={"value": left}, right={"value": right})
-        suppliers = self.config("suppliers", cron="0 6 * * *", next_run_at=NOW + timedelta(hours=16))
+        suppliers = self.config(
+            "suppliers",
+            cron="0 6 * * *",
+            next_run_at=NOW + timedelta(hours=16),
+            definition=between("suppliers", "suppliers.csv"),
+        )
         run = self.run(suppliers, RunState.PARTIAL, minutes=480, summary=summary(held=4, left={"read": 12}))
         for name in ("Nordholz AG", "Tanaka Seiki", "Ferrum Srl", "Oak & Iron Ltd"):
             self.change(
@@ -212,7 +232,12 @@ class Stage(World):
                 rule="deleted on left",
             )
         for name, every in (("invoices", 60), ("payments from Stripe", 20), ("staff directory", 240)):
-            self._history(self.config(name, next_run_at=NOW + timedelta(minutes=every)), every, 24)
+            config = self.config(
+                name,
+                next_run_at=NOW + timedelta(minutes=every),
+                definition=between(name.replace(" ", "_").lower(), f"{name.split()[0]}.csv"),
+            )
+            self._history(config, every, 2800 // every)
         paused = self.config(
             "price list",
             paused_at=NOW - timedelta(hours=5),
@@ -220,7 +245,7 @@ class Stage(World):
             paused_reason="Prices are being reviewed until Thursday",
             next_run_at=None,
         )
-        self._history(paused, 90, 12)
+        self._history(paused, 90, 28, last=310)
         backfill = self.config("archive 2019", cron="0 3 * * *", next_run_at=NOW + timedelta(hours=12))
         self.running = self.run(
             backfill,

@@ -29,6 +29,10 @@ class Browser:
         assert response.status_code == 200, (path, response.status_code, response.text[:2000])
         return unescape(response.text)
 
+    def words(self, path: str) -> str:
+        """What a person reads of the page: no tags, single spaces."""
+        return " ".join(re.sub(r"<[^>]+>", " ", self.text(path)).split())
+
     def post(self, path: str, _token: str | None = None, **fields: str) -> TestResponse:
         """Send a form of this browser, with its token."""
         token = self.token() if _token is None else _token

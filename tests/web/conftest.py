@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 from flask import Flask
+from jinja2 import FileSystemBytecodeCache
 
 from models.people import Role
 from tasks.context import Context
@@ -38,9 +39,17 @@ def world(ctx: Context, clock: Clock) -> World:
     return found
 
 
+@pytest.fixture(scope="session")
+def compiled(tmp_path_factory: pytest.TempPathFactory) -> FileSystemBytecodeCache:
+    """Templates are compiled once for all tests of a process."""
+    return FileSystemBytecodeCache(str(tmp_path_factory.mktemp("templates")))
+
+
 @pytest.fixture
-def app(ctx: Context, world: World) -> Flask:
-    return create_app(ctx)
+def app(ctx: Context, world: World, compiled: FileSystemBytecodeCache) -> Flask:
+    app = create_app(ctx)
+    app.jinja_env.bytecode_cache = compiled
+    return app
 
 
 @pytest.fixture

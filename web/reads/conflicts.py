@@ -96,9 +96,15 @@ def record(workspace_id: str, conflict_id: int) -> Contested | None:
     if first is None:
         return None
     config = db.session.get_one(SyncConfig, first.config_id)
+    same = Conflict.link_id == first.link_id if first.link_id is not None else Conflict.key == first.key
     others = db.session.scalars(
         select(Conflict)
-        .where(Conflict.link_id == first.link_id, is_word(Conflict.state, "open"), Conflict.id != first.id)
+        .where(
+            Conflict.config_id == first.config_id,
+            same,
+            is_word(Conflict.state, "open"),
+            Conflict.id != first.id,
+        )
         .order_by(Conflict.field)
     ).all()
     together = [first, *others] if first.state == "open" else [first]

@@ -13,7 +13,6 @@ from sqlalchemy.orm import InstrumentedAttribute
 from web.database import db
 
 T = TypeVar("T")
-Row = TypeVar("Row", bound=tuple[Any, ...])
 
 PAGE_SIZE = 50
 CAP = 1000  # counts on tabs stop here and say "1,000+": an exact one would read the whole table
@@ -56,13 +55,13 @@ def is_word(column: InstrumentedAttribute[Any], word: str) -> ColumnElement[bool
 
 
 def keyset(
-    query: Select[Row],
+    query: Select[T],
     at: InstrumentedAttribute[datetime],
     id: InstrumentedAttribute[Any],
-    position: Callable[[Any], tuple[datetime, object]],
+    position: Callable[[T], tuple[datetime, object]],
     args: Mapping[str, str],
     size: int = PAGE_SIZE,
-) -> Slice[Any]:
+) -> Slice[T]:
     """One page of `query` by (time, id), newest first: rows born in the same moment are not skipped."""
     before, after = args.get("before"), args.get("after")
     if after:

@@ -61,7 +61,7 @@ class RunFilter:
         named = {"config": self.config_id, "state": self.state, "kind": self.kind} | changed
         return {name: value for name, value in named.items() if value}
 
-    def rows(self, workspace_id: str) -> Select[tuple[SyncRun]]:
+    def rows(self, workspace_id: str) -> Select[SyncRun]:
         """The runs that match, but for the state."""
         query = select(SyncRun).where(SyncRun.workspace_id == workspace_id)
         if self.config_id:

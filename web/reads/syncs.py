@@ -90,7 +90,7 @@ class Sync:
                 return last.error or "The last run failed."
             if self.waits_for:
                 verb = "waits" if len(self.waits_for) == 1 and self.waits_for[0].startswith("1 ") else "wait"
-                return f"{both(self.waits_for)} {verb} for somebody."
+                return f"{both(self.waits_for)} {verb} for a decision."
             if last is not None and last.state == RunState.PARTIAL:
                 return partial_because(last)
         if self.state == "waiting":
@@ -242,7 +242,7 @@ def _state() -> ColumnElement[str]:
     )
 
 
-def _with_state(workspace_id: str) -> Select[tuple[SyncConfig, str]]:
+def _with_state(workspace_id: str) -> Select[SyncConfig, str]:
     return (
         select(SyncConfig, _state().label("state"))
         .where(SyncConfig.workspace_id == workspace_id)
@@ -250,7 +250,7 @@ def _with_state(workspace_id: str) -> Select[tuple[SyncConfig, str]]:
     )
 
 
-def _scheduled(workspace_id: str) -> Select[tuple[SyncConfig]]:
+def _scheduled(workspace_id: str) -> Select[SyncConfig]:
     return select(SyncConfig).where(
         SyncConfig.workspace_id == workspace_id,
         SyncConfig.active,

@@ -1,0 +1,147 @@
+"""Lists: filters, counts that obey them, pages without gap or repetition."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from models.sync_runs import RunState
+from tests.web.browser import Browser
+from tests.web.world import NOW, World
+from web.reads import query
+
+
+def shown(page: str) -> list[str]:
+    return re.findall(r'class="cover break" href="/runs/([^"]+)"', page)
+
+
+def test_pages_hold_each_run_once_even_when_born_in_the_same_moment(alice: Browser, world: World) -> None:
+    config = world.config()
+    made = {world.run(config, created_at=NOW) for _ in range(130)}
+    seen: list[str] = []
+    path = "/runs"
+    back = ""
+    while path:
+        page = alice.text(path)
+        seen += shown(page)
+        older = re.search(r'<a href="([^"]+)">Older', page)
+        newer = re.search(r'<a href="([^"]+)"><svg[^>]+><use[^>]+></use></svg> Newer', page)
+        back = newer[1] if newer else back
+        path = older[1] if older else ""
+    assert len(seen) == len(made) == len(set(seen))
+    assert set(seen) == made
+    assert shown(alice.text(back)) == seen[50:100], "newer leads to the page before"
+
+
+def test_filters_combine_and_counts_obey_them(alice: Browser, world: World) -> None:
+    one, two = world.config("one"), world.config("two")
+    for config, number in ((one, 3), (two, 2)):
+        for _ in range(number):
+            world.run(config)
+            world.run(config, RunState.FAILED, kind="manual")
+        world.run(config, RunState.RUNNING)
+    page = alice.text(f"/runs?config={one}&state=failed")
+    assert len(shown(page)) == 3
+    assert 'aria-current="true">Failed <span class="tab-count">3</span>' in page
+    assert 'Success <span class="tab-count">3</span>' in page
+    assert 'All <span class="tab-count">7</span>' in page
+    assert len(shown(alice.text("/runs?state=attention&kind=manual"))) == 5
+    assert f'<option value="{one}" selected>one</option>' in page
+    assert f"/runs?config={one}&state=partial" in page, "other tabs keep the rest of the filter"
+
+
+def test_counts_stop_at_a_cap_and_say_so() -> None:
+    assert str(query.as_count(4, cap=3)) == "3+"
+    assert str(query.as_count(3, cap=3)) == "3"
+    assert str(query.as_count(12345, cap=20000)) == "12,345"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "/runs?state=nonsense",
+        "/runs?kind=nonsense",
+        "/runs?before=nonsense",
+        "/runs?before=2026-11-23T14:05:30~x",
+        "/runs?after=~",
+        "/configs?state=nonsense",
+        "/conflicts?state=nonsense",
+    ],
+)
+def test_a_parameter_that_cannot_be_is_named(alice: Browser, path: str) -> None:
+    response = alice.get(path)
+    assert response.status_code == 400
+    assert "This list cannot be shown" in response.text
+
+
+def test_syncs_are_found_by_a_part_of_their_name(alice: Browser, world: World) -> None:
+    for name in ("Customers EU", "customers US", "100% orders", "under_score"):
+        world.config(name)
+    assert len(re.findall("cover break", alice.text("/configs?q=CUSTOMERS"))) == 2
+    assert len(re.findall("cover break", alice.text("/configs?q=100%25"))) == 1
+    assert len(re.findall("cover break", alice.text("/configs?q=_"))) == 1
+    assert "No sync matches" in alice.text("/configs?q=nothing")
+
+
+def test_many_syncs_come_in_pages(alice: Browser, world: World) -> None:
+    for number in range(105):
+        world.config(f"sync {number:03}")
+    first = alice.text("/configs")
+    assert len(re.findall("cover break", first)) == 100
+    more = re.search(r'<a href="([^"]+)">More', first)
+    assert more is not None
+    assert re.findall(r"sync (\d+)</a>", alice.text(more[1])) == [f"{number}" for number in range(100, 105)]
+
+
+def test_conflicts_are_listed_open_first(alice: Browser, world: World) -> None:
+    config = world.config()
+    world.conflict(config, "open@example.com")
+    world.conflict(config, "done@example.com", state="resolved", closed_at=NOW, resolved_by="bob@example.com")
+    assert "done@example.com" not in alice.text("/conflicts")
+    settled = alice.text("/conflicts?state=settled")
+    assert "bob@example.com" in settled
+    assert "open@example.com" not in settled
+
+
+def test_a_conflict_shows_both_sides_and_what_they_agreed_on(alice: Browser, world: World) -> None:
+    config = world.config()
+    first = world.conflict(config, field="name")
+    world.conflict(config, field="phone", left={"value": None}, right={"value": "1"})
+    world.conflict(config, "somebody-else@example.com", field="city")
+    page = alice.text(f"/conflicts/{first}")
+    for text in ("Marie", "Maria", "Mary", "phone", "2 fields in conflict"):
+        assert text in page
+    assert "city" not in page
+
+
+def test_an_edit_against_a_deletion_is_told(alice: Browser, world: World) -> None:
+    conflict = world.conflict(world.config(), field="", kind="delete", left=None, right={"value": "x"})
+    assert "deleted" in alice.text(f"/conflicts/{conflict}")
+    assert "the whole record" in alice.text("/conflicts")
+
+
+def test_held_changes_come_with_evidence(alice: Browser, world: World) -> None:
+    from models.sync_configs import Baseline
+
+    config = world.config("suppliers")
+    with world.write() as db:
+        db.add(Baseline(config_id=config, left_count=40, right_count=8, updated_at=NOW))
+    run = world.run(config)
+    for number in range(4):
+        world.change(run, f"k{number}", state="held", guard="mass_delete", operation="delete")
+    page = alice.text("/held")
+    assert "Unusually many records would be deleted." in page
+    assert "That is 50% of 8 records there." in page
+    assert "k3" in page
+
+
+def test_the_desk_tells_what_is_wrong(alice: Browser, world: World) -> None:
+    failed = world.config("stock")
+    world.run(failed, RunState.FAILED, error="The database did not answer.")
+    world.conflict(world.config("leads"))
+    page = alice.text("/")
+    assert "2 syncs need you" in page
+    assert "The database did not answer." in page
+    assert "1 conflict waits for a decision." in page
+    assert page.index("stock") < page.index("leads"), "what failed comes first"

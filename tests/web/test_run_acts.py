@@ -1,0 +1,158 @@
+"""One run: what it tells, cancel, retry."""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+
+import pytest
+
+from models.sync_runs import RunState, SyncRun
+from tests.web.browser import Browser
+from tests.web.world import NOW, World, summary
+
+
+@pytest.fixture
+def config(world: World) -> str:
+    return world.config()
+
+
+def test_a_waiting_run_is_cancelled_at_once(bob: Browser, world: World, config: str) -> None:
+    run = world.run(config, RunState.QUEUED)
+    response = bob.post(f"/runs/{run}/cancellation", reason="Too early")
+    assert (response.status_code, response.location) == (303, f"/runs/{run}")
+    page = bob.text(f"/runs/{run}")
+    assert "Cancelled. Nothing was written." in page
+    assert "Cancelled by bob@example.com before it started." in page
+
+
+def test_a_running_one_stops_at_its_next_batch(bob: Browser, world: World, config: str) -> None:
+    run = world.run(config, RunState.RUNNING)
+    bob.post(f"/runs/{run}/cancellation")
+    page = bob.text(f"/runs/{run}")
+    assert "Stops at the next batch" in page
+    assert "stays written" in page
+    with world.ctx.reads() as db:
+        found = db.get_one(SyncRun, run)
+        assert (found.state, found.cancel_requested_by) == ("running", "bob@example.com")
+
+
+def test_what_has_ended_is_not_cancelled(bob: Browser, world: World, config: str) -> None:
+    run = world.run(config)
+    response = bob.post(f"/runs/{run}/cancellation")
+    assert response.status_code == 409
+    assert "already ended" in response.text
+    assert "Cancel" not in bob.text(f"/runs/{run}")
+
+
+def test_a_retry_is_a_new_run_tied_to_the_old_one(bob: Browser, world: World, config: str) -> None:
+    old = world.run(config, RunState.PARTIAL)
+    assert "Retry failed records" in bob.text(f"/runs/{old}")
+    response = bob.post(f"/runs/{old}/retries")
+    new = response.location.rsplit("/", 1)[1]
+    assert new != old
+    assert f'This run tries <a href="/runs/{old}">' in bob.text(f"/runs/{new}")
+    page = bob.text(f"/runs/{old}")
+    assert f'It was tried again by <a href="/runs/{new}">' in page
+    assert "Retry failed records" not in page
+
+
+def test_progress_is_shown(bob: Browser, world: World, config: str) -> None:
+    run = world.run(config, RunState.RUNNING, phase="writing right", done=25, total=200)
+    page = bob.text(f"/runs/{run}")
+    assert "Writing right" in page
+    assert "25 of 200" in page
+    assert '<progress aria-label="writing right" max="100" value="12">' in page
+    unknown = world.run(world.config("other"), RunState.RUNNING, phase="reading left", done=25)
+    assert "25 records so far" in bob.text(f"/runs/{unknown}")
+
+
+def test_why_a_queued_run_waits_is_told(bob: Browser, world: World, config: str) -> None:
+    run = world.run(
+        config,
+        RunState.QUEUED,
+        not_before=NOW + timedelta(minutes=6),
+        wait_text="The system asked for a pause.",
+    )
+    page = bob.text(f"/runs/{run}")
+    assert "The system asked for a pause." in page
+    assert "in 6 min" in page
+
+
+def test_changes_tell_before_and_after(bob: Browser, world: World, config: str) -> None:
+    run = world.run(config)
+    world.change(run, before={"name": "Mary", "phone": None}, after={"name": "Marie", "phone": "1"})
+    world.change(run, "gone", operation="delete", before={"name": "Old"}, after=None, rule="deleted on left")
+    world.change(run, "new", operation="create", before=None, after={"name": ""}, result={"name": "None"})
+    page = bob.text(f"/runs/{run}")
+    assert '<del class="was">Mary</del>' in page
+    assert '<ins class="is-now">Marie</ins>' in page
+    assert '<span class="gap">empty</span>' in page
+    assert '<span class="gap">empty text</span>' in page
+    assert "kept as None" in page
+    assert "deleted on left" in page
+    assert "only left was edited" in page
+
+
+def test_changes_are_found_by_outcome_and_by_record(bob: Browser, world: World, config: str) -> None:
+    run = world.run(config)
+    world.change(run, "one@example.com")
+    world.change(run, "two@example.com", state="rejected", code="rejected", message="Too long.")
+    rejected = bob.text(f"/runs/{run}?outcome=rejected")
+    assert "two@example.com" in rejected
+    assert "Too long." in rejected
+    assert "one@example.com" not in rejected
+    assert "one@example.com" not in bob.text(f"/runs/{run}?q=two@")
+    assert "No change matches" in bob.text(f"/runs/{run}?q=100%25")
+    assert bob.get(f"/runs/{run}?outcome=nonsense").status_code == 400
+    assert bob.get(f"/runs/{run}?after=x").status_code == 400
+
+
+def test_changes_are_paged_without_a_gap(bob: Browser, world: World, config: str) -> None:
+    run = world.run(config)
+    for number in range(120):
+        world.change(run, f"key-{number:03}")
+    seen: list[str] = []
+    path = f"/runs/{run}"
+    while path:
+        page = bob.text(path)
+        seen += [f"key-{number:03}" for number in range(120) if f"key-{number:03}<" in page]
+        more = re.search(r'<a href="([^"]+)">More', page)
+        path = more[1] if more else ""
+    assert seen == [f"key-{number:03}" for number in range(120)]
+
+
+def test_failures_are_grouped_by_cause(bob: Browser, world: World, config: str) -> None:
+    refused = {"side": "right", "operation": "update", "code": "rejected", "message": "Too long."}
+    errors = [refused | {"key": f"k{number}"} for number in range(30)]
+    errors.append({"key": "x", "side": "left", "operation": "read", "code": "brand_new", "message": "Odd."})
+    page = bob.text(f"/runs/{world.run(config, RunState.PARTIAL, summary=summary(failed=31, errors=errors))}")
+    assert "The system refuses these values" in page
+    assert "30 records" in page
+    assert "and more" in page
+    assert page.count("Too long.") == 1
+    assert "Brand new" in page, "a code that the panel does not know yet is shown all the same"
+
+
+def test_a_failed_run_says_who_can_act(bob: Browser, world: World, config: str) -> None:
+    run = world.run(
+        config, RunState.FAILED, error="The password is refused.", error_code="auth", error_id="abc123"
+    )
+    page = bob.text(f"/runs/{run}")
+    assert "The password is refused." in page
+    assert "The system refuses our credentials" in page
+    assert "An administrator" in page
+    assert "abc123" in page
+
+
+def test_a_skipped_slot_says_why(bob: Browser, world: World, config: str) -> None:
+    run = world.run(config, RunState.SKIPPED, reason="The run before it was still going.")
+    assert "The run before it was still going." in bob.text(f"/runs/{run}")
+
+
+def test_long_values_are_cut(bob: Browser, world: World, config: str) -> None:
+    run = world.run(config)
+    world.change(run, before={"notes": "a" * 5000}, after={"notes": "b" * 5000})
+    page = bob.text(f"/runs/{run}")
+    assert f"<summary>{'b' * 160}… " in page
+    assert "b" * 5000 in page
