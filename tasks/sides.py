@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -23,6 +23,7 @@ from tasks.context import Context
 from tasks.errors import DefinitionError, NotFound
 
 Answer = TypeVar("Answer")
+AT_ONCE = 200  # ids in one look-up
 LONGEST_WAIT = 30.0  # seconds that a call may wait for a quota; a longer wait gives the run back
 
 
@@ -124,8 +125,13 @@ def open_end(connector: Connector, side: Side, definition: SyncDefinition, conne
     spec = definition.end(side)
     raw = dict(spec.options)
     # What one sync says once for both ends reaches those whose connector knows the word.
-    if "header" in connector.StreamOptions.model_fields:
+    known = connector.StreamOptions.model_fields
+    if "header" in known:
         raw.setdefault("header", definition.header.model_dump())
+    column = definition.cursor and getattr(definition.cursor, side)
+    if definition.cursor is not None and column and "cursor" in known:
+        raw.setdefault("cursor", column)
+        raw.setdefault("overlap", definition.cursor.overlap)
     try:
         options = connector.parse_stream_options(raw)
     except OptionsError as mistake:
@@ -190,6 +196,19 @@ def call(work: Callable[[], Answer], *, retries: int, sleep: Callable[[float], N
         with attempt:
             return work()
     raise AssertionError("tenacity ends with an answer or an exception")
+
+
+def records_at(end: End, ids: Sequence[str], *, retries: int) -> dict[str, Record]:
+    """What stands under these ids now; records that are gone or cannot be read are left out."""
+    found: dict[str, Record] = {}
+    for start in range(0, len(ids), AT_ONCE):
+        part = ids[start : start + AT_ONCE]
+        looked = call(
+            lambda part=part: end.connector.lookup(end.stream, end.options, part),  # type: ignore[misc]
+            retries=retries,
+        )
+        found |= {item.id: item.record for item in looked if item.record is not None}
+    return found
 
 
 def probe(end: End, ids: list[str]) -> dict[str, Record | str | None]:
