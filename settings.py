@@ -9,16 +9,21 @@ from __future__ import annotations
 
 import base64
 import binascii
+import contextlib
 import difflib
+import math
 import os
 import secrets
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
+from urllib.parse import urlsplit
 
 LOCAL_FOLDER = ".syncline"
 KEY_BYTES = 32
+LONGEST_DAYS = 36_500  # a hundred years: what dates can be reckoned with
 
 Network = IPv4Network | IPv6Network
 
@@ -120,6 +125,7 @@ class _Reader:
         self.folder = folder
         self.home = folder / LOCAL_FOLDER
         self.mistakes: list[str] = []
+        self.unreadable: set[str] = set()  # names whose mistake was told: no second line about them
 
     def settings(self) -> Settings:
         self._look_for_typos()
@@ -130,33 +136,37 @@ class _Reader:
         settings = Settings(
             home=self.home,
             database_url=database_url,
-            redis_url=self._text("REDIS_URL") or None,
-            port=int(self._number("PORT", 8000, minimum=1)),
-            public_url=(self._text("PUBLIC_URL") or "").rstrip("/") or None,
-            secret_key=self._secret_key(local),
-            encryption_keys=self._encryption_keys(local),
+            redis_url=self._url("REDIS_URL", ("redis", "rediss", "unix")),
+            port=self._whole("PORT", 8000, minimum=1, maximum=65535),
+            public_url=self._public_url(),
             cron_secrets=self._cron_secrets(),
-            admin_emails=tuple(item.lower() for item in self._list("ADMIN_EMAILS")),
-            alert_webhook_url=self._text("SCHEDULER_ALERT_WEBHOOK_URL") or None,
-            alert_failure_threshold=int(self._number("SCHEDULER_ALERT_FAILURE_THRESHOLD", 3, minimum=1)),
-            uploads_path=Path(self._text("UPLOADS_PATH") or self.home / "uploads"),
+            admin_emails=self._emails(),
+            alert_webhook_url=self._url("SCHEDULER_ALERT_WEBHOOK_URL", ("https", "http")),
+            alert_failure_threshold=self._whole("SCHEDULER_ALERT_FAILURE_THRESHOLD", 3, minimum=1),
+            uploads_path=self._path(self._text("UPLOADS_PATH") or str(self.home / "uploads")),
             log_level=self._word("LOG_LEVEL", "INFO", ("DEBUG", "INFO", "WARNING", "ERROR")),
             log_format=self._word("LOG_FORMAT", "auto", ("auto", "json", "console")),
-            log_retention_days=int(self._number("LOG_RETENTION_DAYS", 30, minimum=1)),
-            copy_retention_days=int(self._number("COPY_RETENTION_DAYS", 90, minimum=1)),
+            log_retention_days=self._whole("LOG_RETENTION_DAYS", 30, minimum=1, maximum=LONGEST_DAYS),
+            copy_retention_days=self._whole("COPY_RETENTION_DAYS", 90, minimum=1, maximum=LONGEST_DAYS),
             allowed_networks=loopback + self._networks(),
             allow_http=self._flag("ALLOW_HTTP", local),
-            sources_folders=tuple(
-                Path(item).resolve() for item in self._list("SOURCES_FOLDERS", separator=":")
-            )
+            sources_folders=tuple(map(self._path, self._list("SOURCES_FOLDERS", separator=":")))
             or ((self.folder,) if local else ()),
-            proxy_hops=int(self._number("PROXY_HOPS", 0, minimum=0)),
+            proxy_hops=self._whole("PROXY_HOPS", 0, minimum=0, maximum=20),
             lease_seconds=lease,
             renew_seconds=self._number("LEASE_RENEW_SECONDS", min(15.0, lease / 4), minimum=0.05),
             ring_again_seconds=self._number("RING_AGAIN_SECONDS", 30.0, minimum=0),
-            connection_limit=int(self._number("CONNECTION_LIMIT", 4, minimum=1)),
-            workspace_limit=int(self._number("WORKSPACE_LIMIT", 16, minimum=1)),
+            connection_limit=self._whole("CONNECTION_LIMIT", 4, minimum=1),
+            workspace_limit=self._whole("WORKSPACE_LIMIT", 16, minimum=1),
+            # Last: the local ones are made only where nothing else is wrong.
+            secret_key=self._secret_key(local),
+            encryption_keys=self._encryption_keys(local),
         )
+        if settings.renew_seconds >= lease:
+            self.mistakes.append(
+                f"LEASE_RENEW_SECONDS must be less than LEASE_SECONDS, which is {lease:g}:"
+                " a lease that is not renewed in time is lost."
+            )
         if self.mistakes:
             raise SettingsError("\n".join(self.mistakes))
         return settings
@@ -164,30 +174,92 @@ class _Reader:
     # -- one value ----------------------------------------------------------------------------
 
     def _text(self, name: str) -> str:
-        value = self.env.get(name, "")
-        path = self.env.get(f"{name}_FILE", "")
+        value = self.env.get(name, "").strip()
+        path = self.env.get(f"{name}_FILE", "").strip()
         if value and path:
             self.mistakes.append(f"{name} and {name}_FILE are both set: keep one of them.")
-        if path and not value:
-            try:
-                return Path(path).read_text(encoding="utf-8").strip()
-            except (OSError, UnicodeDecodeError) as problem:
-                self.mistakes.append(f"{name}_FILE: cannot read {path}: {problem}.")
-        return value.strip()
+        if value or not path:
+            return value
+        try:
+            value = Path(path).read_text(encoding="utf-8").strip()
+        except OSError as problem:
+            self._unreadable(name, f"{name}_FILE: cannot read {path}: {problem.strerror or problem}.")
+        except UnicodeDecodeError:
+            self._unreadable(name, f"{name}_FILE: {path} is not a text file.")
+        else:
+            if not value:
+                self._unreadable(name, f"{name}_FILE: {path} is empty.")
+        return value
+
+    def _unreadable(self, name: str, mistake: str) -> None:
+        self.unreadable.add(name)
+        self.mistakes.append(mistake)
 
     def _list(self, name: str, separator: str = ",") -> tuple[str, ...]:
         return tuple(part.strip() for part in self._text(name).split(separator) if part.strip())
+
+    def _path(self, text: str) -> Path:
+        """A path of the environment; a relative one starts at the folder that holds `.syncline/`."""
+        return (self.folder / Path(text).expanduser()).resolve()
 
     def _number(self, name: str, default: float, *, minimum: float) -> float:
         text = self._text(name)
         try:
             number = float(text) if text else float(default)
         except ValueError:
+            number = math.nan
+        if not math.isfinite(number):
             self.mistakes.append(f"{name} must be a number, not '{text}'.")
             return float(default)
         if number < minimum:
             self.mistakes.append(f"{name} must be at least {minimum:g}, not {text}.")
         return number
+
+    def _whole(self, name: str, default: int, *, minimum: int, maximum: int | None = None) -> int:
+        text = self._text(name)
+        if not text:
+            return default
+        if not (text.isascii() and text.removeprefix("-").isdigit() and len(text) < 12):
+            self.mistakes.append(f"{name} must be a whole number, not '{text}'.")
+            return default
+        number = int(text)
+        if number < minimum:
+            self.mistakes.append(f"{name} must be at least {minimum}, not {text}.")
+        if maximum is not None and number > maximum:
+            self.mistakes.append(f"{name} must be at most {maximum}, not {text}.")
+        return number
+
+    def _url(self, name: str, schemes: tuple[str, ...]) -> str | None:
+        """An address, which may hold a secret: a mistake never shows it."""
+        text = self._text(name)
+        if not text:
+            return None
+        beginnings = " or ".join(f"{scheme}://" for scheme in schemes)
+        try:
+            parts = urlsplit(text)
+            _ = parts.port  # raises ValueError for one that is no number
+        except ValueError:
+            self.mistakes.append(f"{name} is not an address: its host or port cannot be read.")
+            return None
+        if parts.scheme not in schemes:
+            self.mistakes.append(f"{name} must begin with {beginnings}.")
+        elif not parts.hostname and parts.scheme != "unix":
+            self.mistakes.append(f"{name} names no host.")
+        return text
+
+    def _public_url(self) -> str | None:
+        text = self._url("PUBLIC_URL", ("https", "http"))
+        if text and ("?" in text or "#" in text or "@" in text):
+            self.mistakes.append("PUBLIC_URL must be an address only: no '?', no '#', no user name.")
+        return text.rstrip("/") if text else None
+
+    def _emails(self) -> tuple[str, ...]:
+        found = self._list("ADMIN_EMAILS")
+        for item in found:
+            name, at, host = item.partition("@")
+            if not (name and at and host) or "@" in host or " " in item:
+                self.mistakes.append(f"ADMIN_EMAILS: '{item}' is not an e-mail address.")
+        return tuple(dict.fromkeys(item.lower() for item in found))
 
     def _flag(self, name: str, default: bool) -> bool:
         text = self._text(name).lower()
@@ -219,23 +291,33 @@ class _Reader:
             return f"sqlite:///{self.home / 'syncline.db'}"
         scheme, colon, rest = url.partition("://")
         if scheme in ("postgres", "postgresql", "postgresql+psycopg"):
+            self._url("DATABASE_URL", (scheme,))
             return f"postgresql+psycopg://{rest}"
         if scheme == "sqlite" and rest.startswith("/"):
-            return f"sqlite:///{(self.folder / rest[1:]).resolve()}"
+            return self._sqlite_url(rest[1:])
         self.mistakes.append(
             "DATABASE_URL must begin with postgresql:// (or postgres://) or sqlite:///"
             + (f", not '{scheme}://'." if colon else ".")
         )
         return "sqlite://"
 
+    def _sqlite_url(self, path: str) -> str:
+        if not path or path.endswith("/") or path.startswith((":memory:", "file:")) or "?" in path:
+            self.mistakes.append(
+                "DATABASE_URL must name a file, without options, such as sqlite:///folder/syncline.db."
+            )
+        return f"sqlite:///{(self.folder / path).resolve()}"
+
     def _secret_key(self, local: bool) -> str:
         key = self._text("SECRET_KEY")
         if not key and local:
-            return self._kept("secret_key", lambda: secrets.token_urlsafe(48))
+            return self._kept("secret_key", new_secret_key)
         self._must_be_strong("SECRET_KEY", key)
         return key
 
     def _must_be_strong(self, name: str, secret: str) -> None:
+        if name in self.unreadable:
+            return
         if not secret:
             self.mistakes.append(f"{name} is not set. Make one with: syncline keys generate")
         elif len(secret) < 32 or len(set(secret)) < 12:
@@ -247,7 +329,7 @@ class _Reader:
         text = self._text("ENCRYPTION_KEYS")
         if not text and local:
             text = self._kept("encryption_keys", lambda: new_data_key("local"))
-        if not text:
+        if not text and not local and "ENCRYPTION_KEYS" not in self.unreadable:
             self.mistakes.append("ENCRYPTION_KEYS is not set. Make one with: syncline keys generate")
         ring: list[DataKey] = []
         for number, item in enumerate((part.strip() for part in text.split(",") if part.strip()), 1):
@@ -256,7 +338,11 @@ class _Reader:
                 secret = base64.b64decode(encoded, validate=True)
             except (binascii.Error, ValueError):
                 secret = b""
-            if not key_id.isalnum() or len(secret) != KEY_BYTES or len(set(secret)) < 12:
+            if (
+                not (key_id.isascii() and key_id.isalnum())
+                or len(secret) != KEY_BYTES
+                or len(set(secret)) < 12
+            ):
                 self.mistakes.append(
                     f"ENCRYPTION_KEYS, key {number}: must be id:base64 of {KEY_BYTES} random bytes."
                     " Make one with: syncline keys generate"
@@ -276,32 +362,56 @@ class _Reader:
         return found
 
     def _kept(self, name: str, make: Callable[[], str]) -> str:
-        """A secret of the local installation: made once, in a file that only its owner can read."""
+        """A secret of the local installation: made once, in a file that only its owner can read.
+
+        The file appears whole: of two processes that start at once, one makes it and both read it.
+        """
         path = self.home / name
+        if self.mistakes:
+            return ""  # nothing will start: leave nothing behind
         try:
             self.home.mkdir(parents=True, exist_ok=True)
-            try:
-                handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            except FileExistsError:
-                pass
-            else:
-                with os.fdopen(handle, "w", encoding="ascii") as file:
-                    file.write(make())
-            return path.read_text(encoding="ascii").strip()
-        except OSError as problem:
+            if not path.exists():
+                _make_once(path, make())
+            kept = path.read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as problem:
             self.mistakes.append(f"Cannot keep a key in {path}: {problem}.")
             return ""
+        if not kept:
+            self.mistakes.append(
+                f"{path} is empty. Put its key back; or, if nothing was stored under it yet, remove the file."
+            )
+        return kept
 
     def _look_for_typos(self) -> None:
         known = set(VARIABLES) | {f"{name}_FILE" for name in VARIABLES}
-        for name in self.env:
+        for name in sorted(self.env):
             if name in known or not name.isupper():
                 continue
-            near = difflib.get_close_matches(name, VARIABLES, n=1, cutoff=0.92)
-            if near and near[0] not in self.env:
+            near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.86)
+            if near and not {near[0], near[0].removesuffix("_FILE"), f"{near[0]}_FILE"} & self.env.keys():
                 self.mistakes.append(f"{name} is not a setting. Did you mean {near[0]}?")
+
+
+def _make_once(path: Path, content: str) -> None:
+    """Put a file with this content there, unless there is one."""
+    handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # with mode 0600
+    try:
+        with os.fdopen(handle, "w", encoding="ascii") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        with contextlib.suppress(FileExistsError):
+            os.link(temporary, path)
+    finally:
+        os.unlink(temporary)
 
 
 def new_data_key(key_id: str) -> str:
     """One entry for ENCRYPTION_KEYS."""
     return f"{key_id}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode('ascii')}"
+
+
+def new_secret_key() -> str:
+    """A SECRET_KEY, or another secret that people only copy."""
+    return secrets.token_urlsafe(48)

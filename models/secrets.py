@@ -13,13 +13,14 @@ from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from sqlalchemy import select
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from models.connections import KeyCheck
+from models.upsert import insert_or_ignore
 
 _CANARY = "syncline canary"
-_NONCE_BYTES = 12
+_NONCE_BYTES = 12  # 96 bits, as GCM wants them
 
 
 class SecretUnreadable(Exception):
@@ -34,6 +35,9 @@ class Place:
     row: str
     column: str
     workspace: str = ""
+
+
+_CANARY_PLACE = Place("key_checks", "1", "value")
 
 
 class KeyRing:
@@ -53,6 +57,10 @@ class KeyRing:
         sealed = self._keys[self.newest].encrypt(nonce, text.encode(), _bound_to(self.newest, place))
         return f"v1.{self.newest}.{_b64(nonce)}.{_b64(sealed)}"
 
+    def is_newest(self, stored: str) -> bool:
+        """Whether this was encrypted with the newest key."""
+        return stored.split(".")[1:2] == [self.newest]
+
     def decrypt(self, stored: str, place: Place) -> str:
         """The text that was encrypted for this place. Raises SecretUnreadable."""
         try:
@@ -71,15 +79,47 @@ class KeyRing:
 def check_canary(session: Session, ring: KeyRing) -> None:
     """Raise SecretUnreadable when the ring is not the one this database was filled with.
 
-    The first start writes the canary; a canary under an older key of the ring is renewed.
+    The first start writes the canary; several processes may do this at once.
     """
-    place = Place("key_checks", "1", "value")
-    row = session.scalar(select(KeyCheck).where(KeyCheck.id == 1))
-    if row is None:
-        session.add(KeyCheck(id=1, value=ring.encrypt(_CANARY, place)))
-        return
-    if ring.decrypt(row.value, place) != _CANARY:
-        raise SecretUnreadable("The canary in key_checks holds another text than it should.")
+    if _canary(session) is None:
+        written = {"id": 1, "value": ring.encrypt(_CANARY, _CANARY_PLACE)}
+        session.execute(insert_or_ignore(session, KeyCheck).values(written))
+    _read_canary(session, ring)
+
+
+def renew_canary(session: Session, ring: KeyRing, *, even_if_unreadable: bool = False) -> bool:
+    """Put the canary under the newest key, so that the older ones can be dropped; whether it was not.
+
+    Only when every process has the newest key: one without it no longer starts. Raises SecretUnreadable.
+    """
+    if not even_if_unreadable:
+        check_canary(session, ring)
+    found = _canary(session)
+    if found is not None and ring.is_newest(found) and _reads(ring, found):
+        return False
+    value = ring.encrypt(_CANARY, _CANARY_PLACE)
+    session.execute(insert_or_ignore(session, KeyCheck).values(id=1, value=value))
+    session.execute(update(KeyCheck).where(KeyCheck.id == 1).values(value=value))
+    return True
+
+
+def _read_canary(session: Session, ring: KeyRing) -> None:
+    if not _reads(ring, _canary(session) or ""):
+        raise SecretUnreadable(
+            "ENCRYPTION_KEYS does not hold the key that this database was filled under. Put that key back."
+            " If it is lost for good: syncline keys rotate --lost"
+        )
+
+
+def _reads(ring: KeyRing, stored: str) -> bool:
+    try:
+        return ring.decrypt(stored, _CANARY_PLACE) == _CANARY
+    except SecretUnreadable:
+        return False
+
+
+def _canary(session: Session) -> str | None:
+    return session.scalar(select(KeyCheck.value).where(KeyCheck.id == 1))
 
 
 def _bound_to(key_id: str, place: Place) -> bytes:
@@ -91,4 +131,7 @@ def _b64(raw: bytes) -> str:
 
 
 def _bytes(text: str) -> bytes:
-    return base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
+    raw = base64.b64decode(text.encode("ascii"), altchars=b"-_", validate=True)
+    if _b64(raw) != text:
+        raise ValueError("written in another way than we write it")
+    return raw
