@@ -203,6 +203,7 @@ class SyncDefinition(_Model):
     exclusive: bool = False
     drift: Drift = Drift.OVERWRITE
     first_run: Literal["hold", "apply"] = "hold"
+    fill_empty: bool = True  # at first contact a value beats an empty one, whatever the policy
     guards: GuardsSpec | Literal["off"] = GuardsSpec()
     validation: Literal["lenient", "strict"] = "lenient"
     linked_records: LinkedRecordsSpec = LinkedRecordsSpec()
@@ -274,6 +275,7 @@ class SyncDefinition(_Model):
             exclusive=self.exclusive,
             drift=self.drift,
             hold_first_run=self.first_run == "hold",
+            fill_first=self.fill_empty,
             strict=self.validation == "strict",
             guards=guards,
         )

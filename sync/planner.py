@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
 
@@ -262,7 +262,7 @@ def _look(
         if isinstance(probe, Record):
             record = probe
         elif probe is not None:
-            return probe
+            return _named(probe, tie)
         elif not scan.proves_absence:
             return Unknown(f"not seen on {side}, whose read was incomplete")
         elif absence_is_sure(
@@ -281,6 +281,13 @@ def _look(
     if facts.scope is not None and not facts.scope.includes(record):
         return OutOfScope(seen)
     return seen
+
+
+def _named(look: Look, tie: Tie) -> Look:
+    """What a look-up by id found, its problem under the name by which people know the record."""
+    if isinstance(look, Unknown) and look.problem is not None and tie.key:
+        return Unknown(look.reason, replace(look.problem, key=tie.key))
+    return look
 
 
 def _pair(

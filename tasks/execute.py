@@ -34,7 +34,7 @@ from tasks.context import Context
 from tasks.errors import WorkError
 from tasks.look import Outlook, look
 from tasks.reins import Reins
-from tasks.sides import Pairing, opened
+from tasks.sides import Pairing, opened, records_at
 from tasks.summary import Summary
 
 
@@ -174,6 +174,7 @@ def _synchronize(work: Work, run: SyncRun) -> None:
     _block_unknown_creates(work, outlook)
     _narrow(outlook, run.options.get("keys"))
     _count(work, outlook)
+    _copy_what_goes(work, outlook)
     sendings = _store(work, outlook)
     send_all(work, sendings)
     _remember(work, outlook)
@@ -384,6 +385,27 @@ def _fill(work: Work, db: Session, side: Side, seen: Seen, now: Any) -> Sending:
 # -- store ----------------------------------------------------------------------------------------
 
 
+def _copy_what_goes(work: Work, outlook: Outlook) -> None:
+    """A record is deleted whole: its fields that are not mapped are kept too, so that it can be restored."""
+    mapping = work.pairing.built.rules.mapping
+    for side in SIDES:
+        end, scan = work.pairing.end(side), outlook.scans[side]
+        ids = {
+            change.record_id
+            for change in outlook.plan.flowing
+            if change.record_id and (change.intent.side, change.intent.operation) == (side, "delete")
+        }
+        records = {id_: scan.changed.get(id_) or scan.new.get(id_) for id_ in ids}
+        unread = [id_ for id_ in sorted(ids) if records[id_] is None]
+        if end.can_look_up and unread:
+            records |= records_at(end, unread, retries=work.pairing.definition.retries)
+        mapped = {pair.on(side) for pair in mapping.pairs}
+        for id_, record in records.items():
+            if record is not None:
+                rest = {name: value for name, value in record.fields.items() if name not in mapped}
+                outlook.unmapped[side, id_] = rest
+
+
 def _store(work: Work, outlook: Outlook) -> list[Sending]:
     """Everything that the plan says, in one transaction; what is to be sent, in order."""
     plan = outlook.plan
@@ -568,7 +590,7 @@ def _store_held(
             if row.state == ChangeState.APPROVED:  # its approval ran out: it waits again
                 row.state, row.decided_by, row.decided_at = ChangeState.HELD, None, None
         else:
-            row = _change_row(work, change, items.get(id(change.tie)), link_ids, now)
+            row = _change_row(work, change, items.get(id(change.tie)), outlook, link_ids, now)
             row.state, row.guard = ChangeState.HELD, change.guard
             row.expires_at = now + ledger.HELD_FOR
             row.message = guard.SENTENCES.get(change.guard or "")
@@ -615,12 +637,12 @@ def _store_changes(
             continue
         row = approved.pop(change.fingerprint, None)
         if row is None:
-            row = _change_row(work, change, items.get(id(change.tie)), link_ids, now)
+            row = _change_row(work, change, items.get(id(change.tie)), outlook, link_ids, now)
             db.add(row)
         else:
             # The approved row itself is carried out: who said yes stays with it.
             row.run_id, row.state = work.run_id, ChangeState.PLANNED
-            row.settle = _settle_with(change, items.get(id(change.tie)))
+            row.settle = _settle_with(change, items.get(id(change.tie)), outlook)
             row.link_id = link_ids.get(id(change.tie))
         sendings.append((change, row))
     for row in approved.values():
@@ -643,7 +665,12 @@ def _store_changes(
 
 
 def _change_row(
-    work: Work, change: PlannedChange, item: Item | None, link_ids: dict[int, int], now: Any
+    work: Work,
+    change: PlannedChange,
+    item: Item | None,
+    outlook: Outlook,
+    link_ids: dict[int, int],
+    now: Any,
 ) -> Change:
     intent = change.intent
     row = Change(
@@ -662,7 +689,7 @@ def _change_row(
         rule=intent.rule[:60],
         state=ChangeState.PLANNED,
         fingerprint=change.fingerprint,
-        settle=_settle_with(change, item),
+        settle=_settle_with(change, item, outlook),
         created_at=now,
     )
     if intent.operation == "create":
@@ -681,10 +708,12 @@ def _chosen_id(work: Work, change: PlannedChange) -> str | None:
     return None
 
 
-def _settle_with(change: PlannedChange, item: Item | None) -> dict[str, Any]:
+def _settle_with(change: PlannedChange, item: Item | None, outlook: Outlook) -> dict[str, Any]:
     """What of the link moves when this change is confirmed, as a crash leaves it for the next run."""
     intent = change.intent
     settle_: dict[str, Any] = {"other": encode_fields(intent.settle)}
+    if rest := outlook.unmapped.get((intent.side, change.record_id or "")):
+        settle_["rest"] = encode_fields(rest)
     if item is None:
         return settle_
     decision, far = item.decision, other(intent.side)
@@ -706,7 +735,9 @@ def _write(work: Work, change: PlannedChange, row: Change, item: Item | None) ->
     seen = item.look(intent.side) if item is not None else None
     version = seen.version if isinstance(seen, Seen) else None
     if intent.operation == "delete":
-        return Write(row.marker, "delete", row.record_id, expected_version=version)
+        # Without a version the values that were read must still be there.
+        read = None if version is not None else mapping.outgoing(intent.side, intent.before)
+        return Write(row.marker, "delete", row.record_id, expected=read, expected_version=version)
     fields = mapping.outgoing(intent.side, intent.after)
     if intent.operation == "create":
         if row.record_id is not None and end.id_kind == "visible" and end.key_field is not None:

@@ -6,7 +6,7 @@ A run, its preview, an explanation of one record: all of them look with this cod
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from connectors.base import Can, Page, is_unkeyed
@@ -17,6 +17,7 @@ from sync.guard import Facts
 from sync.plan import Gone, Look, Tie, Unknown
 from sync.planner import LinkIndex, Plan, SideFacts, make_plan, touched
 from sync.records import SIDES, Problem, Record, Side
+from sync.values import Fields
 from tasks import ledger
 from tasks.context import Context
 from tasks.ledger import Decided
@@ -40,6 +41,8 @@ class Outlook:
     is_full: bool
     unread: dict[Side, str]  # sides whose read broke off, with the reason
     unkeyed: dict[Side, int]  # records without a key in a column of the user's own
+    # What records that are to be deleted hold in fields that are not mapped: kept with the rest.
+    unmapped: dict[tuple[Side, str], Fields] = field(default_factory=dict)
 
 
 def look(

@@ -22,9 +22,7 @@ from sync.values import MISSING, Fields, decode_fields, encode_fields
 from tasks import ledger
 from tasks.apply import Sending, Work, send_all
 from tasks.errors import NotFound, WorkError
-from tasks.sides import call
-
-CHUNK = 200
+from tasks.sides import records_at
 
 
 def carry_out(work: Work, run_id: str) -> None:
@@ -70,18 +68,8 @@ def carry_out(work: Work, run_id: str) -> None:
 
 
 def _records(work: Work, side: Side, changes: list[Change]) -> dict[str, Record]:
-    end = work.pairing.end(side)
     ids = sorted({change.record_id for change in changes if change.side == side and change.record_id})
-    found: dict[str, Record] = {}
-    for start in range(0, len(ids), CHUNK):
-        part = ids[start : start + CHUNK]
-        for looked in call(
-            lambda part=part: end.connector.lookup(end.stream, end.options, part),  # type: ignore[misc]
-            retries=work.pairing.definition.retries,
-        ):
-            if looked.record is not None:
-                found[looked.id] = looked.record
-    return found
+    return records_at(work.pairing.end(side), ids, retries=work.pairing.definition.retries)
 
 
 def _reverse(work: Work, db: Session, change: Change, side: Side, record: Record | None) -> Sending | None:

@@ -1,0 +1,40 @@
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import structlog
+
+from tests.scenarios.world import Story
+
+
+@pytest.fixture(autouse=True)
+def hush() -> Iterator[None]:
+    """Stories log as runs do; nobody reads it."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
+    yield
+    structlog.configure(**before)
+
+
+@pytest.fixture(params=[False, True], ids=["told", "mirrored"])
+def swapped(request: pytest.FixtureRequest) -> bool:
+    return bool(request.param)
+
+
+@pytest.fixture
+def tell(swapped: bool) -> Callable[..., Story]:
+    """A new story, in both orientations."""
+
+    def made(**values: Any) -> Story:
+        return Story(swapped=swapped, **values)
+
+    return made
+
+
+@pytest.fixture
+def story(swapped: bool) -> Story:
+    """A story of records with the text fields k (the key), x, y and z."""
+    return Story(swapped=swapped)
