@@ -8,6 +8,7 @@ from models.db import Base
 from models.issues import Alert, Conflict, Issue
 from models.journal import Change
 from models.links import Link, Shadow
+from models.maintenance import JobExecution, MaintenanceJob
 from models.people import Membership, SignInLink, User, WebSession, Workspace
 from models.processes import Process
 from models.sync_configs import Baseline, SyncConfig
@@ -24,8 +25,10 @@ __all__ = [
     "Conflict",
     "Connection",
     "Issue",
+    "JobExecution",
     "KeyCheck",
     "Link",
+    "MaintenanceJob",
     "Membership",
     "Process",
     "RunLine",

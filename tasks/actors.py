@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import dramatiq
 from dramatiq import Actor, Broker
 from periodiq import cron
@@ -23,11 +25,11 @@ def declare_start_run(
     return start_run
 
 
-def declare_tick(broker: Broker, ctx: Context) -> Actor[[], None]:
+def declare_tick(broker: Broker, ctx: Context, stop: Callable[[], bool]) -> Actor[[], None]:
     """Needs PeriodiqMiddleware on the broker."""
 
     @dramatiq.actor(broker=broker, actor_name="tick", queue_name=CONTROL, periodic=cron("* * * * *"))
     def tick() -> None:
-        due.tick(ctx)
+        due.tick(ctx, stop)
 
     return tick

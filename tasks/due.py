@@ -7,7 +7,7 @@ answered in the database.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
@@ -22,7 +22,7 @@ from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun, Wait
 from models.upsert import insert_or_ignore, insert_or_update
 from sync.schedule import LATE_AFTER, Due, Missed, ScheduleProblem, due
-from tasks import alerts, audit, overdue, runs, schedules, upkeep
+from tasks import alerts, audit, jobs, overdue, runs, schedules, upkeep
 from tasks.context import Context
 from tasks.errors import RunActive, WorkError
 
@@ -44,6 +44,7 @@ class TickCounts:
     expired: int = 0
     ended: int = 0
     overdue: int = 0  # configs whose alarm stands
+    jobs: int = 0  # maintenance jobs that were carried out
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +70,15 @@ class AutoSyncs:
         }
 
 
-def tick(ctx: Context) -> TickCounts:
-    """Queue what is due, ring again, rescue, raise the alarm; then say so in one line of the log."""
+def tick(ctx: Context, stop: Callable[[], bool] = jobs.never) -> TickCounts:
+    """Queue what is due, ring again, rescue, raise the alarm, then do the maintenance that is due.
+
+    Says what it did in one line of the log. `stop` ends maintenance jobs between two batches.
+    """
     alarms = overdue.look(ctx)  # before anything moves: this is how a silent scheduler shows
     batches = list(_queue_due(ctx))
     swept = upkeep.sweep(ctx)
+    _note_tick(ctx)  # what is left may take long and is not what people wait for
     counts = TickCounts(
         due=sum(batch.configs for batch in batches),
         queued=sum(batch.queued for batch in batches),
@@ -83,10 +88,18 @@ def tick(ctx: Context) -> TickCounts:
         expired=swept.expired,
         ended=swept.ended,
         overdue=alarms,
+        jobs=_maintenance(ctx, stop),
     )
-    _note_tick(ctx)
     log.info("tick", **asdict(counts))
     return counts
+
+
+def _maintenance(ctx: Context, stop: Callable[[], bool]) -> int:
+    try:
+        return jobs.run_due(ctx, stop)
+    except SQLAlchemyError as problem:
+        log.warning("maintenance.failed", error=str(problem).splitlines()[0][:300])
+        return 0
 
 
 def run_auto_syncs(ctx: Context, *, asked_by: str, workspace_id: str | None = None) -> AutoSyncs:

@@ -68,7 +68,7 @@ def run(ctx: Context) -> None:
     stop = threading.Event()
     heartbeat = Heartbeat(ctx, "scheduler", stop)
     broker = make_broker(redis_url(ctx), [PeriodiqMiddleware(skip_delay=SKIP_AFTER_SECONDS), Life(heartbeat)])
-    beat = Beat(ctx, [declare_tick(broker, ctx)])
+    beat = Beat(ctx, [declare_tick(broker, ctx, stop.is_set)])
     for number in (signal.SIGTERM, signal.SIGINT):
         hear_once(number, stop, then=beat.stop)
     worker = Worker(broker, queues={CONTROL}, worker_threads=CONTROL_THREADS)

@@ -1,0 +1,1 @@
+"""Maintenance jobs: one file each, with a `JOB`. `tasks.jobs` finds them here; nothing else is edited."""
