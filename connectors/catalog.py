@@ -1,4 +1,4 @@
-"""Which connectors there are: every module of this folder but the kit, and third parties' entry points.
+"""Which connectors there are: the modules of this folder that define one, and third parties' entry points.
 
 A built-in connector `acme` is the class with `name = "acme"` in `connectors/acme.py`; a third party's
 is an entry point `acme = package.module:Acme` of the group `syncline.connectors`. Nothing is imported
@@ -11,7 +11,9 @@ import importlib
 import importlib.metadata
 import inspect
 import pkgutil
+import re
 from difflib import get_close_matches
+from functools import cache
 from pathlib import Path
 
 from connectors.base import Connector
@@ -19,8 +21,11 @@ from connectors.errors import OptionsError
 
 ENTRY_POINTS = "syncline.connectors"
 
-# Modules of this folder that serve connectors and are none.
-KIT = frozenset({"addresses", "base", "catalog", "delimited", "errors", "files", "http", "paging"})
+# Read, not imported: a connector says `class Acme(Connector)`, or derives from one that does.
+_DEFINES_ONE = re.compile(r"^class \w+\((\w+\.)?\w*Connector\b", re.MULTILINE)
+
+# Modules of the kit that define a base class for connectors and are none.
+KIT = frozenset({"http"})
 
 
 class UnknownConnector(OptionsError, KeyError):
@@ -53,13 +58,19 @@ def get(name: str) -> type[Connector]:
     raise UnknownConnector(f"There is no connector '{name}'.{hint} The connectors are: {', '.join(known)}.")
 
 
-def _own_modules() -> set[str]:
-    folder = str(Path(__file__).parent)
-    return {
+@cache
+def _own_modules() -> frozenset[str]:
+    folder = Path(__file__).parent
+    return frozenset(
         module.name
-        for module in pkgutil.iter_modules([folder])
-        if module.name not in KIT and not module.name.startswith("_")
-    }
+        for module in pkgutil.iter_modules([str(folder)])
+        if module.name not in KIT and _DEFINES_ONE.search(_source(folder, module))
+    )
+
+
+def _source(folder: Path, module: pkgutil.ModuleInfo) -> str:
+    path = folder / module.name / "__init__.py" if module.ispkg else folder / f"{module.name}.py"
+    return path.read_text(encoding="utf-8")
 
 
 def _own(name: str) -> type[Connector]:

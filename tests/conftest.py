@@ -45,17 +45,22 @@ def redis_url(request: pytest.FixtureRequest, worker_number: int) -> Iterator[st
         client.flushdb()
 
 
-@pytest.fixture
-def pg_url(request: pytest.FixtureRequest, worker_number: int) -> Iterator[str]:
-    """A new and empty PostgreSQL database, in the form that SQLAlchemy takes."""
+@pytest.fixture(scope="session")
+def pg_server(pytestconfig: pytest.Config) -> str:
+    """The address of a PostgreSQL database from which others may be created."""
     try:
-        server = request.config.stash[_services].postgres_url()
+        return pytestconfig.stash[_services].postgres_url()
     except PostgresMissing as missing:
         if os.environ.get("CI"):
             pytest.fail(f"CI must not leave out half of the tests: {missing}", pytrace=False)
         pytest.skip(str(missing))
+
+
+@pytest.fixture
+def pg_url(pg_server: str, worker_number: int) -> Iterator[str]:
+    """A new and empty PostgreSQL database, in the form that SQLAlchemy takes."""
     name = f"syncline_test_{os.getpid()}_{worker_number}_{next(_numbers)}"
-    with fresh_database(server, name) as url:
+    with fresh_database(pg_server, name) as url:
         yield url
 
 

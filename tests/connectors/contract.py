@@ -124,10 +124,10 @@ class ConnectorContract:
         assert pages[-1].cursor is not None
         return pages[-1].cursor
 
-    def new(self, fields: Mapping[str, Value]) -> Write:
+    def new(self, fields: Mapping[str, Value], stream: Stream | None = None) -> Write:
         """A create; with an id of our choice where the system gives none."""
         number = next(self.numbers)
-        given = self.connector.id_kind(self.stream, self.desk.options) == "system"
+        given = self.connector.id_kind(stream or self.stream, self.desk.options) == "system"
         return Write(f"m{number}", "create", None if given else f"sync-{number}", fields)
 
     def update(
@@ -502,9 +502,9 @@ class ConnectorContract:
         made = self.connector.create_stream(wanted, self.desk.options)
         assert set(KINDS) <= set(made.by_name)
         assert made == self.connector.stream(wanted.name, self.desk.options)
-        (outcome,) = self.connector.write(made, self.desk.options, [self.new(ANNA)])
+        (outcome,) = self.connector.write(made, self.desk.options, [self.new(ANNA, made)])
         assert outcome.status == "done"
-        (page,) = self.connector.read(made, self.desk.options)
+        (page,) = self.connector.read(made, type(self.connector).StreamOptions(key=self.desk.options.key))
         assert [typed(record.fields) for record in page.records] == [ANNA]
         assert self.connector.create_stream(wanted, self.desk.options) == made
 

@@ -1,0 +1,425 @@
+"""PostgreSQL, over TCP, also through a pooler in transaction mode: nothing is kept between transactions."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import re
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, cast
+
+import psycopg
+import sqlalchemy as sa
+from sqlalchemy import types
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.engine import URL, Connection, Engine
+from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.engine.reflection import Inspector
+from sqlalchemy.exc import DBAPIError
+
+from connectors.addresses import clean_host, judge
+from connectors.dialects.base import (
+    FIELD_TYPES,
+    Column,
+    Database,
+    Raw,
+    Row,
+    Unfit,
+    base_type,
+    kind_of,
+)
+from connectors.dialects.values import (
+    array_literal,
+    checked_binary,
+    checked_decimal,
+    checked_integer,
+    checked_text,
+    fits,
+    json_text,
+    of_this_type,
+    unstorable,
+    whole_number,
+)
+from connectors.errors import (
+    AuthError,
+    ConnectorError,
+    FatalError,
+    OptionsError,
+    StreamGone,
+    Unavailable,
+)
+from sync.records import Field
+from sync.values import FieldType, Value, ValueProblem, iso, parse, plain
+
+_TLS_MODES = ("require", "verify-ca", "verify-full")
+_CONNECT_SECONDS = 10
+_MAX_CONNECT_SECONDS = 60
+
+_INTEGERS = ((types.SmallInteger, 2**15 - 1), (types.BigInteger, 2**63 - 1), (types.Integer, 2**31 - 1))
+_SINGLE_DIGITS, _DOUBLE_DIGITS = 6, 15
+_COMPARED_DIRECTLY = frozenset({"integer", "decimal", "uuid", "text", "date", "boolean"})
+_UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
+
+# How values look as text, and how long we wait for others' locks. Set in each transaction, since a pooler
+# may hand every transaction to another server process.
+_SESSION = {
+    "DateStyle": "ISO, YMD",
+    "IntervalStyle": "iso_8601",
+    "TimeZone": "UTC",
+    "bytea_output": "hex",
+    "extra_float_digits": "1",
+    "standard_conforming_strings": "on",
+    "lock_timeout": "10s",
+}
+
+_RIGHTS = sa.text(
+    """
+    SELECT CASE WHEN n.nspname = current_schema() THEN NULL ELSE n.nspname END, c.relname
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace
+    WHERE c.relkind IN ('r', 'p') AND n.nspname NOT IN ('pg_catalog', 'information_schema')
+      AND NOT (has_table_privilege(c.oid, 'INSERT') AND has_table_privilege(c.oid, 'UPDATE'))
+    """
+)
+
+
+class Postgres(Database):
+    title = "PostgreSQL"
+    url_options = frozenset({"sslmode", "connect_timeout", "application_name"})
+    max_values = 30_000  # the protocol takes 65,535
+    driver_errors = (DBAPIError, psycopg.Error)
+
+    @classmethod
+    def check_url(cls, url: URL) -> None:
+        if not url.host or not url.database:
+            raise ValueError("a PostgreSQL URL names host and database: postgresql://user@host:5432/database")
+        try:
+            clean_host(url.host)
+        except OptionsError as error:
+            raise ValueError(error.message.rstrip(".")) from None
+        if any(sign in url.database for sign in "=/:"):
+            raise ValueError("the name of the database holds a sign that it cannot have")
+        if url.port is not None and not 0 < url.port < 65536:
+            raise ValueError(f"{url.port} is not a port")
+        super().check_url(url)
+        if url.query.get("sslmode", _TLS_MODES[0]) not in _TLS_MODES:
+            raise ValueError(f"sslmode is one of {', '.join(_TLS_MODES)}")
+        seconds = str(url.query.get("connect_timeout", _CONNECT_SECONDS))
+        if whole_number(seconds) is None or not 0 < int(seconds) <= _MAX_CONNECT_SECONDS:
+            raise ValueError(f"connect_timeout is a number of seconds up to {_MAX_CONNECT_SECONDS}")
+
+    @property
+    def place(self) -> str:
+        return f"PostgreSQL at {self.url.host}:{self._port}"
+
+    @property
+    def fingerprint(self) -> str:
+        return f"postgresql://{self.url.host}:{self._port}/{self.url.database}"
+
+    @property
+    def _port(self) -> int:
+        return self.url.port or 5432
+
+    def _engine(self) -> Engine:
+        return sa.create_engine(
+            "postgresql+psycopg://",
+            creator=self._connect,
+            pool_size=1,
+            pool_pre_ping=True,  # runs pause for minutes; the connection may be gone by then
+            use_native_hstore=False,
+            hide_parameters=True,
+        )
+
+    def _connect(self) -> psycopg.Connection[Any]:
+        judged = judge(self.url.host or "", self._port, self.access.networks)
+        asked = {name: str(value) for name, value in self.url.query.items()}
+        # Built from checked parts alone. libpq connects to the addresses that were judged, and checks the
+        # certificate against the name.
+        return psycopg.connect(
+            host=",".join([judged.host] * len(judged.addresses)),
+            hostaddr=",".join(judged.addresses),
+            port=self._port,
+            user=self.url.username or "",
+            password=self.password,
+            dbname=self.url.database or "",
+            sslmode=asked.get("sslmode", "require" if judged.is_public else "prefer"),
+            connect_timeout=int(asked.get("connect_timeout", _CONNECT_SECONDS)),
+            application_name=asked.get("application_name", "syncline"),
+            client_encoding="UTF8",
+            passfile=os.devnull,
+            gssencmode="disable",
+            keepalives_idle=30,
+            keepalives_interval=10,
+            keepalives_count=3,
+            tcp_user_timeout=60_000,
+            prepare_threshold=None,  # a pooler may hand the next statement to another server process
+        )
+
+    def _prepare(self, connection: Connection, *, writes: bool) -> Connection:
+        level = "READ COMMITTED" if writes else "REPEATABLE READ"
+        connection = connection.execution_options(isolation_level=level, postgresql_readonly=not writes)
+        settings = [sa.func.set_config(name, value, True) for name, value in _SESSION.items()]
+        connection.execute(sa.select(*settings))
+        return connection
+
+    def is_lost(self, error: BaseException) -> bool:
+        state = error.sqlstate if isinstance(error, psycopg.Error) else None
+        if state is None:
+            return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+        return state.startswith(("08", "57P"))
+
+    def named(self, error: BaseException) -> Unfit | ConnectorError:
+        text = _first_line(error)
+        if isinstance(error, psycopg.Error) and error.sqlstate is not None:
+            return self._refused(error, error.sqlstate, text)
+        if isinstance(error, psycopg.DataError):
+            return Unfit("type", f"A value cannot be sent: {text}.")
+        return self._not_connected(text)
+
+    def _not_connected(self, text: str) -> ConnectorError:
+        """What libpq says while connecting carries no code, only English words."""
+        user = self.url.username or ""
+        if "pg_hba.conf" in text:
+            return AuthError(f"{self.place} does not let the user '{user}' in from here (pg_hba.conf).")
+        if "authentication" in text or "no password" in text or 'role "' in text:
+            return AuthError(
+                f"{self.place} refuses the user '{user}': the user is unknown or the password is wrong."
+                " Enter both again."
+            )
+        if 'database "' in text:
+            return OptionsError(f"{self.place} has no database '{self.url.database}'. Correct the URL.")
+        if "does not support SSL" in text:
+            return OptionsError(f"{self.place} offers no TLS, and the connection demands it (sslmode).")
+        if "certificate" in text:
+            return OptionsError(f"The certificate of {self.place} cannot be verified. Check the host's name.")
+        if "refused" in text:
+            return Unavailable(
+                f"{self.place} refuses connections. Check host and port, and that the server is running."
+            )
+        if "timeout" in text or "timed out" in text:
+            return Unavailable(f"{self.place} does not answer. Check host, port and firewall.")
+        return Unavailable(f"The connection to {self.place} broke.")
+
+    def _refused(self, error: psycopg.Error, state: str, text: str) -> Unfit | ConnectorError:
+        column = error.diag.column_name or ""
+        rule = error.diag.constraint_name or ""
+        match state:
+            case "23505":
+                return Unfit("unique", f"The values of '{rule}' must be unique.", constraint=rule)
+            case "23502":
+                return Unfit("required", f"'{column}' must not be empty.", column)
+            case "23503":
+                return Unfit("reference", f"The reference '{rule}' to another record forbids this.")
+            case "23514":
+                return Unfit("check", f"The table's rule '{rule}' forbids this value.")
+            case "22001":
+                return Unfit("too_long", f"A value is too long: {text}.", column)
+            case "22003":
+                return Unfit("out_of_range", f"A number is too large: {text}.", column)
+            case "25006":
+                return OptionsError(f"{self.place} takes no changes. Sync only from it.")
+            case "42501":
+                return OptionsError(f"The user '{self.url.username}' lacks a right: {text}. Grant it.")
+            case "42P01" | "3F000":
+                return StreamGone(f"{self.place} was changed meanwhile: {text}.")
+            case "55P03":
+                return Unavailable(f"A row in {self.place} is locked by somebody else. Try again later.")
+        match state[:2]:
+            case "22" | "23" | "44" | "P0":
+                return Unfit("rejected", f"The database refuses the record: {text}.", column)
+            case "28":
+                return AuthError(
+                    f"{self.place} refuses the user '{self.url.username}'. Enter the password again."
+                )
+            case "3D":
+                return OptionsError(f"{self.place} has no database '{self.url.database}'. Correct the URL.")
+            case "42":
+                return OptionsError(f"{self.place} cannot do this: {text}.")
+            case "08" | "40" | "53" | "55" | "57" | "58":
+                return Unavailable(f"{self.place} is not ready: {text}. Try again later.")
+            case _:
+                return FatalError(f"{self.place} answers: {text} ({state}).")
+
+    def version(self, connection: Connection) -> str:
+        return f"PostgreSQL {connection.scalar(sa.select(sa.func.current_setting('server_version')))}"
+
+    # -- tables --
+
+    def schemas(self, inspector: Inspector) -> list[str | None]:
+        own = (inspector.default_schema_name, "information_schema")
+        names = inspector.get_schema_names()
+        return [None, *(name for name in names if name not in own and not name.startswith("pg_"))]
+
+    def read_only(self, connection: Connection) -> Mapping[tuple[str | None, str], str]:
+        is_standby = connection.scalar(sa.select(sa.func.pg_is_in_recovery()))
+        default = connection.scalar(sa.select(sa.func.current_setting("default_transaction_read_only")))
+        if is_standby or default == "on":
+            return {(None, ""): f"{self.place} takes no changes. Sync only from it."}
+        why = (
+            f"The user '{self.url.username}' may not write it. Grant INSERT and UPDATE, or sync only from it."
+        )
+        return {(row[0], row[1]): why for row in connection.execute(_RIGHTS)}
+
+    def fills(self, connection: Connection, table: str, column: ReflectedColumn) -> bool:
+        return "identity" in column or column.get("default") is not None
+
+    def column(
+        self, connection: Connection, table: sa.TableClause, reflected: ReflectedColumn, *, fills: bool
+    ) -> Column:
+        base = base_type(reflected["type"])
+        kind = kind_of(base)
+        identity: Mapping[str, Any] = reflected.get("identity") or {}
+        is_computed = "computed" in reflected
+        spec = Field(
+            reflected["name"],
+            FIELD_TYPES[kind],
+            writable=not is_computed and not identity.get("always"),
+            generated=is_computed or fills,
+            nullable=reflected["nullable"],
+            max_length=base.length if isinstance(base, types.String) and kind == "text" else None,
+            scale=base.scale if isinstance(base, types.Numeric) and kind == "decimal" else None,
+            max_integer=_limit(base),
+            options=tuple(base.enums) if isinstance(base, types.Enum) else None,
+        )
+        digits = _SINGLE_DIGITS if isinstance(base, types.REAL) else _DOUBLE_DIGITS
+        return Column(spec, kind, repr(base), digits if kind == "float" else None)
+
+    def type_of(self, field: Field) -> types.TypeEngine[Any]:
+        match field.type:
+            case FieldType.INTEGER:
+                return types.BIGINT()
+            case FieldType.DECIMAL:
+                return types.NUMERIC()
+            case FieldType.BOOLEAN:
+                return types.BOOLEAN()
+            case FieldType.DATE:
+                return types.DATE()
+            case FieldType.DATETIME:
+                return types.TIMESTAMP(timezone=True)
+            case FieldType.JSON | FieldType.ATTACHMENTS:
+                return postgresql.JSONB()
+            case FieldType.LIST | FieldType.LINKS:
+                return postgresql.ARRAY(types.TEXT())
+            case FieldType.TEXT:
+                return types.TEXT()
+
+    def numbered_key(self, name: str) -> sa.Column[int]:
+        return sa.Column(name, types.BIGINT(), sa.Identity(always=False), primary_key=True)
+
+    # -- rows --
+
+    def selected(self, clause: sa.ColumnElement[Any], column: Column) -> sa.ColumnElement[Any]:
+        if column.kind == "array":
+            clause = sa.func.to_json(clause)
+        if column.type.startswith("INET"):
+            clause = sa.func.abbrev(clause)  # as it was typed: a cast adds /32
+        return sa.cast(clause, sa.Text)
+
+    def decode(self, column: Column, raw: Raw) -> Value:
+        if raw is None:
+            return None
+        try:
+            match column.kind:
+                case "text" | "uuid":
+                    return raw
+                case "binary":
+                    return base64.b64encode(bytes.fromhex(raw[2:])).decode("ascii")
+                case "array":
+                    return tuple(json.loads(raw, parse_float=Decimal))
+                case _:
+                    return parse(raw, column.field.type)
+        except ValueProblem:
+            return raw  # NaN, infinity, a date before our era: whoever maps the field says what is wrong
+
+    def encode(self, column: Column, value: Value) -> Raw:
+        with of_this_type(column):
+            match column.kind:
+                case "integer":
+                    return str(checked_integer(column, value))
+                case "decimal" | "float":
+                    return plain(checked_decimal(column, value))
+                case "boolean":
+                    return "true" if parse(value, FieldType.BOOLEAN) else "false"
+                case "date":
+                    return parse(value, FieldType.DATE).isoformat()
+                case "datetime" | "naive_datetime":
+                    return iso(parse(value, FieldType.DATETIME))
+                case "json":
+                    return json_text(value)
+                case "array":
+                    return array_literal(parse(value, FieldType.LIST))
+                case "binary":
+                    return "\\x" + checked_binary(column, value).hex()
+                case "uuid":
+                    text = checked_text(column, value).strip().lower()
+                    if not _UUID.fullmatch(text):
+                        raise Unfit("type", f"'{column.name}' holds UUIDs.", column.name)
+                    return text
+                case _:
+                    return checked_text(column, value)
+
+    def key_text(self, raw: Raw) -> str:
+        return str(raw)
+
+    def key_raw(self, column: Column, text: str) -> Raw:
+        match column.kind:
+            case "integer":
+                number = whole_number(text)
+                return None if number is None or not fits(number, column.field.max_integer or 0) else text
+            case "uuid":
+                return text if _UUID.fullmatch(text) else None
+            case "decimal" | "date" | "boolean":
+                try:
+                    return text if parse(text, column.field.type) is not None else None
+                except ValueProblem:
+                    return None
+            case _:
+                is_possible = column.field.options is None or text in column.field.options
+                return text if is_possible and not unstorable(text) else None
+
+    def key_clause(self, clause: sa.ColumnElement[Any], column: Column) -> sa.ColumnElement[Any]:
+        return clause if column.kind in _COMPARED_DIRECTLY else sa.cast(clause, sa.Text)
+
+    def locked(self, select: sa.Select[Any]) -> sa.Select[Any]:
+        return select.with_for_update()
+
+    def check_at_once(self, connection: Connection) -> None:
+        connection.execute(sa.text("SET CONSTRAINTS ALL IMMEDIATE"))
+
+    def insert(
+        self,
+        connection: Connection,
+        statement: sa.Insert,
+        rows: Sequence[dict[str, Raw]],
+        key: Sequence[tuple[sa.ColumnElement[Any], Column]],
+    ) -> list[Row | None]:
+        returning = statement.returning(*(self.selected(clause, column) for clause, column in key))
+        text = str(returning.compile(dialect=connection.dialect))
+        found: list[Row | None] = []
+        # One statement per row, all on their way before the first answer is awaited, and an answer for
+        # each: what a multi-row INSERT returns comes in no promised order.
+        with cast("psycopg.Cursor[Any]", connection.connection.cursor()) as cursor:
+            cursor.executemany(text, rows, returning=True)
+            for _ in rows:
+                found.append(cursor.fetchone())
+                cursor.nextset()
+        return found
+
+    def earlier(self, column: Column, raw: Raw, seconds: float) -> Raw:
+        if column.kind not in ("datetime", "naive_datetime"):
+            return raw
+        try:
+            return iso(parse(raw, FieldType.DATETIME) - timedelta(seconds=seconds))
+        except ValueProblem:
+            return raw
+
+
+def _limit(base: types.TypeEngine[Any]) -> int | None:
+    return next((limit for kind, limit in _INTEGERS if isinstance(base, kind)), None)
+
+
+def _first_line(error: BaseException) -> str:
+    text = str(error).strip() or type(error).__name__
+    return text.splitlines()[0].rstrip(".")

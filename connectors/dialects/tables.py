@@ -1,0 +1,117 @@
+"""Tables and views as they are now, reflected."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+from sqlalchemy.engine.interfaces import ReflectedColumn
+from sqlalchemy.engine.reflection import Inspector, ObjectKind
+
+from connectors.dialects.base import AS_IS, Database, Table
+
+
+def names(database: Database, connection: Connection) -> list[str]:
+    """The names of all streams."""
+    inspector = sa.inspect(connection)
+    return [
+        _joined(schema, name)
+        for schema in database.schemas(inspector)
+        for name in sorted({*inspector.get_table_names(schema), *_views(inspector, schema)})
+    ]
+
+
+def all_tables(database: Database, connection: Connection) -> list[Table]:
+    """Every table and view, with its columns and keys."""
+    inspector = sa.inspect(connection)
+    read_only = database.read_only(connection)
+    return [
+        table
+        for schema in database.schemas(inspector)
+        for table in _reflected(database, connection, inspector, read_only, schema, None)
+    ]
+
+
+def table(database: Database, connection: Connection, name: str) -> Table | None:
+    """One table or view; None if there is none of this name."""
+    inspector = sa.inspect(connection)
+    read_only = database.read_only(connection)
+    # A name with a dot may be a schema and a table, or one table with a dot in its name.
+    schema, dot, bare_name = name.partition(".")
+    places: list[tuple[str | None, str]] = [(None, name)]
+    if dot and schema in database.schemas(inspector):
+        places.append((schema, bare_name))
+    for place, wanted in places:
+        found = _reflected(database, connection, inspector, read_only, place, [wanted])
+        if found:
+            return found[0]
+    return None
+
+
+def _joined(schema: str | None, name: str) -> str:
+    return name if schema is None else f"{schema}.{name}"
+
+
+def _views(inspector: Inspector, schema: str | None) -> set[str]:
+    found = set(inspector.get_view_names(schema))
+    if inspector.dialect.name == "postgresql":
+        found.update(inspector.get_materialized_view_names(schema))
+    return found
+
+
+def _reflected(
+    database: Database,
+    connection: Connection,
+    inspector: Inspector,
+    read_only: Mapping[tuple[str | None, str], str],
+    schema: str | None,
+    wanted: Sequence[str] | None,
+) -> list[Table]:
+    asked: dict[str, Any] = {"schema": schema, "filter_names": wanted, "kind": ObjectKind.ANY}
+    columns = inspector.get_multi_columns(**asked)
+    keys = inspector.get_multi_pk_constraint(**asked)
+    uniques = database.unique(inspector, schema, wanted)
+    views = _views(inspector, schema)
+    found = []
+    for place in sorted(columns, key=lambda place: place[1]):
+        name = place[1]
+        key = keys.get(place)
+        primary_key = tuple(key["constrained_columns"]) if key else ()
+        unique = dict(uniques.get(name, {}))
+        if key and key.get("name"):
+            unique[str(key["name"])] = primary_key
+        found.append(
+            Table(
+                name=_joined(schema, name),
+                schema=schema,
+                bare_name=name,
+                columns=tuple(_columns(database, connection, schema, name, columns[place], primary_key)),
+                primary_key=primary_key,
+                unique={constraint: names for constraint, names in unique.items() if names},
+                is_view=name in views,
+                read_only_because=read_only.get((None, ""), "") or read_only.get((schema, name), ""),
+            )
+        )
+    return found
+
+
+def _columns(
+    database: Database,
+    connection: Connection,
+    schema: str | None,
+    name: str,
+    reflected: Sequence[ReflectedColumn],
+    primary_key: tuple[str, ...],
+) -> list[Any]:
+    clause = sa.table(name, *(sa.column(column["name"], AS_IS) for column in reflected), schema=schema)
+    return [
+        database.column(
+            connection,
+            clause,
+            column,
+            fills=primary_key == (column["name"],) and database.fills(connection, name, column),
+        )
+        for column in reflected
+    ]

@@ -1,0 +1,691 @@
+"""SQL databases: a table or view is a stream, a row is a record, the primary key is its id."""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, ClassVar
+
+import sqlalchemy as sa
+from pydantic import Field as Option
+from pydantic import SecretStr, field_validator, model_validator
+from pydantic_core import PydanticCustomError
+from sqlalchemy.engine import Connection
+from sqlalchemy.schema import CreateTable
+
+from connectors.base import (
+    Access,
+    AnyStreamOptions,
+    Can,
+    Connector,
+    Cursor,
+    IdKind,
+    Looked,
+    Options,
+    Outcome,
+    Page,
+    StreamOptions,
+    Write,
+    holds,
+    is_unkeyed,
+    moved,
+    unkeyed,
+)
+from connectors.dialects import checked_url, database
+from connectors.dialects.base import AS_IS, Column, Raw, Row, Table, Unfit
+from connectors.dialects.tables import all_tables, names, table
+from connectors.errors import OptionsError, RecordRejected, StreamGone
+from sync.records import Record, Stream
+from sync.values import Value, short
+
+
+class SqlOptions(Options):
+    url: str = Option(
+        title="URL",
+        description="postgresql://user@host:5432/database, or sqlite:///folder/file.db",
+    )
+    password: SecretStr | None = Option(default=None, title="Password")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split_password(cls, raw: Any) -> Any:
+        """A password inside the URL moves to where secrets are kept: `url` never holds one."""
+        if not isinstance(raw, Mapping) or not isinstance(raw.get("url"), str):
+            return raw
+        try:
+            url = checked_url(raw["url"])
+        except ValueError:
+            return raw  # said by the check of the URL itself
+        if url.password is None:
+            return raw
+        bare = sa.URL.create(
+            url.drivername,
+            username=url.username,
+            host=url.host,
+            port=url.port,
+            database=url.database,
+            query=url.query,
+        )
+        return {"password": str(url.password), **raw, "url": bare.render_as_string()}
+
+    @field_validator("url")
+    @classmethod
+    def _check_url(cls, url: str) -> str:
+        try:
+            checked_url(url)
+        except ValueError as error:
+            raise PydanticCustomError("url", "{reason}", {"reason": str(error)}) from None
+        return url
+
+
+class SqlStreamOptions(StreamOptions):
+    """`key` names the column, or columns with commas between, that are a record's id; omitted, the primary
+    key. `cursor` is the column that an incremental read goes by, `overlap` how far back it begins."""
+
+    cursor: str | None = None
+    overlap: timedelta = timedelta(0)
+    create: bool = False
+
+
+class Sql(Connector):
+    """Tables and views of PostgreSQL and SQLite. A record's id is its key as text, of several columns a JSON
+    list of texts.
+
+    Cursor: the largest value of the `cursor` column; a read since then begins at that value, so rows at
+    the very edge come again. It does not report deletes. A batch is one transaction; a record that the
+    database refuses is undone alone.
+    """
+
+    name: ClassVar[str] = "sql"
+    title: ClassVar[str] = "SQL database"
+    can: ClassVar[Can] = Can.READ | Can.WRITE | Can.DELETE | Can.INCREMENTAL | Can.LOOKUP | Can.CREATE_STREAM
+    snapshot: ClassVar[bool] = True
+    batch_size: ClassVar[int] = 1_000
+    Options: ClassVar[type[Options]] = SqlOptions
+    StreamOptions: ClassVar[type[StreamOptions]] = SqlStreamOptions
+
+    def __init__(self, options: Any, access: Access) -> None:
+        super().__init__(options, access)
+        password = options.password.get_secret_value() if options.password else ""
+        self._db = database(options.url, password, access)
+        self._known: dict[tuple[str, str | None], _Keyed] = {}  # as last looked at by stream() and read()
+
+    @classmethod
+    def anchor(cls, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
+        url = options.get("url")
+        prefix = "sqlite:///"
+        if not isinstance(url, str) or not url.startswith(prefix):
+            return dict(options)
+        return {**options, "url": f"{prefix}{folder / Path(url.removeprefix(prefix)).expanduser()}"}
+
+    def id_kind(self, stream: Stream, options: AnyStreamOptions) -> IdKind:
+        fields = [stream.field(name) for name in stream.key]
+        return "system" if fields and all(item and item.generated for item in fields) else "visible"
+
+    def check(self) -> str:
+        with self._db.reading() as connection:
+            count = len(names(self._db, connection))
+            version = self._db.version(connection)
+        tables = "1 table or view" if count == 1 else f"{count} tables and views"
+        return f"{self._db.place[:1].upper()}{self._db.place[1:]} answers ({version}) and holds {tables}."
+
+    def discover(self) -> list[Stream]:
+        with self._db.reading() as connection:
+            found = all_tables(self._db, connection)
+        return [self._described(_Keyed(item, item.keys[0] if item.keys else ())) for item in found]
+
+    def stream(self, name: str, options: AnyStreamOptions) -> Stream:
+        with self._db.reading() as connection:
+            return self._described(self._looked_at(connection, name, options))
+
+    def read(self, stream: Stream, options: AnyStreamOptions, since: Cursor | None = None) -> Iterator[Page]:
+        with self._db.reading() as connection:
+            keyed = self._looked_at(connection, stream.name, options)
+            if not keyed.key:
+                raise OptionsError(_no_key(keyed.table), code="no_key", stream=stream.name)
+            clause = keyed.table.clause
+            select = self._select(keyed.table).order_by(*(clause.c[name] for name in keyed.key))
+            position, cursor = self._position(connection, keyed.table, _choices(options), since)
+            if position is not None:
+                select = select.where(position)
+            result = connection.execution_options(yield_per=self.page_size).execute(select)
+            held: list[Row] = []  # a page is the last one if no other follows
+            start = 0
+            for chunk in result.partitions():
+                if held:
+                    yield self._page(keyed, held, start)
+                    start += len(held)
+                held = [tuple(row) for row in chunk]
+            yield replace(self._page(keyed, held, start), is_last=True, cursor=cursor)
+
+    def write(self, stream: Stream, options: AnyStreamOptions, batch: Sequence[Write]) -> list[Outcome]:
+        if not batch:
+            return []
+        keyed = self._keyed(stream.name, options)
+        if why := self._read_only_because(keyed):
+            return [_rejected(write, "read_only", why) for write in batch]
+        refused, steps = self._prepared(keyed, batch)
+        if not steps:
+            return refused
+        # All at once; only where the database refuses some record, one by one.
+        with suppress(Unfit), self._db.writing() as connection:
+            return refused + self._carry_out(connection, keyed, steps)
+        try:
+            with self._db.writing() as connection:
+                self._db.check_at_once(connection)
+                return refused + [self._carry_out_alone(connection, keyed, step) for step in steps]
+        except Unfit as unfit:  # at the commit, so that no single record can be named
+            if len(batch) > 1:
+                raise RecordRejected(unfit.message, code=unfit.code, stream=stream.name) from None
+            return [_unfit(batch[0], unfit)]
+
+    def lookup(self, stream: Stream, options: AnyStreamOptions, ids: Sequence[str]) -> list[Looked]:
+        keyed = self._keyed(stream.name, options)
+        with self._db.reading() as connection:
+            keys = [key for id in ids if (key := self._key_of(keyed, id)) is not None]
+            there = self._rows(connection, keyed, keys)
+        records = {id: self._record(keyed, id, rows[0]) for id, rows in there.items()}
+        return [Looked(id, "there" if id in records else "gone", records.get(id)) for id in ids]
+
+    def find(
+        self, stream: Stream, options: AnyStreamOptions, field: str, values: Sequence[Value]
+    ) -> list[Record]:
+        keyed = self._keyed(stream.name, options)
+        with self._db.reading() as connection:
+            column = keyed.table.by_name.get(field)
+            if column is None or column.kind in ("json", "array"):
+                raise OptionsError(
+                    f"'{stream.name}' cannot be searched by '{field}'. Match by another field.",
+                    stream=stream.name,
+                    field=field,
+                )
+            raws = []
+            for value in values:
+                with suppress(Unfit):  # what cannot be stored there does not stand there
+                    raws.append(None if value is None else self._db.encode(column, value))
+            clause = keyed.table.clause.c[field]
+            rows: list[Row] = []
+            for chunk in _chunks([raw for raw in raws if raw is not None], self._db.max_values):
+                wanted = clause.in_([_bound(raw) for raw in chunk])
+                rows += [tuple(row) for row in connection.execute(self._select(keyed.table).where(wanted))]
+        return self._page(keyed, rows).records
+
+    def create_stream(self, stream: Stream, options: AnyStreamOptions) -> Stream:
+        with suppress(StreamGone):
+            return self.stream(stream.name, options)
+        made = self._new_table(stream)
+        with self._db.writing() as connection:
+            connection.execute(CreateTable(made, if_not_exists=True))
+        return self.stream(stream.name, options)
+
+    def close(self) -> None:
+        self._known.clear()
+        self._db.close()
+
+    # -- tables --
+
+    def _keyed(self, name: str, options: AnyStreamOptions) -> _Keyed:
+        """The table as this run found it, and what names its rows. Raises StreamGone, OptionsError."""
+        if (name, options.key) not in self._known:
+            with self._db.reading() as connection:
+                return self._looked_at(connection, name, options)
+        return self._known[name, options.key]
+
+    def _looked_at(self, connection: Connection, name: str, options: AnyStreamOptions) -> _Keyed:
+        """The table as it is now. Raises StreamGone, OptionsError."""
+        found = table(self._db, connection, name)
+        if found is None:
+            near = get_close_matches(name, names(self._db, connection), n=1, cutoff=0.5)
+            hint = f" Did you mean '{near[0]}'?" if near else ""
+            raise StreamGone(f"There is no table '{name}' in {self._db.place}.{hint}", stream=name)
+        key = found.keys[0] if found.keys else ()
+        if options.key is not None:
+            key = tuple(part.strip() for part in options.key.split(","))
+            for part in key:
+                _known_column(found, part, "key")
+        self._known[name, options.key] = _Keyed(found, key)
+        return self._known[name, options.key]
+
+    def _described(self, keyed: _Keyed) -> Stream:
+        single = {names[0] for names in keyed.table.unique.values() if len(names) == 1}
+        if len(keyed.table.primary_key) == 1:
+            single.add(keyed.table.primary_key[0])
+        why = self._read_only_because(keyed)
+        return Stream(
+            keyed.table.name,
+            tuple(
+                replace(column.field, unique=True) if column.name in single else column.field
+                for column in keyed.table.columns
+            ),
+            key=keyed.key,
+            writable=not why,
+            read_only_because=why,
+            container=f"{self._db.fingerprint}#{keyed.table.name}",
+        )
+
+    def _read_only_because(self, keyed: _Keyed) -> str:
+        if keyed.table.is_view:
+            return f"'{keyed.table.name}' is a view, and views are only read."
+        if keyed.table.read_only_because:
+            return keyed.table.read_only_because
+        if not keyed.key:
+            return _no_key(keyed.table)
+        if keyed.key not in keyed.table.keys:
+            columns = ", ".join(keyed.key)
+            return (
+                f"The key '{columns}' of '{keyed.table.name}' may stand in two rows or be empty, so a write"
+                " could reach the wrong row. Add a unique constraint and NOT NULL, or sync only from it."
+            )
+        return ""
+
+    def _new_table(self, stream: Stream) -> sa.Table:
+        schema, _, bare_name = stream.name.rpartition(".")
+        columns: list[sa.Column[Any]] = []
+        key = [field for field in map(stream.field, stream.key) if field is not None]
+        if not key:
+            name = "id" if stream.field("id") is None else "syncline_id"
+            columns.append(self._db.numbered_key(name))
+        for field in stream.fields:
+            is_key = field.name in stream.key
+            if is_key and field.generated and len(key) == 1:
+                columns.append(self._db.numbered_key(field.name))
+            else:
+                columns.append(
+                    sa.Column(field.name, self._db.type_of(field), primary_key=is_key, autoincrement=False)
+                )
+        return sa.Table(bare_name, sa.MetaData(), *columns, schema=schema or None)
+
+    # -- reading --
+
+    def _select(self, found: Table) -> sa.Select[Any]:
+        clause = found.clause
+        # Labels, so that nothing after SELECT can mean the text form of a column instead of the column.
+        return sa.select(
+            *(
+                self._db.selected(clause.c[column.name], column).label(f"v{number}")
+                for number, column in enumerate(found.columns)
+            )
+        ).select_from(clause)
+
+    def _position(
+        self, connection: Connection, found: Table, choices: SqlStreamOptions, since: Cursor | None
+    ) -> tuple[sa.ColumnElement[bool] | None, Cursor | None]:
+        """What a read since a cursor is limited to, and the cursor for the next one."""
+        if choices.cursor is None:
+            if since is not None:
+                raise OptionsError(
+                    f"'{found.name}' has no `cursor` column named, so only full reads are possible.",
+                    stream=found.name,
+                )
+            return None, None
+        column = _known_column(found, choices.cursor, "cursor")
+        clause = found.clause.c[column.name]
+        largest = sa.select(self._db.selected(sa.func.max(clause), column)).select_from(found.clause)
+        newest = connection.scalar(largest)
+        cursor = since if newest is None else json.dumps(newest)
+        if since is None:
+            return None, cursor
+        begin = self._db.earlier(column, _parsed_cursor(since), choices.overlap.total_seconds())
+        return clause >= _bound(begin), cursor
+
+    def _page(self, keyed: _Keyed, rows: list[Row], start: int = 0) -> Page:
+        ids = [self._id(keyed, row, number) for number, row in enumerate(rows, start + 1)]
+        return Page(
+            ids=ids,
+            versions=[keyed.table.version(row) for row in rows],
+            record=lambda index: self._record(keyed, ids[index], rows[index]),
+        )
+
+    def _record(self, keyed: _Keyed, id: str, row: Row) -> Record:
+        decode = self._db.decode
+        fields = {
+            column.name: decode(column, raw) for column, raw in zip(keyed.table.columns, row, strict=True)
+        }
+        return Record(id, fields, keyed.table.version(row))
+
+    def _id(self, keyed: _Keyed, row: Row, number: int) -> str:
+        if len(keyed.places) == 1:
+            raw = row[keyed.places[0]]
+            return unkeyed(number) if raw is None else self._db.key_text(raw)
+        raws = [row[place] for place in keyed.places]
+        return unkeyed(number) if None in raws else self._joined_id(raws)
+
+    def _joined_id(self, raws: Iterable[Raw]) -> str:
+        return json.dumps([self._db.key_text(raw) for raw in raws], ensure_ascii=False, separators=(",", ":"))
+
+    def _id_of(self, key: Row) -> str:
+        return self._db.key_text(key[0]) if len(key) == 1 else self._joined_id(key)
+
+    def _key_of(self, keyed: _Keyed, id: str) -> Row | None:
+        """The raw key of a record's id; None if no row can have it."""
+        parts: Any = [id]
+        if len(keyed.key) > 1:
+            try:
+                parts = json.loads(id)
+            except ValueError:
+                return None
+        if not isinstance(parts, list) or len(parts) != len(keyed.key):
+            return None
+        raws = [
+            self._db.key_raw(column, part) if isinstance(part, str) else None
+            for column, part in zip(keyed.columns, parts, strict=True)
+        ]
+        return None if None in raws else tuple(raws)
+
+    def _rows(
+        self, connection: Connection, keyed: _Keyed, keys: Sequence[Row], *, lock: bool = False
+    ) -> dict[str, list[Row]]:
+        """What stands under these keys: id -> rows."""
+        clauses = [self._db.key_clause(keyed.table.clause.c[column.name], column) for column in keyed.columns]
+        found: dict[str, list[Row]] = {}
+        wanted: sa.ColumnElement[bool]
+        for chunk in _chunks(keys, self._db.max_values // len(keyed.key)):
+            if len(clauses) == 1:
+                wanted = clauses[0].in_([_bound(key[0]) for key in chunk])
+            else:
+                pairs = [zip(clauses, key, strict=True) for key in chunk]
+                wanted = sa.or_(
+                    *(sa.and_(*(clause == _bound(raw) for clause, raw in pair)) for pair in pairs)
+                )
+            select = self._select(keyed.table).where(wanted)
+            for row in connection.execute(self._db.locked(select) if lock else select):
+                found.setdefault(self._id(keyed, row, 0), []).append(tuple(row))
+        return found
+
+    # -- writing --
+
+    def _prepared(self, keyed: _Keyed, batch: Sequence[Write]) -> tuple[list[Outcome], list[_Step]]:
+        """The writes that can be sent, in raw values; and the outcomes of those that cannot."""
+        outcomes: list[Outcome] = []
+        steps: list[_Step] = []
+        for write in batch:
+            try:
+                prepared = self._step(keyed, write)
+            except Unfit as unfit:
+                outcomes.append(_unfit(write, unfit))
+            else:
+                if isinstance(prepared, Outcome):
+                    outcomes.append(prepared)
+                else:
+                    steps.append(prepared)
+        return outcomes, steps
+
+    def _step(self, keyed: _Keyed, write: Write) -> _Step | Outcome:
+        """Raises Unfit."""
+        if is_unkeyed(write.id or ""):
+            raise Unfit("no_key", f"The record has no '{', '.join(keyed.key)}', so it cannot be named.")
+        values = {name: self._raw(keyed.table, name, value) for name, value in write.fields.items()}
+        if write.operation == "create":
+            return self._new_step(keyed, write, values)
+        key = self._key_of(keyed, write.id or "")
+        if key is not None:
+            return _Step(write, write.id, key, values)
+        if write.operation == "delete":
+            return Outcome(write.marker, "done", write.id)
+        return _missing(keyed, write)
+
+    def _raw(self, found: Table, name: str, value: Value) -> Raw:
+        column = found.by_name.get(name)
+        if column is None:
+            raise Unfit("unknown_field", f"'{found.name}' has no column '{name}'.", name)
+        if not column.field.writable:
+            raise Unfit("read_only", f"The column '{name}' is filled by the database.", name)
+        if value is None:
+            if not column.field.nullable:
+                raise Unfit("required", f"'{name}' must not be empty.", name)
+            return None
+        return self._db.encode(column, value)
+
+    def _new_step(self, keyed: _Keyed, write: Write, values: dict[str, Raw]) -> _Step:
+        given = self._key_of(keyed, write.id) if write.id is not None else None
+        if write.id is not None and given is None:
+            raise Unfit("no_key", f"{short(write.id)} cannot be the key of a row of '{keyed.table.name}'.")
+        for name, raw in zip(keyed.key, given or (), strict=bool(given)):
+            if values.setdefault(name, raw) != raw:
+                raise Unfit("no_key", f"The id and the value of '{name}' differ.", name)
+        key = tuple(values.get(name) for name in keyed.key)
+        if None not in key:
+            return _Step(write, self._id_of(key), key, values)
+        if all(column.field.generated for column in keyed.columns):
+            return _Step(
+                write, None, None, {name: raw for name, raw in values.items() if name not in keyed.key}
+            )
+        missing = next(name for name in keyed.key if values.get(name) is None)
+        raise Unfit(
+            "no_key",
+            f"A new row of '{keyed.table.name}' needs a value for its key '{missing}', which the database"
+            " does not fill. Map a field to it, or give it a default.",
+            missing,
+        )
+
+    def _carry_out(self, connection: Connection, keyed: _Keyed, steps: Sequence[_Step]) -> list[Outcome]:
+        """All steps in one go, in their order. Raises Unfit when the database refuses one of them."""
+        ids = [step.id for step in steps if step.id is not None]
+        if len(set(ids)) < len(ids):  # each must see what the one before it did
+            return [outcome for step in steps for outcome in self._carry_out(connection, keyed, [step])]
+        there = self._rows(connection, keyed, [step.key for step in steps if step.key], lock=True)
+        outcomes: list[Outcome] = []
+        todo: list[_Step] = []
+        for step in steps:
+            settled = self._settled(keyed, step, there.get(step.id or "", []))
+            if settled is None:
+                todo.append(step)
+            else:
+                outcomes.append(settled)
+        done = self._executed(connection, keyed, todo)
+        stands = self._rows(connection, keyed, [key for key in done if key is not None])
+        for step, key in zip(todo, done, strict=True):
+            outcomes.append(self._receipt(keyed, step, key, stands))
+        return outcomes
+
+    def _carry_out_alone(self, connection: Connection, keyed: _Keyed, step: _Step) -> Outcome:
+        """One step, undone alone if the database refuses it."""
+        try:
+            with self._db.naming_errors(), connection.begin_nested():
+                return self._carry_out(connection, keyed, [step])[0]
+        except Unfit as unfit:
+            return self._refused(connection, keyed, step, unfit)
+
+    def _settled(self, keyed: _Keyed, step: _Step, rows: Sequence[Row]) -> Outcome | None:
+        """The outcome of a step that needs nothing to be done, or must not be."""
+        write = step.write
+        if not rows:
+            if write.operation == "update":
+                return _missing(keyed, write)
+            return Outcome(write.marker, "done", write.id) if write.operation == "delete" else None
+        there = self._record(keyed, step.id or "", rows[0])
+        is_same = all(holds(there.get(name), value) for name, value in write.fields.items())
+        if write.operation == "create":
+            if is_same:
+                return Outcome(write.marker, "done", there.id, there)  # sent twice
+            return _rejected(write, "exists", f"'{keyed.table.name}' has a record '{there.id}' already.")
+        if why := moved(write, there):
+            verb = "written" if write.operation == "update" else "deleted"
+            return Outcome(write.marker, "stale", there.id, there, message=f"Not {verb}: {why}.")
+        if write.operation == "update" and is_same:
+            return Outcome(write.marker, "done", there.id, there)  # and no trigger fires for nothing
+        return None
+
+    def _executed(self, connection: Connection, keyed: _Keyed, steps: Sequence[_Step]) -> list[Row | None]:
+        """Carry out steps; the key of each row afterwards. Raises the driver's errors."""
+        keys: list[Row | None] = []
+        for (operation, columns), group in itertools.groupby(steps, key=_Step.shape):
+            together = list(group)
+            clause = keyed.table.clause
+            if operation == "create":
+                keys += self._inserted(connection, keyed, columns, together)
+                continue
+            wanted = sa.and_(
+                *(
+                    self._db.key_clause(clause.c[column.name], column)
+                    == sa.bindparam(f"k{number}", type_=AS_IS)
+                    for number, column in enumerate(keyed.columns)
+                )
+            )
+            rows = [step.bound() for step in together]
+            if operation == "delete":
+                connection.execute(sa.delete(clause).where(wanted), rows)
+                keys += [None] * len(together)
+            else:
+                connection.execute(sa.update(clause).where(wanted).values(_bindings(columns)), rows)
+                keys += [step.key_after(keyed.key) for step in together]
+        return keys
+
+    def _inserted(
+        self, connection: Connection, keyed: _Keyed, columns: tuple[str, ...], steps: Sequence[_Step]
+    ) -> list[Row | None]:
+        statement = sa.insert(keyed.table.clause)
+        statement = statement.values(_bindings(columns)) if columns else statement.values()
+        returned = [(keyed.table.clause.c[column.name], column) for column in keyed.columns]
+        return self._db.insert(connection, statement, [step.bound() for step in steps], returned)
+
+    def _receipt(
+        self, keyed: _Keyed, step: _Step, key: Row | None, stands: Mapping[str, list[Row]]
+    ) -> Outcome:
+        write = step.write
+        if write.operation == "delete":
+            return Outcome(write.marker, "done", write.id)
+        id = self._id_of(key) if key is not None else ""
+        if id not in stands:
+            message = "The database accepted the record and did not keep it. Look at its triggers and rules."
+            return _rejected(write, "not_kept", message)
+        return Outcome(write.marker, "done", id, self._record(keyed, id, stands[id][0]))
+
+    def _refused(self, connection: Connection, keyed: _Keyed, step: _Step, unfit: Unfit) -> Outcome:
+        """The outcome of a refusal; a value that must be unique is traced to the record that has it."""
+        columns = keyed.table.unique.get(unfit.constraint) or tuple(filter(None, unfit.constraint.split(",")))
+        if not columns or not set(columns) <= set(keyed.table.by_name):
+            return _unfit(step.write, unfit)
+        names = " with ".join(f"'{name}'" for name in columns)
+        other = self._holder(connection, keyed, step, columns)
+        message = f"{names} must be unique" + (f": record '{other}' has this value." if other else ".")
+        code = "exists" if columns == keyed.key and step.write.operation == "create" else "unique"
+        return _rejected(step.write, code, message, columns[0])
+
+    def _holder(
+        self, connection: Connection, keyed: _Keyed, step: _Step, columns: tuple[str, ...]
+    ) -> str | None:
+        values = dict(step.values)
+        if step.key is not None and not set(columns) <= set(values):
+            for row in itertools.chain(*self._rows(connection, keyed, [step.key]).values()):
+                values = {**dict(zip(keyed.table.by_name, row, strict=True)), **values}
+        if not set(columns) <= set(values):
+            return None
+        clause = keyed.table.clause
+        same = [clause.c[name] == _bound(values[name]) for name in columns]
+        select = self._select(keyed.table).where(*same).limit(2)
+        ids = [self._id(keyed, row, 0) for row in connection.execute(select)]
+        return next((id for id in ids if id != step.id), None)
+
+
+@dataclass(frozen=True)
+class _Keyed:
+    """A table, and the columns whose values are a record's id."""
+
+    table: Table
+    key: tuple[str, ...]
+
+    @property
+    def columns(self) -> list[Column]:
+        return [self.table.by_name[name] for name in self.key]
+
+    @property
+    def places(self) -> list[int]:
+        order = list(self.table.by_name)
+        return [order.index(name) for name in self.key]
+
+
+@dataclass(frozen=True)
+class _Step:
+    """One write in raw values. `key` names the row; None for a new one whose key the database chooses."""
+
+    write: Write
+    id: str | None
+    key: Row | None
+    values: dict[str, Raw]
+
+    def shape(self) -> tuple[str, tuple[str, ...]]:
+        """Steps of one shape are one statement."""
+        return self.write.operation, tuple(sorted(self.values)) if self.write.operation != "delete" else ()
+
+    def bound(self) -> dict[str, Raw]:
+        """The parameters of its statement."""
+        if self.write.operation == "delete":
+            values = {}
+        else:
+            values = {f"v{number}": self.values[name] for number, name in enumerate(sorted(self.values))}
+        if self.write.operation != "create":
+            values |= {f"k{number}": raw for number, raw in enumerate(self.key or ())}
+        return values
+
+    def key_after(self, key: Sequence[str]) -> Row:
+        """The row's key once an update is done: a key is a column like any other, and can be written."""
+        return tuple(self.values.get(name, raw) for name, raw in zip(key, self.key or (), strict=True))
+
+
+def _bindings(columns: Sequence[str]) -> dict[str, sa.BindParameter[Any]]:
+    # Names of our own: a column may be called anything.
+    return {name: sa.bindparam(f"v{number}", type_=AS_IS) for number, name in enumerate(columns)}
+
+
+def _bound(raw: Raw) -> sa.BindParameter[Any]:
+    return sa.bindparam(None, raw, AS_IS)
+
+
+def _chunks(items: Sequence[Any], size: int) -> Iterator[Sequence[Any]]:
+    for start in range(0, len(items), max(size, 1)):
+        yield items[start : start + max(size, 1)]
+
+
+def _choices(options: AnyStreamOptions) -> SqlStreamOptions:
+    return options if isinstance(options, SqlStreamOptions) else SqlStreamOptions(key=options.key)
+
+
+def _known_column(found: Table, name: str, option: str) -> Column:
+    column = found.by_name.get(name)
+    if column is None:
+        near = get_close_matches(name, found.by_name, n=1)
+        hint = f" Did you mean '{near[0]}'?" if near else ""
+        raise OptionsError(
+            f"'{found.name}' has no column '{name}' for `{option}`.{hint} Its columns are:"
+            f" {', '.join(found.by_name)}.",
+            code="unknown_field",
+            stream=found.name,
+            field=name,
+        )
+    return column
+
+
+def _parsed_cursor(cursor: Cursor) -> Raw:
+    try:
+        return json.loads(cursor)
+    except ValueError:
+        raise OptionsError(
+            f"{short(cursor)} is not a cursor of the sql connector. Run a full sync."
+        ) from None
+
+
+def _no_key(found: Table) -> str:
+    return (
+        f"The table '{found.name}' has no primary key, so its records cannot be told apart. Add one, or name"
+        " a column with unique values with `key`."
+    )
+
+
+def _missing(keyed: _Keyed, write: Write) -> Outcome:
+    message = f"'{keyed.table.name}' has no record {short(write.id or '')}."
+    return Outcome(write.marker, "missing", write.id, message=message)
+
+
+def _unfit(write: Write, unfit: Unfit) -> Outcome:
+    return _rejected(write, unfit.code, unfit.message, unfit.field_name)
+
+
+def _rejected(write: Write, code: str, message: str, field: str = "") -> Outcome:
+    return Outcome(write.marker, "rejected", write.id, code=code, message=message, field=field)

@@ -1,0 +1,1012 @@
+"""SQL tables keep the contract, on each database, with exact values and whole transactions."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from ipaddress import ip_network
+from pathlib import Path
+from typing import Any
+
+import pytest
+import sqlalchemy as sa
+from pydantic import SecretStr, ValidationError
+from sqlalchemy.engine import make_url
+from sqlalchemy.pool import NullPool
+
+from connectors.base import Access, Connector, Outcome, StreamOptions, Write, is_unkeyed
+from connectors.errors import (
+    AuthError,
+    ConnectorError,
+    OptionsError,
+    OutcomeUnknown,
+    RecordRejected,
+    StreamGone,
+    Unavailable,
+)
+from connectors.sql import Sql, SqlOptions, SqlStreamOptions
+from sync.records import Field, Record, Stream
+from sync.values import FieldType, Value
+from tests.connectors.contract import FIELDS, ConnectorContract, Desk, typed
+from tests.services import fresh_database
+
+NONE = SqlStreamOptions()
+LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
+
+PEOPLE = """
+CREATE TABLE customers (
+    {key},
+    name TEXT, balance NUMERIC(12, 2), active BOOLEAN, since DATE, notes TEXT,
+    moved {moved} DEFAULT {now}
+)
+"""
+
+
+class Place:
+    """A database, seen by somebody who uses it without us."""
+
+    def __init__(self, url: str, folder: Path) -> None:
+        self.folder = folder
+        self.url = make_url(url)
+        self.engine = sa.create_engine(url, poolclass=NullPool)
+        self.is_sqlite = self.url.drivername == "sqlite"
+        self.opened: list[Sql] = []
+
+    @property
+    def access(self) -> Access:
+        return Access(folders=(self.folder,), networks=LOOPBACK)
+
+    @property
+    def connect_url(self) -> str:
+        url = self.url if self.is_sqlite else self.url.set(drivername="postgresql")
+        return url.render_as_string(hide_password=False)
+
+    def connect(self, **options: Any) -> Sql:
+        connector = Sql(SqlOptions.model_validate({"url": self.connect_url, **options}), self.access)
+        self.opened.append(connector)
+        return connector
+
+    def run(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        with self.engine.begin() as connection:
+            result = connection.execute(sa.text(statement), values)
+            return [tuple(row) for row in result] if result.returns_rows else []
+
+    def make(self, postgresql: str, sqlite: str | None = None) -> None:
+        self.run(postgresql if not self.is_sqlite or sqlite is None else sqlite)
+
+    def close(self) -> None:
+        for connector in self.opened:
+            connector.close()
+        self.engine.dispose()
+
+
+@pytest.fixture
+def sqlite(tmp_path: Path) -> Iterator[Place]:
+    place = Place(f"sqlite:///{tmp_path / 'crm.db'}", tmp_path)
+    place.run("PRAGMA journal_mode = WAL")  # so that a person can write while we read
+    yield place
+    place.close()
+
+
+@pytest.fixture(scope="session")
+def shared_database(pg_server: str, worker_number: int) -> Iterator[str]:
+    """One database for all tests here: emptying it is much quicker than making another."""
+    with fresh_database(pg_server, f"syncline_sql_{os.getpid()}_{worker_number}") as url:
+        yield url
+
+
+@pytest.fixture
+def postgresql(shared_database: str, tmp_path: Path) -> Iterator[Place]:
+    place = Place(shared_database, tmp_path)
+    place.run("CREATE SCHEMA IF NOT EXISTS public")
+    yield place
+    place.close()
+    with sa.create_engine(
+        shared_database, poolclass=NullPool, connect_args={"options": "-c default_transaction_read_only=off"}
+    ).begin() as connection:
+        connection.execute(sa.text(f'ALTER DATABASE "{place.url.database}" RESET ALL'))
+        connection.execute(sa.text("DROP SCHEMA IF EXISTS public, sales CASCADE"))
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def place(request: pytest.FixtureRequest) -> Place:
+    found: Place = request.getfixturevalue(request.param)
+    return found
+
+
+class SqlDesk(Desk):
+    def __init__(self, place: Place, key: str, *, by_us: bool) -> None:
+        self.place = place
+        self.by_us = by_us
+        self.count = 0
+        self.options = SqlStreamOptions(cursor="moved")
+        moved, now = (
+            ("TIMESTAMP", "(strftime('%Y-%m-%d %H:%M:%f', 'now'))")
+            if place.is_sqlite
+            else (
+                "TIMESTAMPTZ",
+                "clock_timestamp()",
+            )
+        )
+        place.run(PEOPLE.format(key=key, moved=moved, now=now).replace(":%M:%f", "\\:%M\\:%f"))
+        self.now = now.replace(":%M:%f", "\\:%M\\:%f")
+        self.connector = self.again()
+
+    def again(self) -> Connector:
+        return self.place.connect()
+
+    def put(self, fields: Mapping[str, Value]) -> str:
+        values = {name: _plain(self.place, value) for name, value in fields.items()}
+        if not self.by_us:
+            self.count += 1
+            values["id"] = f"hand-{self.count}"
+        columns = ", ".join(values)
+        places = ", ".join(f":{name}" for name in values)
+        ((id,),) = self.place.run(
+            f"INSERT INTO customers ({columns}) VALUES ({places}) RETURNING id", **values
+        )
+        return str(id)
+
+    def edit(self, id: str, fields: Mapping[str, Value]) -> None:
+        values = {name: _plain(self.place, value) for name, value in fields.items()}
+        sets = ", ".join(f"{name} = :{name}" for name in values)
+        self.place.run(
+            f"UPDATE customers SET {sets}, moved = {self.now} WHERE CAST(id AS TEXT) = :id", id=id, **values
+        )
+
+    def remove(self, id: str) -> None:
+        self.place.run("DELETE FROM customers WHERE CAST(id AS TEXT) = :id", id=id)
+
+    def truth(self) -> dict[str, dict[str, Value]]:
+        rows = self.place.run("SELECT id, name, balance, active, since, notes FROM customers")
+        return {
+            str(row[0]): typed(dict(zip([field.name for field in FIELDS], row[1:], strict=True)))
+            for row in rows
+        }
+
+    def make_read_only(self) -> None:
+        if self.place.is_sqlite:
+            Path(self.place.url.database or "").chmod(0o444)
+        else:
+            self.place.run(
+                f'ALTER DATABASE "{self.place.url.database}" SET default_transaction_read_only = on'
+            )
+            self.connector.close()  # takes effect for new sessions
+
+
+def _plain(place: Place, value: Value) -> Value:
+    if place.is_sqlite and isinstance(value, Decimal):
+        return float(value)
+    return value.isoformat() if place.is_sqlite and isinstance(value, date) else value
+
+
+@pytest.fixture(params=["key by the database", "key by us"])
+def desk(request: pytest.FixtureRequest, place: Place) -> Desk:
+    if request.param == "key by us":
+        return SqlDesk(place, "id TEXT NOT NULL PRIMARY KEY", by_us=False)
+    serial = (
+        "id INTEGER PRIMARY KEY"
+        if place.is_sqlite
+        else "id BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY"
+    )
+    return SqlDesk(place, serial, by_us=True)
+
+
+class TestSql(ConnectorContract):
+    def test_a_cursor_gives_nothing_new_and_then_what_moved(self) -> None:
+        """The edge comes again, with the version that it had."""
+        anna, bert = self.desk.put({"name": "Anna"}), self.desk.put({"name": "Bert"})
+        before = self.read()
+        cursor = self.cursor()
+        again = self.read(cursor)
+        assert set(again) <= {anna, bert}
+        assert all(record == before[id] for id, record in again.items())
+        self.desk.edit(anna, {"notes": "Moved"})
+        moved = {id for id, record in self.read(cursor).items() if record != before[id]}
+        assert moved == {anna}
+
+
+# -- helpers for the tests below --
+
+
+def read(
+    connector: Sql, name: str = "t", options: StreamOptions = NONE, since: str | None = None
+) -> list[Record]:
+    pages = connector.read(Stream(name, ()), options, since)
+    return [record for page in pages for record in page.records]
+
+
+def write(connector: Sql, *batch: Write, name: str = "t", options: StreamOptions = NONE) -> list[Outcome]:
+    outcomes = {
+        item.marker: item for item in connector.write(connector.stream(name, options), options, batch)
+    }
+    return [outcomes[item.marker] for item in batch]
+
+
+def create(marker: str = "m", **fields: Value) -> Write:
+    return Write(marker, "create", None, fields)
+
+
+def update(record_id: str, marker: str = "m", /, **fields: Value) -> Write:
+    return Write(marker, "update", record_id, fields)
+
+
+def statuses(outcomes: Sequence[Outcome]) -> list[tuple[str, str]]:
+    return [(outcome.status, outcome.code) for outcome in outcomes]
+
+
+# -- types --
+
+POSTGRESQL_TYPES: list[tuple[str, str, FieldType, Value]] = [
+    ("smallint", "-32768", FieldType.INTEGER, -32768),
+    ("bigint", "9007199254740993", FieldType.INTEGER, 9007199254740993),
+    (
+        "numeric",
+        "12345678901234567890.123456789",
+        FieldType.DECIMAL,
+        Decimal("12345678901234567890.123456789"),
+    ),
+    ("numeric(10,2)", "10.5", FieldType.DECIMAL, Decimal("10.50")),
+    ("double precision", "0.1", FieldType.DECIMAL, Decimal("0.1")),
+    ("real", "0.1", FieldType.DECIMAL, Decimal("0.1")),
+    ("boolean", "t", FieldType.BOOLEAN, True),
+    ("date", "2026-03-05", FieldType.DATE, date(2026, 3, 5)),
+    (
+        "timestamptz",
+        "2026-03-05 12:00:00.123456+02",
+        FieldType.DATETIME,
+        datetime(2026, 3, 5, 10, 0, 0, 123456, UTC),
+    ),
+    ("timestamp", "2026-03-05 12:00:00", FieldType.DATETIME, datetime(2026, 3, 5, 12, tzinfo=UTC)),
+    ("jsonb", '{"b": [1, 1.5, null], "a": "x"}', FieldType.JSON, {"b": [1, Decimal("1.5"), None], "a": "x"}),
+    ("json", "[true]", FieldType.JSON, [True]),
+    ("text[]", '{"a,b",NULL,"c\\"d"}', FieldType.LIST, ("a,b", None, 'c"d')),
+    ("integer[]", "{3,1}", FieldType.LIST, (3, 1)),
+    ("bytea", "\\x00ff", FieldType.TEXT, "AP8="),
+    (
+        "uuid",
+        "A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11",
+        FieldType.TEXT,
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+    ),
+    ("varchar(10)", "æøå", FieldType.TEXT, "æøå"),
+    ("char(5)", "ab", FieldType.TEXT, "ab"),
+    ("interval", "1 day 02:00:00", FieldType.TEXT, "P1DT2H"),
+    ("time", "12:30:00", FieldType.TEXT, "12:30:00"),
+    ("inet", "10.0.0.1", FieldType.TEXT, "10.0.0.1"),
+    ("mood", "happy", FieldType.TEXT, "happy"),
+    ("email", "a@b.c", FieldType.TEXT, "a@b.c"),
+]
+
+
+@pytest.mark.parametrize(("kind", "text", "type", "value"), POSTGRESQL_TYPES, ids=lambda item: str(item)[:20])
+def test_postgresql_types_are_exact_both_ways(
+    postgresql: Place, kind: str, text: str, type: FieldType, value: Value
+) -> None:
+    postgresql.run("CREATE TYPE mood AS ENUM ('sad', 'happy')")
+    postgresql.run("CREATE DOMAIN email AS varchar(40) CHECK (value LIKE '%@%')")
+    postgresql.run(f"CREATE TABLE t (id int PRIMARY KEY, v {kind})")
+    with postgresql.engine.begin() as connection:
+        connection.exec_driver_sql(f"INSERT INTO t VALUES (1, %s::text::{kind})", (text,))
+    connector = postgresql.connect()
+    assert connector.stream("t", NONE).by_name["v"].type is type
+    (record,) = read(connector)
+    assert record.get("v") == value
+    (outcome,) = write(connector, create(id=2, v=value))
+    assert outcome.status == "done", outcome
+    assert outcome.record and outcome.record.get("v") == value
+    assert postgresql.run("SELECT count(DISTINCT CAST(v AS text)) FROM t") == [(1,)]
+
+
+def test_postgresql_fields_say_what_they_hold(postgresql: Place) -> None:
+    postgresql.run("CREATE TYPE mood AS ENUM ('sad', 'happy')")
+    postgresql.run(
+        "CREATE TABLE t (id serial PRIMARY KEY, a varchar(10) NOT NULL UNIQUE, b numeric(8,3), c smallint,"
+        " d mood, e int GENERATED ALWAYS AS (id * 2) STORED, f int GENERATED ALWAYS AS IDENTITY)"
+    )
+    by_name = postgresql.connect().stream("t", NONE).by_name
+    assert (by_name["id"].generated, by_name["id"].unique, by_name["id"].nullable) == (True, True, False)
+    assert (by_name["a"].max_length, by_name["a"].nullable, by_name["a"].unique) == (10, False, True)
+    assert by_name["b"].scale == 3
+    assert by_name["c"].max_integer == 32767
+    assert by_name["d"].options == ("sad", "happy")
+    assert (by_name["e"].writable, by_name["e"].generated) == (False, True)
+    assert not by_name["f"].writable
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "code"),
+    [
+        ("smallint", 40000, "out_of_range"),
+        ("integer", "1.5", "type"),
+        ("numeric(10,2)", Decimal("1.234"), "lossy"),
+        ("numeric(4,2)", Decimal("123.45"), "out_of_range"),
+        ("double precision", Decimal("9007199254740993"), "lossy"),
+        ("real", Decimal("1.2345678"), "lossy"),
+        ("varchar(3)", "abcd", "too_long"),
+        ("date", "yesterday", "type"),
+        ("uuid", "no uuid", "type"),
+        ("bytea", "not base64!", "type"),
+        ("mood", "angry", "option"),
+        ("text", "a\x00b", "encoding"),
+        ("text", "\ud800", "encoding"),
+        ("inet", "no address", "rejected"),
+        ("email", "no mail", "check"),
+        ("int NOT NULL", None, "required"),
+    ],
+)
+def test_what_postgresql_would_refuse_or_round_is_rejected(
+    postgresql: Place, kind: str, value: Value, code: str
+) -> None:
+    postgresql.run("CREATE TYPE mood AS ENUM ('sad', 'happy')")
+    postgresql.run("CREATE DOMAIN email AS text CHECK (value LIKE '%@%')")
+    postgresql.run(f"CREATE TABLE t (id int PRIMARY KEY, v {kind})")
+    good, bad = write(
+        postgresql.connect(),
+        create("g", id=1, **({"v": 1} if "NOT" in kind else {})),
+        create("b", id=2, v=value),
+    )
+    assert good.status == "done"
+    assert (bad.status, bad.code) == ("rejected", code)
+    assert bad.message.endswith(".")
+    assert postgresql.run("SELECT count(*) FROM t") == [(1,)]
+
+
+SQLITE_TYPES: list[tuple[str, str, FieldType, Value, str]] = [
+    ("INTEGER", "9007199254740993", FieldType.INTEGER, 9007199254740993, "integer"),
+    ("NUMERIC(10,2)", "10.5", FieldType.DECIMAL, Decimal("10.5"), "real"),
+    ("DECIMAL(10,2)", "10", FieldType.DECIMAL, Decimal(10), "integer"),
+    ("REAL", "19.99", FieldType.DECIMAL, Decimal("19.99"), "real"),
+    ("BOOLEAN", "1", FieldType.BOOLEAN, True, "integer"),
+    ("DATE", "'2026-03-05'", FieldType.DATE, date(2026, 3, 5), "text"),
+    ("DATETIME", "'2026-03-05 12:00:00'", FieldType.DATETIME, datetime(2026, 3, 5, 12, tzinfo=UTC), "text"),
+    ("TIMESTAMP", "'2026-03-05T12:00:00Z'", FieldType.DATETIME, datetime(2026, 3, 5, 12, tzinfo=UTC), "text"),
+    ("JSON", "'{\"a\": 1.5}'", FieldType.JSON, {"a": Decimal("1.5")}, "text"),
+    ("VARCHAR(3)", "'abcdef'", FieldType.TEXT, "abcdef", "text"),
+    ("BLOB", "x'00ff'", FieldType.TEXT, "AP8=", "blob"),
+    ("", "'untyped'", FieldType.TEXT, "untyped", "text"),
+]
+
+
+@pytest.mark.parametrize(("kind", "literal", "type", "value", "storage"), SQLITE_TYPES)
+def test_sqlite_types_are_exact_both_ways(
+    sqlite: Place, kind: str, literal: str, type: FieldType, value: Value, storage: str
+) -> None:
+    sqlite.run(f"CREATE TABLE t (id INTEGER PRIMARY KEY, v {kind})")
+    sqlite.run(f"INSERT INTO t VALUES (1, {literal})".replace(":", "\\:"))
+    connector = sqlite.connect()
+    assert connector.stream("t", NONE).by_name["v"].type is type
+    (record,) = read(connector)
+    assert record.get("v") == value
+    (outcome,) = write(connector, create(v=value))
+    assert outcome.status == "done", outcome
+    assert sqlite.run("SELECT DISTINCT v, typeof(v) FROM t") == sqlite.run(
+        "SELECT v, typeof(v) FROM t WHERE id = 1"
+    )
+    assert sqlite.run("SELECT typeof(v) FROM t WHERE id = 2") == [(storage,)]
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "code"),
+    [
+        ("INTEGER", 2**63, "out_of_range"),
+        ("DECIMAL(30,10)", Decimal("12345678901234567.89"), "lossy"),
+        ("REAL", Decimal("0.1234567890123456789"), "lossy"),
+        ("INTEGER", "x", "type"),
+        ("TEXT", "\ud800", "encoding"),
+        ("BLOB", "not base64!", "type"),
+        ("TEXT CHECK (v <> 'x')", "x", "check"),
+        ("TEXT NOT NULL DEFAULT 'd'", None, "required"),
+        ("INTEGER REFERENCES t (id)", 99, "reference"),
+    ],
+)
+def test_what_sqlite_would_refuse_or_round_is_rejected(
+    sqlite: Place, kind: str, value: Value, code: str
+) -> None:
+    sqlite.run(f"CREATE TABLE t (id INTEGER PRIMARY KEY, v {kind})")
+    good, bad = write(sqlite.connect(), create("g"), create("b", v=value))
+    assert good.status == "done"
+    assert (bad.status, bad.code) == ("rejected", code)
+    assert bad.message.endswith(".")
+    assert sqlite.run("SELECT count(*) FROM t") == [(1,)]
+
+
+def test_sqlite_values_of_another_type_come_as_they_are(sqlite: Place) -> None:
+    sqlite.run("CREATE TABLE t (id INTEGER PRIMARY KEY, n INTEGER, d DATE)")
+    sqlite.run("INSERT INTO t VALUES (1, 'many', 'soon'), (2, '', '')")
+    first, second = read(sqlite.connect())
+    assert (first.get("n"), first.get("d")) == ("many", "soon")
+    assert (second.get("n"), second.get("d")) == (None, None)
+
+
+# -- keys --
+
+
+def test_composite_keys_are_json_lists(place: Place) -> None:
+    place.run("CREATE TABLE t (a INT NOT NULL, b VARCHAR(9) NOT NULL, v TEXT, PRIMARY KEY (b, a))")
+    place.run("INSERT INTO t VALUES (1, 'x', 'one'), (2, 'x', 'two'), (1, 'a\"b', 'odd')")
+    connector = place.connect()
+    assert connector.stream("t", NONE).key == ("b", "a")
+    assert {record.id: record.get("v") for record in read(connector)} == {
+        '["x","1"]': "one",
+        '["x","2"]': "two",
+        '["a\\"b","1"]': "odd",
+    }
+    assert statuses(
+        write(
+            connector,
+            update('["x","2"]', "1", v="zwei"),
+            update('["x","3"]', "2", v="drei"),
+            update("x", "3", v="?"),
+            Write("4", "delete", '["a\\"b","1"]'),
+            create("5", a=7, b="y", v="seven"),
+        )
+    ) == [("done", ""), ("missing", ""), ("missing", ""), ("done", ""), ("done", "")]
+    assert place.run("SELECT a, b, v FROM t ORDER BY a") == [
+        (1, "x", "one"),
+        (2, "x", "zwei"),
+        (7, "y", "seven"),
+    ]
+    looked = connector.lookup(connector.stream("t", NONE), NONE, ['["y","7"]', '["y","8"]', "[]", "{}"])
+    assert [item.state for item in looked] == ["there", "gone", "gone", "gone"]
+
+
+def test_a_unique_column_stands_in_for_a_primary_key(place: Place) -> None:
+    place.run("CREATE TABLE t (v TEXT, code VARCHAR(9) NOT NULL UNIQUE)")
+    stream = place.connect().stream("t", NONE)
+    assert (stream.key, stream.writable) == (("code",), True)
+
+
+def test_a_table_without_a_key_is_neither_read_nor_written(place: Place) -> None:
+    place.run("CREATE TABLE t (v TEXT, w TEXT UNIQUE)")
+    connector = place.connect()
+    stream = connector.stream("t", NONE)
+    assert not stream.writable
+    assert "has no primary key" in stream.read_only_because
+    with pytest.raises(OptionsError, match="Add one, or name a column"):
+        read(connector)
+    assert write(connector, create(v="x"))[0].code == "read_only"
+    assert place.run("SELECT * FROM t") == []
+
+
+def test_a_named_key_without_a_constraint_is_read_and_not_written(place: Place) -> None:
+    place.run("CREATE TABLE t (v TEXT, w TEXT)")
+    place.run("INSERT INTO t VALUES ('a', 'A'), (NULL, 'B'), ('a', 'C'), (NULL, 'D')")
+    connector = place.connect()
+    options = SqlStreamOptions(key="v")
+    records = read(connector, options=options)
+    assert sorted(record.id for record in records if not is_unkeyed(record.id)) == ["a", "a"]
+    assert len({record.id for record in records if is_unkeyed(record.id)}) == 2
+    assert "Add a unique constraint" in connector.stream("t", options).read_only_because
+    with pytest.raises(OptionsError, match=r"no column 'vv' for `key`. Did you mean 'v'"):
+        connector.stream("t", SqlStreamOptions(key="vv"))
+
+
+def test_views_are_read_by_a_named_key(place: Place) -> None:
+    place.run("CREATE TABLE t (id INT PRIMARY KEY, v TEXT)")
+    place.run("INSERT INTO t VALUES (1, 'a'), (2, 'b')")
+    place.run("CREATE VIEW seen AS SELECT id, v FROM t WHERE id > 1")
+    connector = place.connect()
+    options = SqlStreamOptions(key="id")
+    assert [(record.id, record.get("v")) for record in read(connector, "seen", options)] == [("2", "b")]
+    stream = connector.stream("seen", options)
+    assert (stream.writable, stream.read_only_because) == (
+        False,
+        "'seen' is a view, and views are only read.",
+    )
+    assert {item.name for item in connector.discover()} == {"t", "seen"}
+
+
+def test_a_key_that_nobody_fills_is_asked_for(place: Place) -> None:
+    place.make(
+        "CREATE TABLE t (id int PRIMARY KEY, v TEXT)", "CREATE TABLE t (id BIGINT PRIMARY KEY, v TEXT)"
+    )
+    connector = place.connect()
+    assert connector.id_kind(connector.stream("t", NONE), NONE) == "visible"
+    (outcome,) = write(connector, create(v="x"))
+    assert (outcome.status, outcome.code) == ("rejected", "no_key")
+    assert "Map a field to it" in outcome.message
+    assert statuses(write(connector, create(id=5, v="x"))) == [("done", "")]
+
+
+def test_a_key_that_the_database_makes_up_comes_back(postgresql: Place) -> None:
+    postgresql.run("CREATE TABLE t (id uuid PRIMARY KEY DEFAULT gen_random_uuid(), v TEXT)")
+    connector = postgresql.connect()
+    assert connector.id_kind(connector.stream("t", NONE), NONE) == "system"
+    outcomes = write(
+        connector,
+        create("1", v="a"),
+        create("2", v="b"),
+        create("3", v="c", id="A" * 8 + "-1111-1111-1111-" + "B" * 12),
+    )
+    assert [outcome.record.get("v") for outcome in outcomes if outcome.record] == ["a", "b", "c"]
+    assert outcomes[2].id == "aaaaaaaa-1111-1111-1111-bbbbbbbbbbbb"
+    assert {str(id) for (id,) in postgresql.run("SELECT id FROM t")} == {outcome.id for outcome in outcomes}
+
+
+def test_a_written_key_renames_the_record(place: Place) -> None:
+    place.run("CREATE TABLE t (id VARCHAR(9) PRIMARY KEY NOT NULL, v TEXT)")
+    place.run("INSERT INTO t VALUES ('a', 'x'), ('b', 'y')")
+    connector = place.connect()
+    (outcome,) = write(connector, update("a", id="c"))
+    assert (outcome.status, outcome.id) == ("done", "c")
+    assert outcome.record and outcome.record.get("v") == "x"
+    (outcome,) = write(connector, update("c", id="b"))
+    assert (outcome.status, outcome.code) == ("rejected", "unique")
+
+
+ODD = 'we"ird: %(x)s :y; {z}'
+
+
+def test_names_are_data(place: Place) -> None:
+    quoted = '"' + ODD.replace('"', '""') + '"'
+    statement = f'CREATE TABLE {quoted} ("Select" INT PRIMARY KEY, {quoted} TEXT)'.replace(":", "\\:")
+    place.run(statement)
+    connector = place.connect()
+    assert [item.name for item in connector.discover()] == [ODD]
+    batch = [
+        Write("1", "create", None, {"Select": 1, ODD: "a"}),
+        Write("2", "create", None, {"Select": 2, ODD: "b"}),
+    ]
+    assert statuses(write(connector, *batch, name=ODD)) == [("done", "")] * 2
+    changes = [Write("3", "update", "1", {ODD: "'; DROP TABLE x; --"}), Write("4", "delete", "2")]
+    assert statuses(write(connector, *changes, name=ODD)) == [("done", "")] * 2
+    assert [(item.id, item.get(ODD)) for item in read(connector, ODD)] == [("1", "'; DROP TABLE x; --")]
+    found = connector.find(connector.stream(ODD, NONE), NONE, ODD, ["'; DROP TABLE x; --"])
+    assert [item.id for item in found] == ["1"]
+
+
+def test_other_schemas_are_named_with_a_dot(postgresql: Place) -> None:
+    postgresql.run("CREATE SCHEMA sales")
+    postgresql.run("CREATE TABLE sales.orders (id serial PRIMARY KEY, v text)")
+    postgresql.run('CREATE TABLE "sales.orders" (id serial PRIMARY KEY, w text)')
+    postgresql.run("CREATE TABLE sales.items (id serial PRIMARY KEY, v text)")
+    connector = postgresql.connect()
+    assert sorted(item.name for item in connector.discover()) == [
+        "sales.items",
+        "sales.orders",
+        "sales.orders",
+    ]
+    assert statuses(write(connector, create(v="x"), name="sales.items")) == [("done", "")]
+    assert [item.get("v") for item in read(connector, "sales.items")] == ["x"]
+    with pytest.raises(StreamGone, match=r"Did you mean 'sales.items'"):
+        connector.stream("sales.itms", NONE)
+
+
+# -- refusals --
+
+
+def test_a_value_that_must_be_unique_names_the_other_record(place: Place) -> None:
+    place.run("CREATE TABLE t (id INT PRIMARY KEY, email VARCHAR(40) UNIQUE, v TEXT)")
+    place.run("INSERT INTO t VALUES (1, 'a@x', NULL), (2, 'b@x', NULL)")
+    outcomes = write(
+        place.connect(),
+        create("1", id=3, email="c@x"),
+        create("2", id=4, email="a@x"),
+        update("2", "3", email="a@x"),
+        update("1", "4", v="fine"),
+    )
+    assert statuses(outcomes) == [("done", ""), ("rejected", "unique"), ("rejected", "unique"), ("done", "")]
+    for outcome in outcomes[1:3]:
+        assert outcome.message == "'email' must be unique: record '1' has this value."
+        assert outcome.field == "email"
+    assert place.run("SELECT id, email, v FROM t ORDER BY id") == [
+        (1, "a@x", "fine"),
+        (2, "b@x", None),
+        (3, "c@x", None),
+    ]
+
+
+def test_two_columns_unique_together_are_both_named(place: Place) -> None:
+    place.run("CREATE TABLE t (id INT PRIMARY KEY, a INT, b INT, UNIQUE (a, b))")
+    place.run("INSERT INTO t VALUES (1, 1, 1), (2, 1, 2)")
+    (outcome,) = write(place.connect(), update("2", b=1))
+    assert outcome.message == "'a' with 'b' must be unique: record '1' has this value."
+
+
+def test_a_delete_that_others_refer_to_is_refused_alone(place: Place) -> None:
+    place.run("CREATE TABLE t (id INT PRIMARY KEY, v TEXT)")
+    place.run("CREATE TABLE child (id INT PRIMARY KEY, t INT REFERENCES t (id))")
+    place.run("INSERT INTO t VALUES (1, 'parent'), (2, 'alone')")
+    place.run("INSERT INTO child VALUES (1, 1)")
+    outcomes = write(place.connect(), Write("1", "delete", "1"), Write("2", "delete", "2"))
+    assert statuses(outcomes) == [("rejected", "reference"), ("done", "")]
+    assert place.run("SELECT id FROM t") == [(1,)]
+
+
+def test_swapped_unique_values_pass_where_the_constraint_can_wait(postgresql: Place) -> None:
+    postgresql.run("CREATE TABLE t (id int PRIMARY KEY, k int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    postgresql.run("INSERT INTO t VALUES (1, 1), (2, 2)")
+    outcomes = write(postgresql.connect(), update("1", "1", k=2), update("2", "2", k=1))
+    assert statuses(outcomes) == [("done", "")] * 2
+    assert postgresql.run("SELECT k FROM t ORDER BY id") == [(2,), (1,)]
+
+
+def test_a_constraint_that_fails_at_the_commit_names_its_record(postgresql: Place) -> None:
+    postgresql.run("CREATE TABLE t (id int PRIMARY KEY, k int UNIQUE DEFERRABLE INITIALLY DEFERRED)")
+    postgresql.run("INSERT INTO t VALUES (1, 1), (2, 2)")
+    outcomes = write(
+        postgresql.connect(), update("1", "1", k=7), update("2", "2", k=7), create("3", id=3, k=3)
+    )
+    assert statuses(outcomes) == [("done", ""), ("rejected", "unique"), ("done", "")]
+    assert postgresql.run("SELECT k FROM t ORDER BY id") == [(7,), (2,), (3,)]
+
+
+def test_what_a_trigger_refuses_or_drops_is_not_a_success(postgresql: Place) -> None:
+    postgresql.run("CREATE TABLE t (id serial PRIMARY KEY, v text)")
+    postgresql.run(
+        "CREATE FUNCTION judge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF NEW.v = 'bad' THEN RAISE EXCEPTION 'no bad things'; END IF;"
+        " IF NEW.v = 'void' THEN RETURN NULL; END IF; NEW.v = upper(NEW.v); RETURN NEW; END $$"
+    )
+    postgresql.run("CREATE TRIGGER judge BEFORE INSERT OR UPDATE ON t FOR EACH ROW EXECUTE FUNCTION judge()")
+    bad, void, fine = write(
+        postgresql.connect(), create("1", v="bad"), create("2", v="void"), create("3", v="fine")
+    )
+    assert (bad.code, void.code, fine.status) == ("rejected", "not_kept", "done")
+    assert "no bad things" in bad.message
+    assert fine.record and fine.record.get("v") == "FINE"
+
+
+def test_writes_to_one_record_in_one_batch_are_done_in_turn(place: Place) -> None:
+    place.run("CREATE TABLE t (id INT PRIMARY KEY, v TEXT)")
+    outcomes = write(
+        place.connect(),
+        create("1", id=1, v="a"),
+        update("1", "2", v="b"),
+        Write("3", "delete", "1"),
+        create("4", id=1, v="c"),
+    )
+    assert statuses(outcomes) == [("done", "")] * 4
+    assert place.run("SELECT id, v FROM t") == [(1, "c")]
+
+
+def test_a_big_batch_is_done_whole(place: Place) -> None:
+    serial = "INTEGER PRIMARY KEY" if place.is_sqlite else "serial PRIMARY KEY"
+    place.run(f"CREATE TABLE t (id {serial}, v TEXT)")
+    connector = place.connect()
+    outcomes = write(connector, *(create(str(number), v=f"v{number}") for number in range(2500)))
+    assert [outcome.record.get("v") for outcome in outcomes if outcome.record] == [
+        f"v{n}" for n in range(2500)
+    ]
+    ids = [outcome.id or "" for outcome in outcomes]
+    outcomes = write(connector, *(update(id, id, v=f"w{id}") for id in ids))
+    assert [outcome.record.get("v") for outcome in outcomes if outcome.record] == [f"w{id}" for id in ids]
+    assert len(connector.lookup(connector.stream("t", NONE), NONE, ids)) == 2500
+    outcomes = write(connector, *(Write(id, "delete", id) for id in ids))
+    assert place.run("SELECT count(*) FROM t") == [(0,)]
+
+
+# -- cursors --
+
+
+def test_a_cursor_reads_from_its_edge_on(place: Place) -> None:
+    place.run("CREATE TABLE t (id INT PRIMARY KEY, n INT)")
+    place.run("INSERT INTO t VALUES (1, 10), (2, 20), (3, 20), (4, NULL)")
+    connector = place.connect()
+    options = SqlStreamOptions(cursor="n")
+    stream = connector.stream("t", options)
+    *_, last = connector.read(stream, options)
+    assert len(last.ids) == 4
+    *_, last = connector.read(stream, options, last.cursor)
+    assert list(last.ids) == ["2", "3"]  # a row that was committed late with the same value is not lost
+    place.run("UPDATE t SET n = 30 WHERE id = 1")
+    *_, last = connector.read(stream, options, last.cursor)
+    assert set(last.ids) == {"1", "2", "3"}
+    *_, last = connector.read(stream, options, last.cursor)
+    assert list(last.ids) == ["1"]
+
+
+@pytest.mark.parametrize("overlap", [0, 300])
+def test_an_overlap_finds_what_was_committed_late(place: Place, overlap: int) -> None:
+    place.make(
+        "CREATE TABLE t (id INT PRIMARY KEY, at timestamptz)",
+        "CREATE TABLE t (id INT PRIMARY KEY, at DATETIME)",
+    )
+    place.run("INSERT INTO t VALUES (1, '2026-03-05 12:00:00')")
+    options = SqlStreamOptions(cursor="at", overlap=timedelta(seconds=overlap))
+    connector = place.connect()
+    stream = connector.stream("t", options)
+    *_, last = connector.read(stream, options)
+    place.run(
+        "INSERT INTO t VALUES (2, '2026-03-05 11:57:00'), (3, '2026-03-05 11:50:00')".replace(":", "\\:")
+    )
+    *_, last = connector.read(stream, options, last.cursor)
+    assert sorted(last.ids) == (["1", "2"] if overlap else ["1"])
+
+
+def test_a_cursor_needs_a_column(place: Place) -> None:
+    place.run("CREATE TABLE t (id INT PRIMARY KEY, moved INT)")
+    connector = place.connect()
+    with pytest.raises(OptionsError, match="only full reads"):
+        read(connector, since="1")
+    with pytest.raises(OptionsError, match="Did you mean 'moved'"):
+        read(connector, options=SqlStreamOptions(cursor="move"))
+    with pytest.raises(OptionsError, match="not a cursor"):
+        read(connector, options=SqlStreamOptions(cursor="moved"), since="{")
+
+
+# -- new tables --
+
+
+def test_a_new_table_takes_the_other_sides_key(place: Place) -> None:
+    connector = place.connect()
+    natural = Stream(
+        "natural",
+        (
+            Field("sku", FieldType.TEXT, nullable=False),
+            Field("tags", FieldType.LIST),
+            Field("data", FieldType.JSON),
+        ),
+        key=("sku",),
+    )
+    made = connector.create_stream(natural, NONE)
+    assert (made.key, made.writable) == (("sku",), True)
+    (outcome,) = write(
+        connector, create(sku="A1", tags=("x", "y"), data={"n": Decimal("1.5")}), name="natural"
+    )
+    assert outcome.record
+    assert outcome.record.get("data") == {"n": Decimal("1.5")}
+    assert tuple(outcome.record.get("tags")) == ("x", "y")
+    numbered = Stream(
+        "numbered", (Field("id", FieldType.INTEGER, generated=True), Field("v", FieldType.TEXT)), key=("id",)
+    )
+    made = connector.create_stream(numbered, NONE)
+    assert connector.id_kind(made, NONE) == "system"
+    assert statuses(write(connector, create(v="x"), name="numbered")) == [("done", "")]
+    unnamed = Stream("unnamed", (Field("id", FieldType.TEXT), Field("at", FieldType.DATETIME)))
+    assert connector.create_stream(unnamed, NONE).key == ("syncline_id",)
+
+
+# -- URLs --
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "postgresql://u@db.example.net/crm",
+        "postgres://u@db.example.net:6432/crm?sslmode=verify-full&connect_timeout=10",
+        "postgresql://u@[2606:4700::1]/crm?application_name=sync",
+        "sqlite:///crm.db",
+        "sqlite:////data/crm.db",
+    ],
+)
+def test_honest_urls_pass(url: str) -> None:
+    assert SqlOptions(url=url).url == url
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "",
+        "crm.db",
+        "mysql://u@h/d",
+        "oracle://u@h/d",
+        "postgresql+psycopg2://u@h/d",
+        "sqlite+aiosqlite:///crm.db",
+        "duckdb:///crm.db",
+        "sqlite://",
+        "sqlite:///",
+        "sqlite:///:memory:",
+        "sqlite:///file:crm.db",
+        "sqlite:///crm.db?mode=memory",
+        "sqlite:///crm.db?uri=true",
+        "sqlite://host/crm.db",
+        "postgresql:///crm",
+        "postgresql://u@/crm",
+        "postgresql://u@h",
+        "postgresql://u@h/",
+        "postgresql://u@h1,h2/crm",
+        "postgresql://u@0x7f.1/crm",
+        "postgresql://u@127.1/crm",
+        "postgresql://u@h:0/crm",
+        "postgresql://u@h:99999/crm",
+        "postgresql://u@h:x/crm",
+        "postgresql://u@h/crm?host=/var/run",
+        "postgresql://u@h/crm?hostaddr=127.0.0.1",
+        "postgresql://u@h/crm?port=1",
+        "postgresql://u@h/crm?sslmode=disable",
+        "postgresql://u@h/crm?sslmode=prefer",
+        "postgresql://u@h/crm?sslmode=require&sslmode=disable",
+        "postgresql://u@h/crm?sslcert=/home/app/.pg/cert.pem",
+        "postgresql://u@h/crm?sslrootcert=/etc/passwd",
+        "postgresql://u@h/crm?service=x",
+        "postgresql://u@h/crm?passfile=/etc/passwd",
+        "postgresql://u@h/crm?options=-cstatement_timeout%3D0",
+        "postgresql://u@h/crm?connect_timeout=0",
+        "postgresql://u@h/crm?connect_timeout=9999",
+        "postgresql://u@h/dbname=x",
+        "postgresql://u@h/crm x",
+        "postgresql://u@h/crm\n",
+        "postgresql://u@h\\@evil/crm",
+        "postgresql://u@h/" + "x" * 9000,
+    ],
+)
+def test_other_urls_are_refused_with_a_sentence(url: str) -> None:
+    with pytest.raises(ValidationError):
+        SqlOptions(url=url)
+    with pytest.raises(OptionsError) as caught:
+        Sql.parse_options({"url": url})
+    assert caught.value.message.startswith("SQL database: url: ")
+
+
+def test_a_password_leaves_the_url() -> None:
+    options = SqlOptions.model_validate(
+        {"url": "postgresql://u:s%40cr%3Aet@db.example.net/crm?sslmode=require"}
+    )
+    assert options.url == "postgresql://u@db.example.net/crm?sslmode=require"
+    assert options.password == SecretStr("s@cr:et")
+    assert "s@cr" not in repr(options) + str(options.model_dump())
+
+
+@pytest.mark.parametrize(
+    "url", ["postgresql://u:s3cret@h/d?bad=1", "mysql://u:s3cret@h/d", "postgresql://u:s3cret@h:x/d"]
+)
+def test_a_refused_url_does_not_repeat_its_password(url: str) -> None:
+    with pytest.raises(OptionsError) as caught:
+        Sql.parse_options({"url": url})
+    assert "s3cret" not in caught.value.message
+
+
+def test_a_password_typed_beside_the_url_wins() -> None:
+    options = SqlOptions.model_validate({"url": "postgresql://u:old@h/d", "password": "new"})
+    assert (options.url, options.password) == ("postgresql://u@h/d", SecretStr("new"))
+
+
+def test_a_relative_sqlite_path_starts_at_the_yaml(tmp_path: Path) -> None:
+    assert Sql.anchor({"url": "sqlite:///crm.db"}, tmp_path) == {"url": f"sqlite:///{tmp_path}/crm.db"}
+    assert Sql.anchor({"url": "sqlite:////data/crm.db"}, tmp_path) == {"url": "sqlite:////data/crm.db"}
+    assert Sql.anchor({"url": "postgresql://h/d"}, tmp_path) == {"url": "postgresql://h/d"}
+
+
+# -- what can be wrong with a place --
+
+
+def test_a_missing_sqlite_file_is_named_and_not_made(tmp_path: Path) -> None:
+    with pytest.raises(OptionsError, match=r"There is no SQLite file '.*none.db'"):
+        Sql(SqlOptions(url=f"sqlite:///{tmp_path / 'none.db'}"), Access(folders=(tmp_path,))).check()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_sqlite_files_outside_and_our_own_are_refused(tmp_path: Path, sqlite: Place) -> None:
+    sqlite.run("CREATE TABLE t (id INT)")
+    url = sqlite.connect_url
+    for access in (
+        Access(),
+        Access(folders=(tmp_path / "elsewhere",)),
+        Access(folders=(tmp_path,), forbidden_files=(tmp_path / "crm.db",)),
+    ):
+        with pytest.raises(OptionsError):
+            Sql(SqlOptions(url=url), access).check()
+
+
+def test_a_file_that_is_no_database_is_named(tmp_path: Path) -> None:
+    (tmp_path / "x.db").write_text("this is no database, and it is long enough to look at" * 40)
+    with pytest.raises(OptionsError, match="is not a SQLite database"):
+        Sql(SqlOptions(url=f"sqlite:///{tmp_path / 'x.db'}"), Access(folders=(tmp_path,))).check()
+
+
+def test_a_locked_sqlite_file_is_tried_again_later(sqlite: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("connectors.dialects.sqlite._BUSY_SECONDS", 0.05)
+    sqlite.run("CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)")
+    connector = sqlite.connect()
+    with sqlite.engine.connect() as other:
+        other.exec_driver_sql("BEGIN IMMEDIATE")
+        with pytest.raises(Unavailable, match="locked by another program"):
+            write(connector, create(v="x"))
+    assert statuses(write(connector, create(v="x"))) == [("done", "")]
+
+
+def test_a_locked_row_is_tried_again_later(postgresql: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(
+        __import__("connectors.dialects.postgresql").dialects.postgresql._SESSION, "lock_timeout", "50ms"
+    )
+    postgresql.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    postgresql.run("INSERT INTO t VALUES (1, 'a')")
+    connector = postgresql.connect()
+    with postgresql.engine.begin() as other:
+        other.execute(sa.text("UPDATE t SET v = 'b'"))
+        with pytest.raises(Unavailable, match="locked by somebody else"):
+            write(connector, update("1", v="c"))
+
+
+def test_a_row_that_somebody_changes_first_is_stale(postgresql: Place) -> None:
+    postgresql.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    postgresql.run("INSERT INTO t VALUES (1, 'a')")
+    connector = postgresql.connect()
+    stream = connector.stream("t", NONE)
+    outcomes: list[Outcome] = []
+
+    def sync() -> None:
+        outcomes.extend(connector.write(stream, NONE, [Write("m", "update", "1", {"v": "c"}, {"v": "a"})]))
+
+    with postgresql.engine.begin() as person:
+        person.execute(sa.text("UPDATE t SET v = 'b'"))
+        thread = threading.Thread(target=sync)
+        thread.start()
+        thread.join(0.3)
+        assert thread.is_alive()  # it waits for the person
+    thread.join()
+    assert statuses(outcomes) == [("stale", "")]
+    assert postgresql.run("SELECT v FROM t") == [("b",)]
+
+
+def test_wrong_credentials_databases_and_ports_have_their_sentences(postgresql: Place) -> None:
+    def refusal(**parts: Any) -> ConnectorError:
+        url = postgresql.url.set(drivername="postgresql").set(**parts).render_as_string(hide_password=False)
+        connector = Sql(SqlOptions(url=url), postgresql.access)
+        with pytest.raises(ConnectorError) as caught:
+            connector.check()
+        assert caught.value.message.endswith(".")
+        assert "nobody's" not in caught.value.message
+        return caught.value
+
+    assert isinstance(refusal(password="nobody's"), AuthError)
+    assert isinstance(refusal(username="nobody"), AuthError)
+    assert "has no database 'none'" in refusal(database="none").message
+    refused = refusal(port=1)
+    assert isinstance(refused, Unavailable)
+    assert ":1 refuses connections. Check host and port" in refused.message
+    assert "offers no TLS" in refusal(query={"sslmode": "require"}).message
+
+
+def test_an_address_that_was_not_allowed_is_not_reached(postgresql: Place) -> None:
+    connector = Sql(SqlOptions.model_validate({"url": postgresql.connect_url}), Access())
+    with pytest.raises(OptionsError, match="ALLOWED_NETWORKS"):
+        connector.check()
+
+
+def test_a_server_that_goes_away_is_unavailable_and_its_commit_unknown(postgresql: Place) -> None:
+    postgresql.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    end_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'syncline'"
+    connector = postgresql.connect()
+    assert statuses(write(connector, create(id=1, v="a"))) == [("done", "")]
+    postgresql.run(end_all)
+    assert statuses(write(connector, update("1", v="b"))) == [("done", "")]  # a new connection is made
+
+    class Cut(Sql):
+        def _carry_out(self, *arguments: Any) -> list[Outcome]:
+            outcomes = super()._carry_out(*arguments)
+            postgresql.run(end_all)
+            return outcomes
+
+    cut = Cut(connector.options, postgresql.access)
+    postgresql.opened.append(cut)
+    with pytest.raises(OutcomeUnknown, match="broke during a commit"):
+        write(cut, update("1", v="c"))
+
+
+def test_a_table_that_is_dropped_in_the_middle_is_gone(place: Place) -> None:
+    place.run("CREATE TABLE t (id INT PRIMARY KEY, v TEXT)")
+    connector = place.connect()
+    stream = connector.stream("t", NONE)
+    place.run("DROP TABLE t")
+    with pytest.raises(StreamGone):
+        connector.write(stream, NONE, [create(id=1)])
+    with pytest.raises(StreamGone, match="There is no table 't'"):
+        read(connector)
+
+
+def test_a_user_without_rights_is_told(postgresql: Place) -> None:
+    postgresql.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    name = f"reader_{postgresql.url.database}"
+    postgresql.run(f"CREATE ROLE {name} LOGIN PASSWORD 'x'")
+    try:
+        postgresql.run(f"GRANT USAGE ON SCHEMA public TO {name}")
+        postgresql.run(f"GRANT SELECT ON t TO {name}")
+        url = postgresql.url.set(drivername="postgresql", username=name, password="x")
+        connector = Sql(SqlOptions(url=url.render_as_string(hide_password=False)), postgresql.access)
+        stream = connector.stream("t", NONE)
+        assert "Grant INSERT and UPDATE" in stream.read_only_because
+        assert read(connector) == []
+        connector.close()
+    finally:
+        postgresql.run(f"DROP OWNED BY {name}")
+        postgresql.run(f"DROP ROLE {name}")
+
+
+def test_a_refused_batch_can_still_be_bisected() -> None:
+    assert issubclass(RecordRejected, ConnectorError)
