@@ -1,0 +1,83 @@
+"""How a config has been doing: what its page and the list of configs show."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from sqlalchemy import func, select
+from sqlalchemy.orm import Session
+
+from models.sync_configs import SyncConfig
+from models.sync_runs import RunKind, RunState, SyncRun
+from tasks import overdue
+
+WINDOW = timedelta(days=30)
+MOST_RUNS = 100  # the newest ones of the window
+_COUNTED = (RunState.SUCCESS, RunState.PARTIAL, RunState.FAILED)
+
+
+@dataclass(frozen=True, slots=True)
+class Statistics:
+    """Of the newest MOST_RUNS runs of the last WINDOW; skipped, cancelled and preview runs do not count."""
+
+    runs: int = 0
+    last_run_id: str | None = None
+    last_run_state: str | None = None
+    last_run_at: datetime | None = None  # when it ended
+    last_success_at: datetime | None = None
+    average_seconds: float | None = None
+    p95_seconds: float | None = None
+    success_rate: float | None = None  # of 1; a partial run has done its work for all but some records
+    failed_rate: float | None = None
+    next_run_at: datetime | None = None
+    is_overdue: bool = False
+
+
+def of(db: Session, configs: Sequence[SyncConfig], now: datetime) -> dict[str, Statistics]:
+    """The statistics of these configs, by their ids. One query, whatever their number."""
+    rows: dict[str, list[tuple[str, str, datetime, float]]] = {config.id: [] for config in configs}
+    number = (
+        func.row_number()
+        .over(partition_by=SyncRun.config_id, order_by=(SyncRun.finished_at.desc(), SyncRun.id))
+        .label("number")
+    )
+    newest = (
+        select(SyncRun.config_id, SyncRun.id, SyncRun.state, SyncRun.started_at, SyncRun.finished_at, number)
+        .where(
+            SyncRun.config_id.in_(rows),
+            SyncRun.state.in_(_COUNTED),
+            SyncRun.kind != RunKind.PREVIEW,
+            SyncRun.finished_at > now - WINDOW,
+        )
+        .subquery()
+    )
+    for config_id, run_id, state, started_at, finished_at, _ in db.execute(
+        select(newest).where(newest.c.number <= MOST_RUNS).order_by(newest.c.number)
+    ):
+        seconds = (finished_at - (started_at or finished_at)).total_seconds()
+        rows[config_id].append((run_id, state, finished_at, seconds))
+    return {config.id: _of_one(config, rows[config.id], now) for config in configs}
+
+
+def _of_one(config: SyncConfig, rows: list[tuple[str, str, datetime, float]], now: datetime) -> Statistics:
+    is_overdue = overdue.is_overdue(config, now)
+    if not rows:
+        return Statistics(next_run_at=config.next_run_at, is_overdue=is_overdue)
+    states = [state for _, state, _, _ in rows]
+    seconds = sorted(duration for _, _, _, duration in rows)
+    run_id, state, ended_at, _ = rows[0]
+    return Statistics(
+        runs=len(rows),
+        last_run_id=run_id,
+        last_run_state=state,
+        last_run_at=ended_at,
+        last_success_at=next((at for _, state, at, _ in rows if state == RunState.SUCCESS), None),
+        average_seconds=sum(seconds) / len(seconds),
+        p95_seconds=seconds[-(-95 * len(seconds) // 100) - 1],  # the smallest that 95 % do not exceed
+        success_rate=states.count(RunState.SUCCESS) / len(states),
+        failed_rate=states.count(RunState.FAILED) / len(states),
+        next_run_at=config.next_run_at,
+        is_overdue=is_overdue,
+    )
