@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST ?= -n auto
 UV ?= uv
 
-.PHONY: help setup setup-dev demo demo-once demo-reset test lint format lock
+.PHONY: help setup setup-dev demo demo-once demo-reset test test-browser screenshots lint format lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -27,6 +27,12 @@ demo-reset: setup ## Forget the demo's files and state
 
 test: lint ## Check everything: formatting, lint, imports, types and the quick suite
 	$(BIN)/pytest $(PYTEST)
+
+test-browser: setup-dev ## The panel in a real Chromium: every page, both themes, two widths, the main stories
+	$(BIN)/pytest -m browser tests/browser
+
+screenshots: setup-dev ## Renew the pictures of the README from a staged installation
+	$(BIN)/python -m tests.browser.screenshots
 
 lint: setup-dev ## Only the checks that run nothing
 	$(BIN)/ruff format --check .

@@ -61,6 +61,7 @@ CHANGE_STATES: Mapping[ChangeState, Badge] = {
         "The answer was lost. It is looked up before anything is sent again.",
     ),
     ChangeState.HELD: Badge("Held", "hand-index-thumb", "warn", "Waits for a person."),
+    ChangeState.APPROVED: Badge("Approved", "check-circle-fill", "wait", "The next run carries it out."),
     ChangeState.DISMISSED: Badge("Dismissed", "x-lg", "off", "A person said no."),
     ChangeState.WITHDRAWN: Badge(
         "Withdrawn", "arrow-counterclockwise", "off", "Its reason went away by itself."

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
+from typing import Any
 
 from playwright.sync_api import Browser, Page
 
@@ -16,6 +17,7 @@ from tests.browser.chromium import launched
 from tests.browser.stage import PASSWORD, Stage, served
 
 PANEL = Path(__file__).resolve().parents[2] / "docs" / "images" / "panel.png"
+_COOKIES: dict[tuple[str, str], list[Any]] = {}
 WIDTHS = {"wide": (1280, 860), "phone": (390, 844)}
 
 
@@ -39,11 +41,18 @@ def paths(stage: Stage) -> dict[str, str]:
 
 
 def sign_in(page: Page, address: str, name: str = "alice") -> None:
+    """Come to the desk; by password the first time, by the cookie of that time later."""
+    cookies = _COOKIES.get((address, name))
+    if cookies is not None:
+        page.context.add_cookies(cookies)
+        page.goto(f"{address}/")
+        return
     page.goto(f"{address}/sign-in")
     page.get_by_label("E-mail").fill(f"{name}@example.com")
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
     page.wait_for_url(f"{address}/")
+    _COOKIES[address, name] = [cookie for cookie in page.context.cookies() if cookie["name"] == "syncline"]
 
 
 def one(browser: Browser, address: str, target: Path) -> None:

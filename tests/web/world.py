@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from connectors.base import Access
@@ -63,6 +64,7 @@ def make_context(folder: Path, clock: Clock, **changed: Any) -> Context:
     url = f"sqlite:///{folder / 'syncline.db'}"
     settings = replace(Settings.from_env({"DATABASE_URL": url}, folder=folder), **changed)
     engine = make_engine(settings.database_url)
+    event.listen(engine, "connect", _in_a_hurry)
     metadata.create_all(engine)
     numbers = itertools.count(1)
     return Context(
@@ -78,6 +80,10 @@ def make_context(folder: Path, clock: Clock, **changed: Any) -> Context:
         wake=lambda run_id: None,
         queue_answers=lambda: True,
     )
+
+
+def _in_a_hurry(connection: Any, _record: object) -> None:
+    connection.execute("PRAGMA synchronous=OFF")  # no test pulls the plug
 
 
 class World:
