@@ -101,6 +101,8 @@ class Access:
 class Page:
     """Some records of a stream. Ids and versions come at once, a record is parsed only when asked for.
 
+    A record is asked for while its page is the current one: a database may fetch it only then.
+
     `is_last` on the final page is the source's own word that the read is complete; `total` is the
     number of records it says it holds, where it says so. `cursor` is where a later read may begin.
     """

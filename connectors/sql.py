@@ -9,6 +9,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from difflib import get_close_matches
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -40,7 +41,7 @@ from connectors.base import (
 from connectors.dialects import checked_url, database
 from connectors.dialects.base import AS_IS, Column, Raw, Row, Table, Unfit
 from connectors.dialects.tables import all_tables, names, table
-from connectors.errors import OptionsError, RecordRejected, StreamGone
+from connectors.errors import BadAnswer, OptionsError, RecordRejected, StreamGone
 from sync.records import Record, Stream
 from sync.values import Value, short
 
@@ -150,8 +151,10 @@ class Sql(Connector):
             if not keyed.key:
                 raise OptionsError(_no_key(keyed.table), code="no_key", stream=stream.name)
             clause = keyed.table.clause
-            select = self._select(keyed.table).order_by(*(clause.c[name] for name in keyed.key))
             position, cursor = self._position(connection, keyed.table, _choices(options), since)
+            is_lazy = keyed.key in keyed.table.keys and self._db.row_hash(keyed.table) is not None
+            select = self._select(keyed.table, keyed.columns if is_lazy else keyed.table.columns)
+            select = select.order_by(*(clause.c[name] for name in keyed.key))
             if position is not None:
                 select = select.where(position)
             result = connection.execution_options(yield_per=self.page_size).execute(select)
@@ -159,10 +162,21 @@ class Sql(Connector):
             start = 0
             for chunk in result.partitions():
                 if held:
-                    yield self._page(keyed, held, start)
+                    yield (
+                        self._lazy_page(connection, keyed, held, start)
+                        if is_lazy
+                        else self._page(keyed, held, start)
+                    )
                     start += len(held)
                 held = [tuple(row) for row in chunk]
-            yield replace(self._page(keyed, held, start), is_last=True, cursor=cursor)
+            last = (
+                self._lazy_page(connection, keyed, held, start) if is_lazy else self._page(keyed, held, start)
+            )
+            last = replace(last, is_last=True, cursor=cursor)
+            if is_lazy:
+                yield last
+                return
+        yield last  # whoever stops here keeps no lock on a SQLite file
 
     def write(self, stream: Stream, options: AnyStreamOptions, batch: Sequence[Write]) -> list[Outcome]:
         if not batch:
@@ -213,7 +227,12 @@ class Sql(Connector):
             rows: list[Row] = []
             for chunk in _chunks([raw for raw in raws if raw is not None], self._db.max_values):
                 wanted = clause.in_([_bound(raw) for raw in chunk])
-                rows += [tuple(row) for row in connection.execute(self._select(keyed.table).where(wanted))]
+                rows += [
+                    tuple(row)
+                    for row in connection.execute(
+                        self._select(keyed.table, keyed.table.columns).where(wanted)
+                    )
+                ]
         return self._page(keyed, rows).records
 
     def create_stream(self, stream: Stream, options: AnyStreamOptions) -> Stream:
@@ -303,15 +322,22 @@ class Sql(Connector):
 
     # -- reading --
 
-    def _select(self, found: Table) -> sa.Select[Any]:
+    def _select(self, found: Table, columns: Sequence[Column]) -> sa.Select[Any]:
+        """These columns in their raw form, and the row's hash where the database makes one."""
         clause = found.clause
         # Labels, so that nothing after SELECT can mean the text form of a column instead of the column.
-        return sa.select(
-            *(
-                self._db.selected(clause.c[column.name], column).label(f"v{number}")
-                for number, column in enumerate(found.columns)
-            )
-        ).select_from(clause)
+        selected = [
+            self._db.selected(clause.c[column.name], column).label(f"v{number}")
+            for number, column in enumerate(columns)
+        ]
+        if (row_hash := self._db.row_hash(found)) is not None:
+            selected.append(row_hash.label("hash"))
+        return sa.select(*selected).select_from(clause)
+
+    def _versions(self, found: Table, rows: Sequence[Row]) -> list[str]:
+        if self._db.row_hash(found) is not None:
+            return [row[-1] for row in rows]
+        return found.versions(rows)
 
     def _position(
         self, connection: Connection, found: Table, choices: SqlStreamOptions, since: Cursor | None
@@ -335,26 +361,66 @@ class Sql(Connector):
         return clause >= _bound(begin), cursor
 
     def _page(self, keyed: _Keyed, rows: list[Row], start: int = 0) -> Page:
-        ids = [self._id(keyed, row, number) for number, row in enumerate(rows, start + 1)]
+        ids = self._ids(keyed.places, rows, start)
         return Page(
             ids=ids,
-            versions=[keyed.table.version(row) for row in rows],
+            versions=self._versions(keyed.table, rows),
             record=lambda index: self._record(keyed, ids[index], rows[index]),
         )
 
+    def _lazy_page(self, connection: Connection, keyed: _Keyed, rows: list[Row], start: int) -> Page:
+        """A page of keys and hashes; rows are fetched when a record is asked for."""
+        ids = self._ids(range(len(keyed.key)), rows, start)
+        wanted = _Wanted(len(rows))
+        found: dict[int, Record] = {}
+
+        def record(index: int) -> Record:
+            if index not in found:
+                found.update(self._fetched(connection, keyed, ids, rows, wanted.block(index)))
+            return found[index]
+
+        return Page(ids=ids, versions=[row[-1] for row in rows], record=record)
+
+    def _fetched(
+        self, connection: Connection, keyed: _Keyed, ids: list[str], rows: list[Row], block: range
+    ) -> dict[int, Record]:
+        """The records of a block of a page. Raises BadAnswer if the page is an old one, and they changed."""
+        keys = [row[:-1] for row in rows[block.start : block.stop]]
+        if connection.closed:  # the read is over, and its snapshot with it
+            with self._db.reading() as fresh:
+                there = self._rows(fresh, keyed, keys)
+        else:
+            there = self._rows(connection, keyed, keys, in_a_row=True)
+        records = {}
+        for index in block:
+            same = [row for row in there.get(ids[index], []) if row[-1] == rows[index][-1]]
+            if not same:
+                raise BadAnswer(f"'{keyed.table.name}' was changed after it was read. Read it again.")
+            records[index] = self._record(keyed, ids[index], same[0])
+        return records
+
     def _record(self, keyed: _Keyed, id: str, row: Row) -> Record:
         decode = self._db.decode
+        # A hash may follow the columns.
         fields = {
-            column.name: decode(column, raw) for column, raw in zip(keyed.table.columns, row, strict=True)
+            column.name: decode(column, raw) for column, raw in zip(keyed.table.columns, row, strict=False)
         }
-        return Record(id, fields, keyed.table.version(row))
+        return Record(id, fields, self._versions(keyed.table, [row])[0])
 
-    def _id(self, keyed: _Keyed, row: Row, number: int) -> str:
-        if len(keyed.places) == 1:
-            raw = row[keyed.places[0]]
-            return unkeyed(number) if raw is None else self._db.key_text(raw)
-        raws = [row[place] for place in keyed.places]
-        return unkeyed(number) if None in raws else self._joined_id(raws)
+    def _ids(self, places: Sequence[int], rows: Sequence[Row], start: int = 0) -> list[str]:
+        """The ids of rows whose key stands in these places; provisional ones where it is empty."""
+        text = self._db.key_text
+        if len(places) == 1:
+            place = places[0]
+            return [
+                unkeyed(number) if row[place] is None else text(row[place])
+                for number, row in enumerate(rows, start + 1)
+            ]
+        keys = [[row[place] for place in places] for row in rows]
+        return [
+            unkeyed(number) if None in key else self._joined_id(key)
+            for number, key in enumerate(keys, start + 1)
+        ]
 
     def _joined_id(self, raws: Iterable[Raw]) -> str:
         return json.dumps([self._db.key_text(raw) for raw in raws], ensure_ascii=False, separators=(",", ":"))
@@ -379,24 +445,36 @@ class Sql(Connector):
         return None if None in raws else tuple(raws)
 
     def _rows(
-        self, connection: Connection, keyed: _Keyed, keys: Sequence[Row], *, lock: bool = False
+        self,
+        connection: Connection,
+        keyed: _Keyed,
+        keys: Sequence[Row],
+        *,
+        lock: bool = False,
+        in_a_row: bool = False,
     ) -> dict[str, list[Row]]:
-        """What stands under these keys: id -> rows."""
-        clauses = [self._db.key_clause(keyed.table.clause.c[column.name], column) for column in keyed.columns]
+        """What stands under these keys: id -> rows. `in_a_row` says that no other key lies between them."""
         found: dict[str, list[Row]] = {}
-        wanted: sa.ColumnElement[bool]
         for chunk in _chunks(keys, self._db.max_values // len(keyed.key)):
-            if len(clauses) == 1:
-                wanted = clauses[0].in_([_bound(key[0]) for key in chunk])
-            else:
-                pairs = [zip(clauses, key, strict=True) for key in chunk]
-                wanted = sa.or_(
-                    *(sa.and_(*(clause == _bound(raw) for clause, raw in pair)) for pair in pairs)
-                )
-            select = self._select(keyed.table).where(wanted)
-            for row in connection.execute(self._db.locked(select) if lock else select):
-                found.setdefault(self._id(keyed, row, 0), []).append(tuple(row))
+            select = self._select(keyed.table, keyed.table.columns)
+            select = select.where(self._range(keyed, chunk) if in_a_row else self._one_of(keyed, chunk))
+            rows = [tuple(row) for row in connection.execute(self._db.locked(select) if lock else select)]
+            for id, row in zip(self._ids(keyed.places, rows), rows, strict=True):
+                found.setdefault(id, []).append(row)
         return found
+
+    def _one_of(self, keyed: _Keyed, keys: Sequence[Row]) -> sa.ColumnElement[bool]:
+        clauses = [self._db.key_clause(keyed.table.clause.c[column.name], column) for column in keyed.columns]
+        if len(clauses) == 1:
+            return clauses[0].in_([_bound(key[0]) for key in keys])
+        pairs = [zip(clauses, key, strict=True) for key in keys]
+        return sa.or_(*(sa.and_(*(clause == _bound(raw) for clause, raw in pair)) for pair in pairs))
+
+    def _range(self, keyed: _Keyed, keys: Sequence[Row]) -> sa.ColumnElement[bool]:
+        clause = keyed.table.clause.c[keyed.key[0]]
+        if len(keyed.key) > 1 or self._db.key_clause(clause, keyed.columns[0]) is not clause:
+            return self._one_of(keyed, keys)
+        return clause.between(_bound(keys[0][0]), _bound(keys[-1][0]))
 
     # -- writing --
 
@@ -574,13 +652,13 @@ class Sql(Connector):
         values = dict(step.values)
         if step.key is not None and not set(columns) <= set(values):
             for row in itertools.chain(*self._rows(connection, keyed, [step.key]).values()):
-                values = {**dict(zip(keyed.table.by_name, row, strict=True)), **values}
+                values = {**dict(zip(keyed.table.by_name, row, strict=False)), **values}
         if not set(columns) <= set(values):
             return None
         clause = keyed.table.clause
         same = [clause.c[name] == _bound(values[name]) for name in columns]
-        select = self._select(keyed.table).where(*same).limit(2)
-        ids = [self._id(keyed, row, 0) for row in connection.execute(select)]
+        select = self._select(keyed.table, keyed.table.columns).where(*same).limit(2)
+        ids = self._ids(keyed.places, [tuple(row) for row in connection.execute(select)])
         return next((id for id in ids if id != step.id), None)
 
 
@@ -591,14 +669,27 @@ class _Keyed:
     table: Table
     key: tuple[str, ...]
 
-    @property
+    @cached_property
     def columns(self) -> list[Column]:
         return [self.table.by_name[name] for name in self.key]
 
-    @property
+    @cached_property
     def places(self) -> list[int]:
         order = list(self.table.by_name)
         return [order.index(name) for name in self.key]
+
+
+class _Wanted:
+    """Which records of a page are fetched together: the more were asked for, the more at once."""
+
+    def __init__(self, count: int) -> None:
+        self._count = count
+        self._size = 1
+
+    def block(self, index: int) -> range:
+        block = range(index, min(index + self._size, self._count))
+        self._size *= 4
+        return block
 
 
 @dataclass(frozen=True)

@@ -27,6 +27,7 @@ from connectors.dialects.base import (
     Database,
     Raw,
     Row,
+    Table,
     Unfit,
     base_type,
     kind_of,
@@ -316,6 +317,10 @@ class Postgres(Database):
         if column.type.startswith("INET"):
             clause = sa.func.abbrev(clause)  # as it was typed: a cast adds /32
         return sa.cast(clause, sa.Text)
+
+    def row_hash(self, table: Table) -> sa.ColumnElement[str] | None:
+        row = sa.cast(sa.func.row(*table.clause.c), sa.Text)
+        return sa.cast(sa.func.hashtextextended(row, sa.literal(table.seed, sa.BigInteger)), sa.Text)
 
     def decode(self, column: Column, raw: Raw) -> Value:
         if raw is None:

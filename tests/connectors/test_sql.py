@@ -20,6 +20,7 @@ from sqlalchemy.pool import NullPool
 from connectors.base import Access, Connector, Outcome, StreamOptions, Write, is_unkeyed
 from connectors.errors import (
     AuthError,
+    BadAnswer,
     ConnectorError,
     OptionsError,
     OutcomeUnknown,
@@ -680,6 +681,50 @@ def test_a_big_batch_is_done_whole(place: Place) -> None:
     assert place.run("SELECT count(*) FROM t") == [(0,)]
 
 
+# -- pages --
+
+
+def numbers(place: Place, count: int) -> Sql:
+    place.run("CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(9))")
+    place.run(
+        "INSERT INTO t VALUES " + ", ".join(f"({number}, 'v{number}')" for number in range(1, count + 1))
+    )
+    return place.connect()
+
+
+def test_records_may_be_asked_for_in_any_order(place: Place) -> None:
+    connector = numbers(place, 300)
+    (page,) = connector.read(Stream("t", ()), NONE)
+    order = [int(id) * 7 % 300 for id in page.ids]
+    assert [page.record(index).get("v") for index in order] == [f"v{page.ids[index]}" for index in order]
+    assert [record.version for record in page.records] == list(page.versions)
+
+
+def test_an_old_page_never_shows_a_newer_record_under_its_version(place: Place) -> None:
+    connector = numbers(place, 3)
+    (page,) = list(connector.read(Stream("t", ()), NONE))
+    place.run("UPDATE t SET v = 'new' WHERE id = 2")
+    assert page.record(0).get("v") == "v1"
+    try:
+        record = page.record(1)
+    except BadAnswer as error:
+        assert "Read it again" in error.message
+    else:
+        assert (record.get("v"), record.version) == ("v2", page.versions[1])
+
+
+def test_a_read_that_is_left_at_its_last_page_locks_nobody_out(
+    sqlite: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("connectors.dialects.sqlite._BUSY_SECONDS", 0.05)
+    sqlite.run("PRAGMA journal_mode = DELETE")
+    connector = numbers(sqlite, 3)
+    pages = connector.read(Stream("t", ()), NONE)
+    assert next(pages).is_last
+    assert statuses(write(connector, update("1", v="x"))) == [("done", "")]
+    assert list(pages) == []
+
+
 # -- cursors --
 
 
@@ -961,7 +1006,10 @@ def test_an_address_that_was_not_allowed_is_not_reached(postgresql: Place) -> No
 
 def test_a_server_that_goes_away_is_unavailable_and_its_commit_unknown(postgresql: Place) -> None:
     postgresql.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
-    end_all = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'syncline'"
+    end_all = (
+        "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+        " WHERE application_name = 'syncline' AND datname = current_database()"
+    )
     connector = postgresql.connect()
     assert statuses(write(connector, create(id=1, v="a"))) == [("done", "")]
     postgresql.run(end_all)
