@@ -63,6 +63,7 @@ class Facts:
     migration: bool = False
     approved: Mapping[str, frozenset[str]] = field(default_factory=dict)  # fingerprint -> guards
     dismissed: frozenset[str] = frozenset()  # fingerprints to which a person said no
+    held: Mapping[str, frozenset[str]] = field(default_factory=dict)  # fingerprint -> guards: wait already
 
 
 def hold(
@@ -87,6 +88,9 @@ def hold(
         mark(range(len(changes)), MIGRATION)
     mark(those(lambda change: change.intent.needs_approval), APPROVAL)
     if policy.on:
+        # What a guard of numbers has held stays held until a person decides, whatever the numbers are now.
+        for name in (EMPTY_SIDE, MASS_DELETE, MASS_CREATE, ALL_CHANGED, BUDGET):
+            mark(those(lambda change, name=name: name in facts.held.get(change.fingerprint, ())), name)  # type: ignore[misc]
         for side in SIDES:
             _guard_side(side, changes, facts, policy, mark, those)
         _guard_budget(changes, policy, marks, mark)

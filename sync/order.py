@@ -1,46 +1,94 @@
 """The order in which changes are sent, so that a unique value is free before somebody takes it.
 
-Deletes first, then updates, then creates. Among updates of a unique field whoever gives a value up
-goes before whoever takes it; a circle of them is left as it is (the system says what it thinks of it).
+Deletes first, then updates, then creates. Among updates of a unique field whoever gives a value up goes
+before whoever takes it. In a circle of them one record first steps aside: it holds a value of our own
+until its turn comes.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from decimal import Decimal
 
 from sync.guard import PlannedChange
+from sync.mapping import FieldPair, contract_problem
+from sync.plan import Intent
 from sync.reconcile import Rules
-from sync.values import MISSING, dumps, encode
+from sync.records import Side
+from sync.values import MISSING, Fields, FieldType, Value, dumps, encode
 
+ASIDE = "stepped aside"
 _RANK = {"relink": 0, "delete": 1, "update": 2, "create": 3}
 
 
-def in_order(changes: Sequence[PlannedChange], rules: Rules) -> list[PlannedChange]:
-    """The same changes, sides and operations together, updates freed before they are taken."""
+@dataclass(frozen=True, slots=True)
+class Step:
+    """One write. `moved` holds what an earlier step of this run has put in place of what was read."""
+
+    change: PlannedChange
+    moved: Fields = field(default_factory=dict)
+
+    @property
+    def is_aside(self) -> bool:
+        return self.change.intent.rule == ASIDE
+
+
+def in_order(changes: Sequence[PlannedChange], rules: Rules) -> list[Step]:
+    """Sides and operations together, deletes first; values freed before they are taken."""
     ranked = sorted(changes, key=lambda change: (change.intent.side, _RANK[change.intent.operation]))
     updates = [change for change in ranked if change.intent.operation == "update"]
     if not updates:
-        return ranked
-    ordered = _freed_first(updates, rules)
-    place = iter(ordered)
-    return [next(place) if change.intent.operation == "update" else change for change in ranked]
+        return [Step(change) for change in ranked]
+    steps = _freed_first(updates, rules)
+    found: list[Step] = []
+    for change in ranked:
+        if change.intent.operation == "update":
+            # All steps of a side come where its first update stands.
+            found += [step for step in steps if step.change.intent.side == change.intent.side]
+            steps = [step for step in steps if step.change.intent.side != change.intent.side]
+        else:
+            found.append(Step(change))
+    return found
 
 
-def _freed_first(updates: Sequence[PlannedChange], rules: Rules) -> list[PlannedChange]:
+def _freed_first(updates: Sequence[PlannedChange], rules: Rules) -> list[Step]:
+    """Those who step aside, then all updates."""
+    order, rings = _sorted_by_need(updates, rules)
+    asides: list[Step] = []
+    moved: dict[int, dict[str, Value]] = {}
+    for index in sorted(rings):
+        change = updates[index]
+        values = {
+            name: value
+            for name in sorted(rings[index])
+            if (value := _own_value(change, rules.mapping.pair(name), rules)) is not MISSING
+        }
+        if values:
+            asides.append(Step(_aside(change, values)))
+            moved[index] = values
+    return asides + [Step(updates[index], moved.get(index, {})) for index in order]
+
+
+def _sorted_by_need(
+    updates: Sequence[PlannedChange], rules: Rules
+) -> tuple[list[int], Mapping[int, set[str]]]:
+    """The indexes, each after those it needs; and who must free which field for one that cannot wait."""
     holder: dict[tuple[str, str, str], int] = {}
     for index, change in enumerate(updates):
         for name in _unique_fields(change, rules):
             if (before := change.intent.before.get(name, MISSING)) is not MISSING:
                 holder[change.intent.side, name, dumps(encode(before))] = index
-    waits_for: list[list[int]] = []
+    waits_for: list[list[tuple[int, str]]] = []
     for index, change in enumerate(updates):
         needs = []
         for name in _unique_fields(change, rules):
             taken_from = holder.get((change.intent.side, name, dumps(encode(change.intent.after[name]))))
             if taken_from is not None and taken_from != index:
-                needs.append(taken_from)
+                needs.append((taken_from, name))
         waits_for.append(needs)
-    done: list[int] = []
+    order: list[int] = []
+    rings: dict[int, set[str]] = {}
     state = [0] * len(updates)  # 0 untouched, 1 on the way, 2 placed
     for start in range(len(updates)):
         stack = [start]
@@ -50,22 +98,59 @@ def _freed_first(updates: Sequence[PlannedChange], rules: Rules) -> list[Planned
                 stack.pop()
                 continue
             state[index] = 1
-            open_needs = [need for need in waits_for[index] if state[need] == 0]
+            open_needs = [need for need, _ in waits_for[index] if state[need] == 0]
             if open_needs:
                 stack.extend(open_needs)
-            else:
-                state[index] = 2
-                done.append(index)
-                stack.pop()
-    # Sides stay together: the sort is stable.
-    return sorted((updates[index] for index in done), key=lambda change: change.intent.side)
+                continue
+            for need, name in waits_for[index]:
+                if state[need] == 1:  # who needs us, and cannot go first
+                    rings.setdefault(need, set()).add(name)
+            state[index] = 2
+            order.append(index)
+            stack.pop()
+    return order, rings
 
 
 def _unique_fields(change: PlannedChange, rules: Rules) -> list[str]:
-    stream = rules.stream(change.intent.side)
-    found = []
-    for name in change.intent.after:
-        spec = stream.field(rules.mapping.pair(name).on(change.intent.side))
-        if name in rules.mapping.match or (spec is not None and (spec.unique or spec.name in stream.key)):
-            found.append(name)
-    return found
+    return [
+        name
+        for name in change.intent.after
+        if name in rules.mapping.match or _is_unique(rules.mapping.pair(name), change.intent.side, rules)
+    ]
+
+
+def _is_unique(pair: FieldPair, side: Side, rules: Rules) -> bool:
+    spec = rules.stream(side).field(pair.on(side))
+    return spec is not None and (spec.unique or spec.name in rules.stream(side).key)
+
+
+def _aside(change: PlannedChange, values: Fields) -> PlannedChange:
+    """A write of its own that frees these fields. Until the run is done the far side counts as changed,
+    so that the real values follow, whatever happens in between."""
+    intent = Intent(
+        side=change.intent.side,
+        operation="update",
+        rule=ASIDE,
+        after=values,
+        before={name: change.intent.before[name] for name in values},
+        settle=values,
+    )
+    return replace(change, intent=intent)
+
+
+def _own_value(change: PlannedChange, pair: FieldPair, rules: Rules) -> Value:
+    """A value that nobody else holds, by the change's fingerprint; MISSING where none fits the field."""
+    side, stream = change.intent.side, rules.stream(change.intent.side)
+    if not _is_unique(pair, side, rules) or stream.key == (pair.on(side),):
+        return MISSING  # not refused twice; or the record's own id, which is nothing to play with
+    digits = change.fingerprint
+    match pair.own_type(side):
+        case FieldType.TEXT:
+            value: Value = f"~{digits[:11]}"
+        case FieldType.INTEGER:
+            value = 2_000_000_000 + int(digits[:6], 16) % 100_000_000
+        case FieldType.DECIMAL:
+            value = Decimal(2_000_000_000 + int(digits[:6], 16) % 100_000_000)
+        case _:
+            return MISSING
+    return MISSING if contract_problem(pair, side, value, stream) else value

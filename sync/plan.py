@@ -16,9 +16,10 @@ from sync.values import MISSING, Fields, Value
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """Confirmed absent. `at` is when, where the system tells."""
+    """Confirmed absent. `at` is when, where the system tells; `problem`: nobody deleted it (it was merged)."""
 
     at: datetime | None = None
+    problem: Problem | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -82,6 +82,8 @@ class SideFacts:
     consistent: bool
     scope: Scope | None = None
     probed: Mapping[str, Look | Record] = field(default_factory=dict)  # id -> Gone, Unknown or the record
+    # A record that this run did not see is not there: only then may one be created.
+    knows_all: bool = True
     provisional: str = ""  # prefix of ids that records without a key go by
 
 
@@ -191,6 +193,12 @@ def make_plan(
     for left, right in pairing.pairs:
         _decide(plan, Tie(None, left.id, right.id), left, right, rules, None, facts.dismissed)
     for side in SIDES:
+        if pairing.single[side] and not sides[other(side)].knows_all:
+            plan.notes.append(
+                f"{len(pairing.single[side])} new records on {side} wait: whether {other(side)} holds them"
+                " already cannot be told from this read"
+            )
+            continue
         for seen in pairing.single[side]:
             ids = {side: seen.id, other(side): None}
             both: dict[Side, Look] = {side: seen, other(side): Gone()}
@@ -285,8 +293,8 @@ def _look(
 
 def _named(look: Look, tie: Tie) -> Look:
     """What a look-up by id found, its problem under the name by which people know the record."""
-    if isinstance(look, Unknown) and look.problem is not None and tie.key:
-        return Unknown(look.reason, replace(look.problem, key=tie.key))
+    if isinstance(look, Unknown | Gone) and look.problem is not None and tie.key:
+        return replace(look, problem=replace(look.problem, key=tie.key))
     return look
 
 
@@ -310,7 +318,7 @@ def _pair(
         for side in SIDES:
             look = looks[link_id][side]
             if isinstance(look, Seen):
-                if tie.state == "unlinked":
+                if tie.state == "unlinked" and not isinstance(looks[link_id][other(side)], Seen):
                     survivors[side].append(tie)
                 elif (key := mapping.match_key(side, look.values)) is not None:
                     taken[side][key] = look.id
@@ -442,17 +450,19 @@ def _change(
         key=key or tie.key or display(origin or target),
         record_id=None if intent.operation == "create" else target,
         origin_id=origin,
-        fingerprint=fingerprint(intent, tie, target, origin),
+        fingerprint=fingerprint(intent, target, origin),
     )
 
 
-def fingerprint(intent: Intent, tie: Tie, record_id: str | None, origin_id: str | None) -> str:
-    """The same for the same change of the same record: what an approval is good for."""
+def fingerprint(intent: Intent, record_id: str | None, origin_id: str | None) -> str:
+    """The same for the same change of the same records: what an approval is good for.
+
+    The link is not part of it: a fresh pair gets one in the run that shows the change for the first time.
+    """
     text = dumps(
         [
             intent.side,
             intent.operation,
-            tie.id,
             record_id if intent.operation != "create" else None,
             origin_id,
             encode_fields(intent.before),

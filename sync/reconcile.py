@@ -17,7 +17,18 @@ from datetime import datetime, timedelta
 from typing import assert_never
 
 from sync.mapping import FieldMapping, FieldPair, Seen, contract_problem
-from sync.plan import Decision, FieldConflict, Gone, Intent, LinkMove, Look, OutOfScope, Tie, Unknown
+from sync.plan import (
+    Decision,
+    FieldConflict,
+    Gone,
+    Intent,
+    LinkMove,
+    Look,
+    OutOfScope,
+    Resolution,
+    Tie,
+    Unknown,
+)
 from sync.policy import (
     ConflictPolicy,
     DeletePolicy,
@@ -72,11 +83,15 @@ def reconcile(tie: Tie, left: Look, right: Look, rules: Rules) -> Decision:
         if isinstance(look := looks[side], Unknown):
             # Unknown is not absent: nothing is decided for this record until it can be read.
             return Decision(waits=look.reason, problems=(look.problem,) if look.problem else ())
+        if isinstance(look, Gone) and look.problem and not isinstance(looks[other(side)], Gone):
+            return Decision(waits=look.problem.code, problems=(look.problem,))
     for side in SIDES:
         look = looks[side]
         if isinstance(look, Seen) and look.problems:
             return _set_aside(tie, side, look, rules)
     match left, right:
+        case Seen(), Seen() if tie.state == "unlinked":
+            return Decision(excluded=tie.reason or "unlinked")
         case Seen(), Seen():
             return _both(tie, left, right, rules)
         case (OutOfScope(), _) | (_, OutOfScope()):
@@ -494,10 +509,13 @@ def _edit_versus_delete(
 ) -> Decision:
     there = other(here)
     answer = tie.resolutions.get("")
-    if answer is not None:
+    stale: tuple[str, ...] = ()
+    if answer is not None and _is_as_shown(answer, here, look, rules):
         if answer.take == here:
             return _create(tie, here, look, rules, "resolved: revived")
         return _carry_out_delete(tie, here, look, rules, wanted, "resolved: deleted")
+    if answer is not None:
+        stale = ("",)
     policy = rules.policy
     match policy.edit_vs_delete:
         case EditVersusDelete.EDIT_WINS:
@@ -530,7 +548,22 @@ def _edit_versus_delete(
         right_modified=rules.modified(here, look) if here == "right" else gone.at,
         note=f"edited on {here}, deleted on {there}",
     )
-    return Decision(conflicts=(conflict,))
+    return Decision(conflicts=(conflict,), stale_resolutions=stale)
+
+
+def _is_as_shown(answer: Resolution, here: Side, look: Seen, rules: Rules) -> bool:
+    """Whether the record that is left is still the one that the person saw, and the other one still gone."""
+    shown, away = answer.seen_left, answer.seen_right
+    if here == "right":
+        shown, away = away, shown
+    return (
+        isinstance(shown, Mapping)
+        and away is MISSING
+        and all(
+            pair.same(here, look.get(pair.name), shown.get(pair.name, MISSING))
+            for pair in rules.mapping.pairs
+        )
+    )
 
 
 def _gone_at_destination(tie: Tie, here: Side, look: Seen, rules: Rules) -> Decision:
@@ -569,7 +602,11 @@ def _create(tie: Tie, here: Side, look: Seen, rules: Rules, rule: str) -> Decisi
     settle: dict[str, Value] = {}
     for pair in rules.mapping.pairs:
         value = look.get(pair.name)
-        if value is MISSING or not rules.flows_to(to, pair):
+        if value is MISSING:
+            continue
+        if not rules.flows_to(to, pair):
+            # The new record has it as its system fills it; from there on only edits count.
+            settle[pair.name] = value
             continue
         crossed = _cross(pair, here, value, rules, problems, label, "create")
         if crossed is not MISSING:

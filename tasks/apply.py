@@ -9,7 +9,7 @@ cannot be looked up stays `unknown` and blocks a second try.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
@@ -22,7 +22,7 @@ from models.journal import Change, ChangeState
 from models.links import Link, LinkState, Shadow
 from sync.diff import CONSISTENCY_GRACE
 from sync.mapping import Seen
-from sync.readback import Verdict, judge
+from sync.readback import Verdict, could_be_ours, judge
 from sync.records import Problem, Record, Side, other
 from sync.values import MISSING, decode_fields, display, encode_fields, short
 from tasks import ledger
@@ -39,7 +39,7 @@ class Sending:
     change_id: int
     marker: str
     side: Side
-    operation: str  # create, update, delete, fill
+    operation: str  # create, update, delete, fill, aside
     key: str
     write: Write
     link_id: int | None
@@ -60,6 +60,7 @@ class Work:
     failed: set[tuple[str, str]] = field(default_factory=set)  # (side, key): records, counted once
     still: set[tuple[str, str, str, str]] = field(default_factory=set)  # issues that occurred
     rewritten: set[tuple[str, str]] = field(default_factory=set)  # (key, field) confirmed in this run
+    has_moved: bool = False  # a record was edited between our read and our write
 
     @property
     def config_id(self) -> str:
@@ -184,7 +185,7 @@ def _settle(work: Work, batch: Sequence[Sending], outcomes: Sequence[Outcome]) -
     by_marker = {item.marker: item for item in batch}
     resolved = [
         look_up(work, by_marker[outcome.marker], outcome) if outcome.status == "unknown" else outcome
-        for outcome in outcomes
+        for outcome in _with_receipts(work, batch, outcomes)
     ]
     receipts: dict[str, Record] = {}
     with work.ctx.sessions.begin() as db:
@@ -202,6 +203,33 @@ def _settle(work: Work, batch: Sequence[Sending], outcomes: Sequence[Outcome]) -
     return receipts
 
 
+def _with_receipts(
+    work: Work, batch: Sequence[Sending], outcomes: Sequence[Outcome]
+) -> Sequence[Outcome]:
+    """The same outcomes; what a system accepted without showing it is read back, where it can be."""
+    end = work.pairing.end(batch[0].side)
+    blind = [
+        item.id
+        for item in outcomes
+        if item.status == "done" and item.record is None and item.id is not None
+    ]
+    if batch[0].operation not in ("create", "update") or not blind or not end.can_look_up:
+        return outcomes
+    try:
+        looked = call(
+            lambda: end.connector.lookup(end.stream, end.options, blind),
+            retries=work.pairing.definition.retries,
+        )
+    except ConnectorError as problem:
+        work.reins.log("warning", f"What was written to {end.side} could not be read back: {problem.message}")
+        return outcomes
+    records = {item.id: item.record for item in looked}
+    return [
+        replace(item, record=records.get(item.id or "")) if item.status == "done" and item.record is None else item
+        for item in outcomes
+    ]
+
+
 def settle(work: Work, db: Session, change: Change, outcome: Outcome, now: datetime) -> None:
     """Write down what became of one change, and move its link if it is confirmed."""
     change.settled_at = now
@@ -214,6 +242,7 @@ def settle(work: Work, db: Session, change: Change, outcome: Outcome, now: datet
         case "stale" | "missing":
             # Somebody was there in between. Nothing was overwritten; the next run decides again.
             change.state = ChangeState.STALE
+            work.has_moved = True
             work.reins.log("info", f"{change.key}: {outcome.message or 'it moved since it was read'}.")
         case "rejected":
             change.state = ChangeState.REJECTED
@@ -271,7 +300,7 @@ def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: date
         case "create":
             counts.created += 1
         case "update":
-            counts.updated += 1
+            counts.updated += 0 if settle_with.get("aside") else 1
         case _:  # a key cell that was filled: its link follows with the rest of the plan
             change.record_id = outcome.id
             return
@@ -286,12 +315,19 @@ def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: date
         for name, value in decode_fields(settle_with.get("other") or {}).items()
         if name not in lost
     }
+    for name in [name for name in twin if name not in kept]:
+        # What a new record holds in a field that does not flow to it.
+        if seen is not None and seen.get(name) is not MISSING:
+            kept[name] = seen.get(name)
+        else:
+            del twin[name]
     link_id = _link_for(work, db, change, side, kept, twin, now)
     shadow = db.get(Shadow, link_id)
     if shadow is None:
         raise AssertionError("every link has its shadows")
     reset = bool(settle_with.get("resolves"))
-    ledger.flap(shadow, side, after, reset, work.run_id, work.previous_run_id)
+    if not settle_with.get("aside"):
+        ledger.flap(shadow, side, after, reset, work.run_id, work.previous_run_id)
     moves: dict[str, Any] = {"written_at": now, **(settle_with.get("move") or {})}
     if seen is not None and not lost and _whole(work, side, seen, shadow):
         moves[f"{side}_version"] = seen.version
@@ -461,25 +497,35 @@ def _look_at_record(work: Work, change: Change, side: Side, unknown: Outcome) ->
         )
     if found.state == "gone" or found.record is None:
         return Outcome(change.marker, "missing", message="the record is not there any more")
+    if change.operation == "fill":
+        return Outcome(change.marker, "stale", message="the row is read again")
     mapping = work.pairing.built.rules.mapping
     seen = mapping.see(side, found.record)
     after, before = decode_fields(change.after or {}), decode_fields(change.before or {})
+    for name, value in before.items():
+        pair = mapping.by_name.get(name)
+        if pair is None or pair.same(side, value, after.get(name, MISSING)):
+            continue
+        got = seen.get(name)
+        if pair.same(side, got, value) and not could_be_ours(pair, side, after.get(name, MISSING), got):
+            # What stood there before still does: our write did not come, or somebody took it back.
+            return _not_done(change)
+    return Outcome(change.marker, "done", id=found.id, record=_as_we_left_it(work, side, found.record, after))
 
-    def holds(values: Mapping[str, Any]) -> bool:
-        return all(
-            name in mapping.by_name and mapping.pair(name).same(side, seen.get(name), value)
-            for name, value in values.items()
-        )
 
-    if change.operation == "fill":
-        return Outcome(change.marker, "stale", message="the row is read again")
-    if holds(before) and not holds(after):
-        return _not_done(change)
-    if holds(after):
-        return Outcome(change.marker, "done", id=found.id, record=found.record)
-    # Neither what was there nor what we wrote: it was written, and then somebody edited it. The shadow
-    # takes what we wrote, so that the edit is seen as theirs and flows.
-    return Outcome(change.marker, "done", id=found.id)
+def _as_we_left_it(work: Work, side: Side, record: Record, after: Mapping[str, Any]) -> Record:
+    """A record that we wrote, read later: where it is not what we wrote, somebody has edited it since.
+
+    Such a field is taken as we wrote it, so that the edit is seen as theirs by the next run, and flows.
+    """
+    mapping = work.pairing.built.rules.mapping
+    seen = mapping.see(side, record)
+    edited = {
+        mapping.pair(name).on(side): value
+        for name, value in after.items()
+        if name in mapping.by_name and not could_be_ours(mapping.pair(name), side, value, seen.get(name))
+    }
+    return replace(record, fields={**record.fields, **edited}, version=None) if edited else record
 
 
 def _look_for_create(work: Work, db: Session, change: Change, side: Side, unknown: Outcome) -> Outcome:
@@ -520,7 +566,8 @@ def _look_for_create(work: Work, db: Session, change: Change, side: Side, unknow
             if record.id not in linked and mapping.match_key(side, mapping.see(side, record).values) == wanted
         ]
     if len(candidates) == 1:
-        return Outcome(change.marker, "done", id=candidates[0].id, record=candidates[0])
+        record = _as_we_left_it(work, side, candidates[0], after)
+        return Outcome(change.marker, "done", id=record.id, record=record)
     if candidates:
         return Outcome(
             change.marker,

@@ -22,7 +22,7 @@ from models.sync_runs import RunKind, RunState, SyncRun
 from sync import guard
 from sync.guard import PlannedChange
 from sync.mapping import Seen
-from sync.order import in_order
+from sync.order import ASIDE, Step, in_order
 from sync.plan import LinkMove
 from sync.planner import Item
 from sync.records import SIDES, Problem, Side, other
@@ -209,10 +209,11 @@ def _count(work: Work, outlook: Outlook) -> None:
     summary, plan = work.summary, outlook.plan
     for side in SIDES:
         summary.side(side).read = outlook.scans[side].read
-        if side in outlook.unread:
+        scan = outlook.scans[side]
+        if not scan.complete:
             problem = Problem(
                 "read_incomplete",
-                f"{side} could not be read to its end: {outlook.unread[side]}",
+                f"{side} could not be read to its end: {scan.incomplete_because}",
                 side=side,
                 operation="read",
             )
@@ -254,6 +255,7 @@ def _narrow(outlook: Outlook, keys: Sequence[str] | None) -> None:
     """A retry of some records: nothing is sent for the others. What they need stays for the next run."""
     if keys is None:
         return
+    outlook.narrowed = True
     wanted = set(keys)
     for change in outlook.plan.changes:
         if change.key not in wanted:
@@ -565,7 +567,7 @@ def _store_problems(work: Work, db: Session, outlook: Outlook, now: Any) -> None
         now,
         still=work.still,
         examined={ledger.label_of(item, mapping) for item in outlook.plan.items},
-        whole=all(scan.proves_absence for scan in outlook.scans.values()),
+        whole=not outlook.narrowed and all(scan.proves_absence for scan in outlook.scans.values()),
         rewritten=work.rewritten,
     )
 
@@ -595,11 +597,16 @@ def _store_held(
             row.expires_at = now + ledger.HELD_FOR
             row.message = guard.SENTENCES.get(change.guard or "")
             db.add(row)
-    flowing = {change.fingerprint for change in outlook.plan.flowing}
-    kept.update(row.id for row in rows.values() if row.fingerprint in flowing)
+    # An approval stays good while its change is planned, also where another guard asks after the first.
+    planned = {change.fingerprint for change in outlook.plan.changes}
+    kept.update(
+        row.id for row in rows.values() if row.state == ChangeState.APPROVED and row.fingerprint in planned
+    )
     kept.update(row.id for row in rows.values() if row.state == ChangeState.DISMISSED)
     db.flush()
-    complete = outlook.is_full and all(scan.complete for scan in outlook.scans.values())
+    complete = (
+        outlook.is_full and not outlook.narrowed and all(scan.complete for scan in outlook.scans.values())
+    )
     kept.update(
         db.scalars(select(Change.id).where(Change.run_id == work.run_id, Change.state == ChangeState.HELD))
     )
@@ -616,13 +623,14 @@ def _store_changes(
     link_ids: dict[int, int],
     now: Any,
 ) -> list[Sending]:
-    approved = {
-        row.fingerprint: row for row in ledger.open_changes(db, work.config_id, (ChangeState.APPROVED,))
-    }
+    approved: dict[str, list[Change]] = {}
+    for row in ledger.open_changes(db, work.config_id, (ChangeState.APPROVED,)):
+        approved.setdefault(row.fingerprint, []).append(row)
     resting = ledger.rested(db, work.config_id, now)
     items = {id(item.tie): item for item in outlook.plan.items}
-    sendings: list[tuple[PlannedChange, Change]] = []
-    for change in in_order(flowing, work.pairing.built.rules):
+    sendings: list[tuple[Step, Change]] = []
+    for step in in_order(flowing, work.pairing.built.rules):
+        change = step.change
         if change.intent.operation == "relink":
             continue
         rest = resting.get((change.intent.side, change.key[:500]))
@@ -635,17 +643,21 @@ def _store_changes(
                 ),
             )  # fmt: skip
             continue
-        row = approved.pop(change.fingerprint, None)
-        if row is None:
+        answers = None if step.is_aside else approved.pop(change.fingerprint, None)
+        if answers is None:
             row = _change_row(work, change, items.get(id(change.tie)), outlook, link_ids, now)
             db.add(row)
         else:
-            # The approved row itself is carried out: who said yes stays with it.
+            # The approved row itself is carried out: who said yes stays with it. Each yes is good once.
+            row, *spent = answers
+            for other_row in spent:
+                other_row.state, other_row.settled_at = ChangeState.WITHDRAWN, now
+                other_row.message = "Approved as well; the change is carried out once."
             row.run_id, row.state = work.run_id, ChangeState.PLANNED
             row.settle = _settle_with(change, items.get(id(change.tie)), outlook)
             row.link_id = link_ids.get(id(change.tie))
-        sendings.append((change, row))
-    for row in approved.values():
+        sendings.append((step, row))
+    for row in (row for rows in approved.values() for row in rows):
         if row.operation in ("relink", "container"):
             row.state, row.settled_at, row.run_id = ChangeState.APPLIED, now, work.run_id
     db.flush()
@@ -653,14 +665,14 @@ def _store_changes(
         Sending(
             row.id,
             row.marker,
-            change.intent.side,
-            change.intent.operation,
-            change.key,
-            _write(work, change, row, items.get(id(change.tie))),
+            step.change.intent.side,
+            "aside" if step.is_aside else step.change.intent.operation,
+            step.change.key,
+            _write(work, step, row, items.get(id(step.change.tie))),
             row.link_id,
             row.origin_id,
         )
-        for change, row in sendings
+        for step, row in sendings
     ]
 
 
@@ -712,6 +724,8 @@ def _settle_with(change: PlannedChange, item: Item | None, outlook: Outlook) -> 
     """What of the link moves when this change is confirmed, as a crash leaves it for the next run."""
     intent = change.intent
     settle_: dict[str, Any] = {"other": encode_fields(intent.settle)}
+    if intent.rule == ASIDE:
+        return {**settle_, "aside": True}
     if rest := outlook.unmapped.get((intent.side, change.record_id or "")):
         settle_["rest"] = encode_fields(rest)
     if item is None:
@@ -728,9 +742,9 @@ def _settle_with(change: PlannedChange, item: Item | None, outlook: Outlook) -> 
     return settle_
 
 
-def _write(work: Work, change: PlannedChange, row: Change, item: Item | None) -> Write:
+def _write(work: Work, step: Step, row: Change, item: Item | None) -> Write:
     """The change as the connector is told it, with what must still stand there."""
-    intent, end = change.intent, work.pairing.end(change.intent.side)
+    intent, end = step.change.intent, work.pairing.end(step.change.intent.side)
     mapping = work.pairing.built.rules.mapping
     seen = item.look(intent.side) if item is not None else None
     version = seen.version if isinstance(seen, Seen) else None
@@ -743,11 +757,17 @@ def _write(work: Work, change: PlannedChange, row: Change, item: Item | None) ->
         if row.record_id is not None and end.id_kind == "visible" and end.key_field is not None:
             fields[end.key_field] = row.record_id
         return Write(row.marker, "create", row.record_id, fields)
-    expected = mapping.outgoing(intent.side, intent.before)
+    expected = mapping.outgoing(intent.side, {**intent.before, **step.moved})
+    version = None if step.moved else version
     return Write(row.marker, "update", row.record_id, fields, expected=expected, expected_version=version)
 
 
 # -- remember -------------------------------------------------------------------------------------
+
+
+def _is_open(work: Work, outlook: Outlook) -> bool:
+    """Whether something that this run read is not settled."""
+    return bool(work.failed or work.has_moved or work.summary.conflicts or outlook.narrowed)
 
 
 def _remember(work: Work, outlook: Outlook) -> None:
@@ -779,8 +799,8 @@ def _remember(work: Work, outlook: Outlook) -> None:
                 setattr(row, f"{side}_count", scan.read)
             if stream.container:
                 setattr(row, f"{side}_container", stream.container)
-            # A cursor passes nothing that was not carried out: what failed is read again.
-            if scan.complete and scan.cursor is not None and not work.failed:
+            # A cursor passes nothing that was not carried out: what failed or waits is read again.
+            if scan.complete and scan.cursor is not None and not waits and not _is_open(work, outlook):
                 setattr(row, f"{side}_cursor", scan.cursor)
         if complete and guard.FIRST_RUN not in waits:
             row.full_at = now

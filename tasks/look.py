@@ -14,10 +14,11 @@ from connectors.errors import RetryableError
 from models.sync_configs import Baseline
 from sync.diff import Scan, scan_pages
 from sync.guard import Facts
-from sync.plan import Gone, Look, Tie, Unknown
+from sync.mapping import FieldPair
+from sync.plan import Gone, Intent, Look, Tie, Unknown
 from sync.planner import LinkIndex, Plan, SideFacts, make_plan, touched
-from sync.records import SIDES, Problem, Record, Side
-from sync.values import Fields
+from sync.records import SIDES, Problem, Record, Side, other
+from sync.values import Fields, Value
 from tasks import ledger
 from tasks.context import Context
 from tasks.ledger import Decided
@@ -25,6 +26,7 @@ from tasks.reins import Reins
 from tasks.sides import End, Pairing, call, probe
 
 MOST_PROBES = 500  # missing ids that are looked up one by one in one run
+KEYS_AT_ONCE = 100  # match values in one question
 
 
 @dataclass
@@ -41,6 +43,7 @@ class Outlook:
     is_full: bool
     unread: dict[Side, str]  # sides whose read broke off, with the reason
     unkeyed: dict[Side, int]  # records without a key in a column of the user's own
+    narrowed: bool = False  # a retry of some records: the plan says nothing of the others
     # What records that are to be deleted hold in fields that are not mapped: kept with the rest.
     unmapped: dict[tuple[Side, str], Fields] = field(default_factory=dict)
 
@@ -71,7 +74,9 @@ def look(
     unkeyed: dict[Side, int] = {"left": 0, "right": 0}
     for side in SIDES:
         end = pairing.end(side)
-        since = None if full or remap or moved else _cursor(pairing, side, baseline, now)
+        # Who decided something waits for it to be done, also for records that have not moved since.
+        everything = full or remap or moved or bool(decided.approved or answered)
+        since = None if everything else _cursor(pairing, side, baseline, now)
         scan = _scan(pairing, end, index, reins, since, look_at_all=remap or moved, unread=unread)
         if end.id_kind == "visible":
             unkeyed[side] = _set_unkeyed_aside(scan)
@@ -90,14 +95,54 @@ def look(
         migration=(remap or moved) and baseline is not None and baseline.full_at is not None,
         approved=decided.approved,
         dismissed=decided.dismissed,
+        held=decided.held,
     )
     side_facts = {side: _side_facts(pairing, side, index, scans[side]) for side in SIDES}
     plan = make_plan(ties, index, scans, side_facts, built.rules, facts, now)
+    if _meet_the_unread(pairing, plan, scans, index):
+        plan = make_plan(ties, index, scans, side_facts, built.rules, facts, now)
     _note_paused(plan, pairing)
     return Outlook(
         index, ties, scans, plan, facts, baseline, decided,
         is_full=all(scan.full for scan in scans.values()), unread=unread, unkeyed=unkeyed,
     )  # fmt: skip
+
+
+def _meet_the_unread(pairing: Pairing, plan: Plan, scans: Mapping[Side, Scan], index: LinkIndex) -> bool:
+    """Where only what moved was read: has a record that seems to be alone its partner after all?
+
+    Whatever is found joins the scan as if it had been read. Returns whether something was.
+    """
+    mapping = pairing.built.rules.mapping
+    found = False
+    for side in SIDES:
+        end, scan = pairing.end(side), scans[side]
+        if scan.full or not mapping.match or not end.can_look_up:
+            continue
+        pair = mapping.pair(mapping.match[0])
+        keys = [
+            _key_there(pair, side, change.intent)
+            for change in plan.changes
+            if change.tie.id is None and change.tie.id_on(side) is None
+        ]
+        field_name, known = pair.on(side), index.on(side)
+        for start in range(0, len(keys), KEYS_AT_ONCE):
+            part = keys[start : start + KEYS_AT_ONCE]
+            for record in call(
+                lambda part=part: end.connector.find(end.stream, end.options, field_name, part),  # type: ignore[misc]
+                retries=pairing.definition.retries,
+            ):
+                if record.id not in known and record.id not in scan.new:
+                    scan.new[record.id] = record
+                    found = True
+    return found
+
+
+def _key_there(pair: FieldPair, side: Side, intent: Intent) -> Value:
+    """The match value of a new record as `side` would hold it."""
+    if intent.side == side:
+        return intent.after.get(pair.name)
+    return pair.across(other(side), intent.before.get(pair.name))
 
 
 def _is_first_contact(baseline: Baseline | None, scans: Mapping[Side, Scan]) -> bool:
@@ -206,7 +251,7 @@ def _side_facts(pairing: Pairing, side: Side, index: LinkIndex, scan: Scan) -> S
         missing = sorted(scan.missing(index.on(side)))[:MOST_PROBES]
         for record_id, found in (probe(end, missing) if missing else {}).items():
             if isinstance(found, Record):
-                probed[record_id] = found
+                probed[record_id] = found if found.id == record_id else _merged(side, record_id, found.id)
             elif found is None:
                 probed[record_id] = Gone()
             else:
@@ -228,6 +273,20 @@ def _side_facts(pairing: Pairing, side: Side, index: LinkIndex, scan: Scan) -> S
         consistent=end.connector.consistent,
         scope=pairing.built.scopes[side],
         probed=probed,
+        knows_all=scan.complete and (scan.full or end.can_look_up),
+    )
+
+
+def _merged(side: Side, record_id: str, into: str) -> Gone:
+    return Gone(
+        problem=Problem(
+            "merged",
+            f"The record {record_id} was merged into {into} on {side}. Its copy is not deleted: merge the two"
+            " on the other side as well, or delete the one that is no longer wanted.",
+            side=side,
+            key=record_id,
+            operation="read",
+        )
     )
 
 

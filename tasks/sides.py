@@ -212,7 +212,10 @@ def records_at(end: End, ids: Sequence[str], *, retries: int) -> dict[str, Recor
 
 
 def probe(end: End, ids: list[str]) -> dict[str, Record | str | None]:
-    """What stands under these ids: the record, None where it is gone, a reason where it can't be said."""
+    """What stands under these ids: the record, None where it is gone, a reason where it can't be said.
+
+    A record under another id than the one asked for is what the asked one was merged into.
+    """
     found: dict[str, Record | str | None] = {}
     for looked in end.connector.lookup(end.stream, end.options, ids):
         if looked.state == "there" and looked.record is not None:

@@ -17,6 +17,7 @@ from models.journal import Change, ChangeState
 from models.links import Link, LinkState
 from models.sync_runs import SyncRun
 from sync.mapping import Seen
+from sync.order import ASIDE
 from sync.records import SIDES, Record, Side, other
 from sync.values import MISSING, Fields, decode_fields, encode_fields
 from tasks import ledger
@@ -38,6 +39,7 @@ def carry_out(work: Work, run_id: str) -> None:
                     Change.run_id == run_id,
                     Change.state == ChangeState.APPLIED,
                     Change.operation.in_(("create", "update", "delete")),
+                    Change.rule != ASIDE,
                 )
                 .order_by(Change.id.desc())
             )

@@ -17,6 +17,7 @@ from typing import Any
 
 from connectors.base import (
     Access,
+    Can,
     Cursor,
     Looked,
     Operation,
@@ -89,6 +90,9 @@ class Knobs:
     ignored: set[str] = field(default_factory=set)  # fields it accepts and does not keep
     protected: set[str] = field(default_factory=set)  # ids that may be read and not written
     forbidden: set[str] = field(default_factory=set)  # ids that answer 403
+    merged: dict[str, str] = field(default_factory=dict)  # ids that lead to another record, gone themselves
+    trashed: set[str] = field(default_factory=set)  # ids that are listed as deleted
+    can_look_up: bool = True
     lag: int = 0  # for so many reads a write of ours does not show
 
     # Reads.
@@ -196,6 +200,7 @@ class Hostile:
             "omits_empty": knobs.omits_empty,
             "page_size": knobs.page_size,
             "batch_size": knobs.batch_size,
+            "can": HostileMemory.can if knobs.can_look_up else HostileMemory.can & ~Can.LOOKUP,
         }
         made: type[HostileMemory] = type("HostileMemory", (HostileMemory,), declared)
         return made(self)
@@ -254,7 +259,8 @@ class Hostile:
             for name, value in record.fields.items()
             if name not in dropped and not (knobs.omits_empty and value in (None, ""))
         }
-        return Record(record.id, fields, record.version if knobs.has_versions else None)
+        version = record.version if knobs.has_versions else None
+        return Record(record.id, fields, version, deleted=record.id in knobs.trashed)
 
     def returned(self, id: str) -> Record | None:
         """The receipt of a write: fresh, in the form in which the system returns records."""
@@ -397,6 +403,8 @@ class HostileMemory(Memory):
     def _looked(self, seen: Mapping[str, Record], id: str) -> Looked:
         if id in self.system.knobs.forbidden:
             return Looked(id, "unknown", reason="You may not see this record.")
+        if id not in seen and self.system.knobs.merged.get(id) in seen:
+            return Looked(id, "there", seen[self.system.knobs.merged[id]])
         return Looked(id, "there", seen[id]) if id in seen else Looked(id, "gone")
 
     def find(

@@ -14,27 +14,27 @@ PAGE = Path(__file__).parents[2] / "docs" / "decision-table.md"
 _HEAD = """\
 # The decision table
 
-What a run does with one record, by what happened to it since both sides agreed. Each row is a test: it is played
-by a real run, in both orientations, under each of the four conflict policies. This page is made from the
-same rows (`python -m tests.scenarios.table`).
+What a run does with one record, by what happened to it since both sides agreed. Each row is a test: it
+is played by a real run, in both orientations, under each of the four conflict policies. This page is made
+from the same rows (`python -m tests.scenarios.table`).
 
 How to read it:
 
 | sign | means |
 |---|---|
-| `x=a` under "Agreed" | both sides hold a record with this value, and the last run saw it so; "none": there is no such record |
+| `x=a` under "Agreed" | both sides hold a record with this value, as the last run saw it; "none": no record |
 | `L.x=b` | under "Since then": somebody wrote b into x on the left. Under a policy: the run writes it there |
 | `L+`, `L-`, `L back` | the record is made, deleted, restored on the left |
 | `R.x=b` ... | the same on the right |
 | `\\|` | a run in between |
-| `conflict(x)` | x waits for a person, all else flows; `conflict()`: one side's edit against the other's delete |
+| `conflict(x)` | x waits for a person, all else flows; `conflict()`: an edit against a delete |
 | `held(R-)` | the write in brackets waits until a person approves it |
 | `issue(code)` | the record is set aside with this reason, all others flow |
 | nothing | no write, and nobody is bothered |
 
-"Newest wins" goes by the time at which each side's record was modified; where a side has no trusted time, or both
-are equal, it falls back to `tie`. Deletions, and edits against deletions, are settled by `deletes` and `edit_vs_delete`,
-whatever the conflict policy is.
+"Newest wins" goes by the time at which each side's record was modified; where a side has no trusted time,
+or both are equal, it falls back to `tie`. Deletions, and edits against deletions, are settled by `deletes`
+and `edit_vs_delete`, whatever the conflict policy is.
 
 | Id | What happened | With | Agreed | Since then | Left wins | Right wins | Newest wins | Manual |
 |---|---|---|---|---|---|---|---|---|

@@ -63,7 +63,7 @@ def said(value: Value) -> str:
 
 def name_of(key: str) -> str:
     """The record's part of a word: nothing for the hero."""
-    return "" if key == HERO else key
+    return "" if key == HERO else key.replace(" ", "_")
 
 
 def update(side: Side, key: str, field: str, value: Value) -> str:

@@ -37,9 +37,10 @@ from models.tables import metadata
 from settings import Settings
 from sync.definition import SyncDefinition
 from sync.mapping import FieldMapping
+from sync.order import ASIDE
 from sync.records import SIDES, Field, Side
 from sync.values import MISSING, FieldType, Value, ValueProblem, decode_fields
-from tasks import claims, decisions, execute, runs, shift
+from tasks import claims, decisions, execute, linking, runs, shift
 from tasks.claims import Claim
 from tasks.context import Context, live
 from tasks.errors import WorkError
@@ -448,6 +449,14 @@ class Story:
         assert chosen, "nothing is held"
         decisions.dismiss(self.ctx, chosen, by=ALICE)
 
+    def link_by_hand(self, left_id: str, right_id: str) -> None:
+        """Alice says that a record of the story's left and one of its right are one."""
+        ids = (right_id, left_id) if self.swapped else (left_id, right_id)
+        linking.link(self.ctx, CONFIG, *ids, by=ALICE)
+
+    def unlink_by_hand(self, key: str = words.HERO) -> None:
+        linking.unlink(self.ctx, self.link(key).id, by=ALICE)
+
     # -- laws --------------------------------------------------------------------------------------
 
     def _preview_was_true(self, planned: Summary) -> None:
@@ -459,6 +468,7 @@ class Story:
                         Change.run_id == self._run_id,
                         Change.operation.in_(("create", "update", "delete")),
                         Change.state != ChangeState.HELD,
+                        Change.rule != ASIDE,
                     )
                 )
             )
@@ -617,7 +627,7 @@ class _Laws:
         for name, value in entry.before.items():
             if value in (None, "") or (entry.after is not None and entry.after.get(name) == value):
                 continue
-            if row.operation == "fill":
+            if row.operation == "fill" or value in self._own_values(changes, side, entry.id):
                 continue
             pairs = [pair for pair in mapping.pairs if pair.on(side) == name]
             if not pairs:
@@ -632,6 +642,15 @@ class _Laws:
                 assert got == own or pair.same(side, got, own), (
                     f"G-NOLOSS: {name} of {row.key} was {value!r}; the journal kept {got!r}"
                 )
+
+    def _own_values(self, changes: Mapping[str, Change], side: Side, record_id: str) -> list[Value]:
+        """What the engine itself put there for a moment, while keys changed places."""
+        return [
+            value
+            for row in changes.values()
+            if row.rule == ASIDE and (row.side, row.record_id) == (side, record_id)
+            for value in decode_fields(row.after or {}).values()
+        ]
 
     def _shadows_were_read(self, mapping: FieldMapping) -> None:
         """G-MONO: a shadow holds only what that side's record really held at some time."""

@@ -1,0 +1,281 @@
+"""K: which record is which, when keys are renamed, copied, swapped, reused or missing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from sync.records import Field
+from sync.values import FieldType
+from tasks.errors import NotFound, WrongState
+from tests.scenarios.world import FIELDS, Story
+
+UNIQUE = tuple(Field(item.name, item.type, unique=item.name == "k") for item in FIELDS)
+PROPAGATE = {"deletes": "propagate"}
+
+
+def test_K01_a_key_is_renamed_where_ids_are_stable(story: Story) -> None:
+    story.define(**PROPAGATE)
+    story.base("k", x="a")
+    story.left.edit(k="k2")
+    assert story.run() == "R.k=k2"
+    assert story.right.keys == ["k2"]
+
+
+@pytest.mark.parametrize("conflict", ["left_wins", "manual"])
+def test_K01_a_key_and_a_value_are_renamed_together(story: Story, conflict: str) -> None:
+    story.define(conflict=conflict, **PROPAGATE)
+    story.base("k", x="a", y="b", z="c")
+    story.left.edit(k="k2", x="new")
+    assert story.run() == "R.k=k2 R.x=new"
+
+
+def test_K02_a_key_is_renamed_where_it_is_the_id(tell: Callable[..., Story]) -> None:
+    story = tell(key=("k",))
+    story.left.knobs.stable_ids = False
+    story.define(**PROPAGATE)
+    for key in ("k", "k1", "k2"):
+        story.left.put(key, id=key, x=f"x of {key}", y=f"y of {key}", z=f"z of {key}")
+        story.right.put(key, x=f"x of {key}", y=f"y of {key}", z=f"z of {key}")
+    assert story.run() == "nothing"
+    story.left.remove()
+    story.left.put("new", id="new", x="x of k", y="y of k", z="z of k")
+    # Neither a delete nor a create: one rename, which a person is asked about.
+    assert story.run() == "held(L~)"
+    story.approve()
+    assert story.run() == "R.k=new"
+    assert story.right.keys == ["k1", "k2", "new"]
+
+
+def test_K02_two_who_could_be_the_renamed_one_are_not_guessed(tell: Callable[..., Story]) -> None:
+    story = tell(key=("k",))
+    story.left.knobs.stable_ids = False
+    story.define(deletes="approve")
+    story.left.put("k", id="k", x="same", y="same", z="same")
+    story.right.put("k", x="same", y="same", z="same")
+    story.both("k9", x="other")
+    assert story.run() == "nothing"
+    story.left.remove()
+    for key in ("n1", "n2"):
+        story.left.put(key, id=key, x="same", y="same", z="same")
+    assert story.run() == "R+n1 R+n2 held(R-)"
+
+
+def test_K04_a_second_record_with_the_key_of_a_linked_one(story: Story) -> None:
+    story.define(**PROPAGATE)
+    story.base("k", x="a")
+    first = story.left.id()
+    story.left.put("k", x="impostor")
+    assert story.run() == "issue(ambiguous_key)"
+    assert story.link().left_id == first or story.link().right_id == first
+    # The linked one goes on as before.
+    story.left.system.store.edit(first, x="b")
+    assert story.run() == "R.x=b issue(ambiguous_key)"
+    assert story.summary.failed == 1
+
+
+def test_K04_two_new_records_with_one_key_are_set_aside(story: Story) -> None:
+    story.define(**PROPAGATE)
+    story.base("other", x="a")
+    for value in ("a", "b"):
+        story.left.put("k", x=value)
+    story.right.put("k", x="c")
+    assert story.run() == "issue(ambiguous_key)"
+    assert story.summary.failed == 2
+    assert story.summary.status == "partial"
+    # Made unique again, they are linked.
+    story.left.system.store.remove(next(id for id, row in story.left.system.rows.items() if row["x"] == "b"))
+    story.define(conflict="left_wins")
+    assert story.run() == "R.x=a"
+
+
+def test_K07_two_keys_are_swapped_where_they_must_be_unique(tell: Callable[..., Story]) -> None:
+    story = tell(fields=FIELDS, right_fields=UNIQUE)
+    story.define(**PROPAGATE)
+    story.base("1", "2", x="a")
+    one, two = story.left.id("1"), story.left.id("2")
+    right_one, right_two = story.right.id("1"), story.right.id("2")
+    story.left.system.store.edit(one, k="2")
+    story.left.system.store.edit(two, k="1")
+    story.run()
+    assert story.summary.status == "success"
+    assert story.right.system.rows[right_one]["k"] == "2"
+    assert story.right.system.rows[right_two]["k"] == "1"
+    assert story.run() == "nothing"
+
+
+@pytest.mark.parametrize("batch_size", [1, 100])
+def test_K07_three_keys_go_round_in_a_ring(tell: Callable[..., Story], batch_size: int) -> None:
+    story = tell(fields=FIELDS, right_fields=UNIQUE)
+    story.define(batch_size=batch_size)
+    story.base("1", "2", "3", x="a")
+    ids = {key: (story.left.id(key), story.right.id(key)) for key in ("1", "2", "3")}
+    for old, new in (("1", "2"), ("2", "3"), ("3", "1")):
+        story.left.system.store.edit(ids[old][0], k=new)
+    story.run()
+    assert story.summary.status == "success"
+    assert {key: story.right.system.rows[ids[key][1]]["k"] for key in ids} == {"1": "2", "2": "3", "3": "1"}
+    assert len(story.right.system.log) == 4  # one of the three twice
+
+
+def test_K08_keys_move_up_by_one(tell: Callable[..., Story]) -> None:
+    story = tell(fields=FIELDS, right_fields=UNIQUE)
+    story.base("1", "2", "3", x="a")
+    ids = {key: story.left.id(key) for key in ("1", "2", "3")}
+    for old, new in (("1", "2"), ("2", "3"), ("3", "4")):
+        story.left.system.store.edit(ids[old], k=new)
+    assert story.run() == "R.1.k=2 R.2.k=3 R.3.k=4"
+    assert [entry.after and entry.after["k"] for entry in story.right.system.log] == ["4", "3", "2"]
+
+
+def test_K10_keys_that_differ_in_capitals_and_blanks(story: Story) -> None:
+    story.define()
+    story.base("other")
+    story.left.put("A@x.com", x="a")
+    story.right.put("a@x.com ", x="a")
+    assert story.run() == "L+a@x.com_ R+A@x.com"
+    assert len(story.left.keys) == len(story.right.keys) == 3
+    assert any("near-duplicate keys" in line for line in story.lines())
+
+
+def test_K10_keys_are_the_same_where_the_definition_says_so(story: Story) -> None:
+    fields = [
+        {"left": "k", "right": "k", "canon": ["trim", "lower"]},
+        *({"left": name, "right": name} for name in "xyz"),
+    ]
+    story.define(fields=fields)
+    story.base("other")
+    story.left.put("A@x.com", x="a")
+    story.right.put("a@x.com ", x="a")
+    assert story.run() == "nothing"
+    assert (len(story.left.keys), len(story.right.keys)) == (2, 2)
+
+
+@pytest.mark.parametrize("key", ["1", 1.0])
+def test_K11_a_number_is_the_same_key_however_it_is_written(tell: Callable[..., Story], key: object) -> None:
+    numbers = (Field("k", FieldType.INTEGER), Field("x", FieldType.TEXT))
+    words = (Field("k", FieldType.TEXT), Field("x", FieldType.TEXT))
+    story = tell(fields=numbers, right_fields=words)
+    story.define(fields=[{"left": "k", "right": "k", "type": "text"}, {"left": "x", "right": "x"}])
+    story.left.put("1", k=1, x="a")
+    story.right.put("1", k=key, x="a")
+    assert story.run() == "nothing"
+    assert len(story.links()) == 1
+
+
+def test_K11_leading_zeros_make_another_key_unless_keys_are_numbers(tell: Callable[..., Story]) -> None:
+    story = tell()
+    story.define(fields=[{"left": "k", "right": "k", "type": "text"}, {"left": "x", "right": "x"}])
+    story.left.put("1", x="a")
+    story.right.put("01", x="a")
+    assert story.run() == "L+01 R+1"
+    story = tell()
+    story.define(fields=[{"left": "k", "right": "k", "type": "integer"}, {"left": "x", "right": "x"}])
+    story.left.put("1", x="a")
+    story.right.put("01", x="a")
+    assert story.run() == "nothing"
+
+
+def test_K13_records_without_a_key_take_no_part(story: Story) -> None:
+    story.define()
+    story.base("other")
+    for number in range(5):
+        story.left.put(f"n{number}", k=None if number % 2 else "", x=str(number))
+    story.right.put("n9", k=None, x="9")
+    assert story.run() == "nothing"
+    assert story.summary.excluded == 6
+    assert story.summary.status == "success"
+
+
+def test_K14_a_sheet_is_sorted(story: Story) -> None:
+    story.base("1", "2", "3", x="a")
+    store = story.left.system.store
+    store.rows = dict(sorted(store.rows.items(), reverse=True))
+    assert story.run() == "nothing"
+    assert story.summary.unchanged == 6
+
+
+def test_K16_one_record_is_merged_into_another(story: Story) -> None:
+    story.define(**PROPAGATE)
+    story.right.knobs.snapshot = False
+    story.base("k", "k1", x="a")
+    story.right.knobs.merged[story.right.id()] = story.right.id("k1")
+    story.right.remove()
+    # Not a delete of somebody's: the left one stays, and a person is told.
+    assert story.run() == "issue(merged)"
+    assert story.left.has()
+    assert "merged into" in story.issues()[0].message
+    # Merged on the left too, all is well again.
+    story.left.remove()
+    assert story.run() == "nothing"
+    assert story.link().state == "tombstone"
+
+
+def test_K17_an_id_is_given_to_another_record(story: Story) -> None:
+    story.define(**PROPAGATE)
+    story.base("k", x="a", y="b", z="c")
+    reused = story.right.id()
+    story.right.remove()
+    story.right.put("new", id=reused, x="1", y="2", z="3")
+    assert story.run() == "L+new L-"
+    assert story.left.get("x", "new") == "1"
+    assert story.link().state == "tombstone"
+    assert story.link("new").state == "linked"
+
+
+def test_K17_an_id_is_given_to_another_record_and_nothing_may_be_deleted(story: Story) -> None:
+    story.base("k", x="a", y="b", z="c")
+    reused = story.right.id()
+    story.right.remove()
+    story.right.put("new", id=reused, x="1", y="2", z="3")
+    assert story.run() == "L+new"
+    assert story.left.keys == ["k", "new"]
+    assert story.link().state == "excluded"
+
+
+def test_K19_another_field_must_be_unique_too(tell: Callable[..., Story]) -> None:
+    fields = tuple(Field(item.name, item.type, unique=item.name == "x") for item in FIELDS)
+    story = tell(right_fields=fields)
+    story.define()
+    story.left.put("k", x="mine")
+    story.left.put("k1", x="other")
+    story.right.put("k", x="mine")
+    story.right.put("k1", x="other")
+    assert story.run() == "nothing"
+    story.left.edit("k", x="foreign")
+    story.right.system.store.put({"k": None, "x": "foreign"}, "elsewhere")
+    story.left.edit("k1", y="b")
+    assert story.run() == "R.k1.y=b issue(unique)"
+    assert "elsewhere" in story.issues()[0].message
+
+
+def test_K20_two_records_are_linked_by_hand(story: Story) -> None:
+    story.define(conflict="left_wins")
+    left, right = story.left.put("k", x="1"), story.right.put("K!", x="2", y="here")
+    story.link_by_hand(left, right)
+    planned = story.preview()
+    assert sorted(change["operation"] for change in planned.changes or ()) == ["update", "update"]
+    assert story.run() == "L.y=here R.K!.k=k R.K!.x=1"
+
+
+def test_K20_a_linked_record_is_not_linked_twice(story: Story) -> None:
+    story.base("k", "k1")
+    with pytest.raises(WrongState, match="linked already"):
+        story.link_by_hand(story.left.id("k"), story.right.id("k1"))
+    with pytest.raises(NotFound, match="no record"):
+        story.link_by_hand(story.left.id("k"), "nowhere")
+
+
+def test_K22_linked_again_after_being_unlinked(story: Story) -> None:
+    story.define(conflict="manual")
+    story.base("k", x="a", y="a")
+    story.left.edit(x="b")
+    story.unlink_by_hand()
+    assert story.run() == "nothing"
+    story.right.edit(y="c")
+    assert story.run() == "nothing"
+    # No old shadow decides now: what differs is both sides' edit.
+    story.link_by_hand(story.left.id(), story.right.id())
+    assert story.run() == "conflict(x) conflict(y)"
+    assert [row.state for row in story.links() if row.key.strip('"') == "k"] == ["tombstone", "linked"]
