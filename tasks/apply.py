@@ -203,15 +203,11 @@ def _settle(work: Work, batch: Sequence[Sending], outcomes: Sequence[Outcome]) -
     return receipts
 
 
-def _with_receipts(
-    work: Work, batch: Sequence[Sending], outcomes: Sequence[Outcome]
-) -> Sequence[Outcome]:
+def _with_receipts(work: Work, batch: Sequence[Sending], outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
     """The same outcomes; what a system accepted without showing it is read back, where it can be."""
     end = work.pairing.end(batch[0].side)
     blind = [
-        item.id
-        for item in outcomes
-        if item.status == "done" and item.record is None and item.id is not None
+        item.id for item in outcomes if item.status == "done" and item.record is None and item.id is not None
     ]
     if batch[0].operation not in ("create", "update") or not blind or not end.can_look_up:
         return outcomes
@@ -225,7 +221,9 @@ def _with_receipts(
         return outcomes
     records = {item.id: item.record for item in looked}
     return [
-        replace(item, record=records.get(item.id or "")) if item.status == "done" and item.record is None else item
+        replace(item, record=records.get(item.id or ""))
+        if item.status == "done" and item.record is None
+        else item
         for item in outcomes
     ]
 

@@ -176,22 +176,30 @@ class Decided:
 
     approved: Mapping[str, frozenset[str]]
     dismissed: frozenset[str]
+    held: Mapping[str, frozenset[str]]
 
 
 def load_decided(db: Session, config_id: str, now: datetime) -> Decided:
     approved: dict[str, set[str]] = {}
+    held: dict[str, set[str]] = {}
     dismissed: set[str] = set()
     for row in db.execute(
         select(Change.fingerprint, Change.guard, Change.state, Change.decided_at).where(
             Change.config_id == config_id,
-            Change.state.in_((ChangeState.APPROVED, ChangeState.DISMISSED)),
+            Change.state.in_((ChangeState.HELD, ChangeState.APPROVED, ChangeState.DISMISSED)),
         )
     ):
         if row.state == ChangeState.DISMISSED:
             dismissed.add(row.fingerprint)
+        elif row.state == ChangeState.HELD:
+            held.setdefault(row.fingerprint, set()).add(row.guard or "")
         elif row.decided_at is not None and row.decided_at > now - APPROVAL_LASTS:
             approved.setdefault(row.fingerprint, set()).add(row.guard or "")
-    return Decided({key: frozenset(value) for key, value in approved.items()}, frozenset(dismissed))
+    return Decided(
+        {key: frozenset(value) for key, value in approved.items()},
+        frozenset(dismissed),
+        {key: frozenset(value) for key, value in held.items()},
+    )
 
 
 def rested(db: Session, config_id: str, now: datetime) -> dict[tuple[str, str], Issue]:

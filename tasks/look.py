@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from functools import partial
 
 from connectors.base import Can, Page, is_unkeyed
 from connectors.errors import RetryableError
@@ -125,17 +126,20 @@ def _meet_the_unread(pairing: Pairing, plan: Plan, scans: Mapping[Side, Scan], i
             for change in plan.changes
             if change.tie.id is None and change.tie.id_on(side) is None
         ]
-        field_name, known = pair.on(side), index.on(side)
-        for start in range(0, len(keys), KEYS_AT_ONCE):
-            part = keys[start : start + KEYS_AT_ONCE]
-            for record in call(
-                lambda part=part: end.connector.find(end.stream, end.options, field_name, part),  # type: ignore[misc]
-                retries=pairing.definition.retries,
-            ):
-                if record.id not in known and record.id not in scan.new:
-                    scan.new[record.id] = record
-                    found = True
+        for record in _holders(end, pair.on(side), keys, pairing.definition.retries):
+            if record.id not in index.on(side) and record.id not in scan.new:
+                scan.new[record.id] = record
+                found = True
     return found
+
+
+def _holders(end: End, field_name: str, values: Sequence[Value], retries: int) -> Iterator[Record]:
+    """The records of an end whose field holds one of these values."""
+    for start in range(0, len(values), KEYS_AT_ONCE):
+        part = values[start : start + KEYS_AT_ONCE]
+        yield from call(
+            partial(end.connector.find, end.stream, end.options, field_name, part), retries=retries
+        )
 
 
 def _key_there(pair: FieldPair, side: Side, intent: Intent) -> Value:
