@@ -21,6 +21,7 @@ from sqlalchemy.engine.reflection import Inspector
 from sqlalchemy.exc import DBAPIError
 
 from connectors.addresses import clean_host, judge
+from connectors.base import json_text
 from connectors.dialects.base import (
     FIELD_TYPES,
     Column,
@@ -39,7 +40,6 @@ from connectors.dialects.values import (
     checked_integer,
     checked_text,
     fits,
-    json_text,
     of_this_type,
     unstorable,
     whole_number,

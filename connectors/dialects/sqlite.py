@@ -20,6 +20,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from connectors import files
+from connectors.base import json_text
 from connectors.dialects.base import (
     AS_IS,
     FIELD_TYPES,
@@ -38,7 +39,6 @@ from connectors.dialects.values import (
     checked_integer,
     checked_text,
     fits,
-    json_text,
     of_this_type,
     unstorable,
     whole_number,

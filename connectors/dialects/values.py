@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import base64
 import binascii
-import json
 import re
 import struct
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 
+from connectors.base import as_text
 from connectors.dialects.base import Column, Unfit
 from sync.values import FieldType, Value, ValueProblem, display, parse, plain, short
 
@@ -25,7 +25,7 @@ def of_this_type(column: Column) -> Iterator[None]:
 
 
 def checked_text(column: Column, value: Value) -> str:
-    text = display(value)
+    text = as_text(value)
     spec = column.field
     if (broken := unstorable(text)) is not None:
         raise Unfit("encoding", f"'{spec.name}' cannot hold {broken}.", spec.name)
@@ -95,26 +95,6 @@ def unstorable(text: str) -> str | None:
     except UnicodeEncodeError:
         return "half of a character"
     return None
-
-
-def json_text(value: Value) -> str:
-    """JSON with every number in full: decimals never pass through a float."""
-    match value:
-        case Decimal():
-            return plain(value)
-        case Mapping():
-            parts = (f"{_json_string(str(key))}: {json_text(item)}" for key, item in value.items())
-            return "{" + ", ".join(parts) + "}"
-        case list() | tuple():
-            return "[" + ", ".join(json_text(item) for item in value) + "]"
-        case None | bool() | int() | float():
-            return json.dumps(value)
-        case _:
-            return _json_string(display(value))
-
-
-def _json_string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 def array_literal(items: Sequence[Value]) -> str:

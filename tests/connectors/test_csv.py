@@ -287,7 +287,8 @@ def test_booleans_follow_the_habit_of_their_column(
         (datetime(2026, 3, 5, 12, 0, tzinfo=UTC), "2026-03-05T12:00:00Z"),
         (2**70, str(2**70)),
         (("a", "b"), "a, b"),
-        ({"b": 1, "a": [True]}, '{"a":[true],"b":1}'),
+        ({"b": Decimal("1.50"), "a": [True, None]}, '{"b": 1.50, "a": [true, null]}'),
+        ((1, Decimal("2.5")), "[1, 2.5]"),
         (None, ""),
     ],
 )
