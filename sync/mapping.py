@@ -133,6 +133,8 @@ class FieldMapping:
     right_modified: str | None = None
     left_omits_empty: bool = False  # the system leaves empty fields out of its answers
     right_omits_empty: bool = False
+    left_vanished: frozenset[str] = frozenset()  # pairs whose field came back with no record at all
+    right_vanished: frozenset[str] = frozenset()
 
     @cached_property
     def by_name(self) -> Mapping[str, FieldPair]:
@@ -147,12 +149,13 @@ class FieldMapping:
     def see(self, side: Side, record: Record) -> Seen:
         """A record of one side in own form. Never raises: what cannot be read becomes a problem."""
         omits_empty = self.left_omits_empty if side == "left" else self.right_omits_empty
+        vanished = self.left_vanished if side == "left" else self.right_vanished
         values: dict[str, Value] = {}
         problems: dict[str, str] = {}
         for pair in self.pairs:
             raw = record.fields.get(pair.on(side), MISSING)
             if raw is MISSING:
-                if omits_empty:
+                if omits_empty and pair.name not in vanished:
                     values[pair.name] = None
                 continue
             try:

@@ -16,7 +16,7 @@ from sync.values import MISSING, Fields, Value
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """Confirmed absent. `at` is when, where the system tells; `problem`: nobody deleted it (it was merged)."""
+    """Confirmed absent. `at`: when, where the system tells; `problem`: nobody deleted it (it was merged)."""
 
     at: datetime | None = None
     problem: Problem | None = None

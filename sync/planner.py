@@ -150,11 +150,12 @@ def make_plan(
     mapping = rules.mapping
     looks: dict[int, dict[Side, Look]] = {}
     new: dict[Side, list[Seen]] = {"left": [], "right": []}
+    outside: dict[Side, list[Record]] = {"left": [], "right": []}
     reused: dict[int, Side] = {}
     for side in SIDES:
         _note_scan(plan, side, scans[side], index)
         for record in scans[side].new.values():
-            _take_in(plan, side, record, sides[side], mapping, new[side])
+            _take_in(side, record, sides[side], mapping, new[side], outside[side])
         plan.missing[side] = set()
     for link_id, tie in ties.items():
         row = index.by_id[link_id]
@@ -172,11 +173,12 @@ def make_plan(
     plan.problems.extend(pairing.problems)
     plan.notes.extend(pairing.notes)
     plan.keyless = len(pairing.keyless)
+    _keep_outsiders_out(plan, pairing, outside, mapping)
     relinked = _relink(plan, ties, looks, pairing, facts)
-    held_renames = {tie.id for tie, _, _ in pairing.renames if tie.id not in relinked}
+    unsure = {tie.id for tie, _, _ in pairing.renames if tie.id not in relinked} | pairing.waiting
     for link_id, tie in ties.items():
-        if link_id in held_renames:
-            continue  # neither deleted nor created anew until a person has said who it is
+        if link_id in unsure:
+            continue  # neither deleted nor created anew until it is clear who it is
         move = relinked.get(link_id)
         current = move[0] if move else tie
         _decide(
@@ -233,14 +235,34 @@ def _note_scan(plan: Plan, side: Side, scan: Scan, index: LinkIndex) -> None:
 
 
 def _take_in(
-    plan: Plan, side: Side, record: Record, facts: SideFacts, mapping: FieldMapping, into: list[Seen]
+    side: Side,
+    record: Record,
+    facts: SideFacts,
+    mapping: FieldMapping,
+    into: list[Seen],
+    outside: list[Record],
 ) -> None:
     """A record that no link knows, if it takes part at all."""
     if record.deleted:
         return
     if facts.scope is not None and not facts.scope.includes(record):
+        outside.append(record)
         return
     into.append(mapping.see(side, record))
+
+
+def _keep_outsiders_out(
+    plan: Plan, pairing: Pairing, outside: Mapping[Side, list[Record]], mapping: FieldMapping
+) -> None:
+    """A record whose partner a filter leaves out takes no part either: it is not made there a second time."""
+    for side in SIDES:
+        alone = pairing.single[other(side)]
+        if not alone or not outside[side] or not mapping.match:
+            continue
+        keys = {mapping.match_key(side, mapping.see(side, record).values) for record in outside[side]} - {None}
+        inside = [seen for seen in alone if mapping.match_key(other(side), seen.values) not in keys]
+        plan.excluded += len(alone) - len(inside)
+        pairing.single[other(side)] = inside
 
 
 def _look(

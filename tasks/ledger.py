@@ -269,6 +269,25 @@ def merge_shadow(
     return row
 
 
+def fields_held(
+    db: Session, config_id: str, side: Side, names: Sequence[str], but_for: set[int]
+) -> frozenset[str]:
+    """Those of these fields in which a link, `but_for` some, holds a value on this side."""
+    found: set[str] = set()
+    column = Shadow.left if side == "left" else Shadow.right
+    rows = db.execute(
+        select(Shadow.link_id, column)
+        .join(Link, Link.id == Shadow.link_id)
+        .where(Link.config_id == config_id, Link.state == LinkState.LINKED)
+    )
+    for link_id, stored in rows.yield_per(1000):
+        if link_id not in but_for:
+            found.update(name for name in names if stored.get(name) not in (None, ""))
+        if len(found) == len(names):
+            break
+    return frozenset(found)
+
+
 def prune_shadows(db: Session, config_id: str, mapping: FieldMapping, known_pairs: Mapping[str, str]) -> None:
     """Drop what the shadows say of fields that are no longer mapped, or to another partner."""
     keep = {pair.name for pair in mapping.pairs if known_pairs.get(pair.name, pair.right) == pair.right}

@@ -1,4 +1,4 @@
-"""Links made and dissolved by hand: which record is which, where a person knows better than the match fields."""
+"""Links made and dissolved by hand: which record is which, where a person knows better."""
 
 from __future__ import annotations
 

@@ -13,11 +13,13 @@ from functools import partial
 from connectors.base import Can, Page, is_unkeyed
 from connectors.errors import RetryableError
 from models.sync_configs import Baseline
+from sync import vanished as vanish
 from sync.diff import Scan, scan_pages
 from sync.guard import Facts
 from sync.mapping import FieldPair
 from sync.plan import Gone, Intent, Look, Tie, Unknown
 from sync.planner import LinkIndex, Plan, SideFacts, make_plan, touched
+from sync.reconcile import Rules
 from sync.records import SIDES, Problem, Record, Side, other
 from sync.values import Fields, Value
 from tasks import ledger
@@ -99,14 +101,38 @@ def look(
         held=decided.held,
     )
     side_facts = {side: _side_facts(pairing, side, index, scans[side]) for side in SIDES}
-    plan = make_plan(ties, index, scans, side_facts, built.rules, facts, now)
+    vanished = {side: _vanished(ctx, pairing, side, scans, ties) for side in SIDES}
+    rules = _without(built.rules, vanished)
+    plan = make_plan(ties, index, scans, side_facts, rules, facts, now)
     if _meet_the_unread(pairing, plan, scans, index):
-        plan = make_plan(ties, index, scans, side_facts, built.rules, facts, now)
+        plan = make_plan(ties, index, scans, side_facts, rules, facts, now)
     _note_paused(plan, pairing)
+    for side in SIDES:
+        names = sorted(mapping.pair(name).on(side) for name in vanished[side])
+        plan.problems.extend(vanish.problem(side, name) for name in names)
     return Outlook(
         index, ties, scans, plan, facts, baseline, decided,
         is_full=all(scan.full for scan in scans.values()), unread=unread, unkeyed=unkeyed,
     )  # fmt: skip
+
+
+def _vanished(
+    ctx: Context, pairing: Pairing, side: Side, scans: Mapping[Side, Scan], ties: Mapping[int, Tie]
+) -> frozenset[str]:
+    """The pairs whose field this side returns with no record any more."""
+    found = vanish.suspects(side, scans, ties, pairing.built.rules.mapping)
+    if not found:
+        return frozenset()
+    with ctx.reads() as db:
+        return frozenset(found) - ledger.fields_held(db, pairing.config_id, side, found, set(ties))
+
+
+def _without(rules: Rules, vanished: Mapping[Side, frozenset[str]]) -> Rules:
+    """The same rules, that take nothing of these fields for empty."""
+    if not any(vanished.values()):
+        return rules
+    mapping = replace(rules.mapping, left_vanished=vanished["left"], right_vanished=vanished["right"])
+    return replace(rules, mapping=mapping)
 
 
 def _meet_the_unread(pairing: Pairing, plan: Plan, scans: Mapping[Side, Scan], index: LinkIndex) -> bool:
