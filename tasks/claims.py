@@ -124,6 +124,14 @@ def renew(ctx: Context, db: Session, claim: Claim) -> SyncRun | None:
     )
 
 
+def renew_if_free(ctx: Context, db: Session, claim: Claim) -> SyncRun | None:
+    """As `renew`, without waiting for a batch of the run that is just being written, which renews too."""
+    free = select(SyncRun.id).where(*held_by(claim)).with_for_update(skip_locked=True, key_share=True)
+    if db.scalar(free) is not None:
+        return renew(ctx, db, claim)
+    return db.scalar(select(SyncRun).where(*held_by(claim)))
+
+
 def fence(ctx: Context, db: Session, claim: Claim) -> None:
     """Make the caller's transaction fail unless the claim is still good; extends the lease.
 
@@ -190,6 +198,8 @@ def finish(ctx: Context, claim: Claim, ending: Ending) -> bool:
 def bury(ctx: Context, run_id: str) -> bool:
     """End a run whose lease is over and that shall not start again. Whether it did."""
     with ctx.sessions.begin() as db:
+        if not _locked_if_over(db, run_id, ctx.db_now(db)):
+            return False
         run, rings = _bury(ctx, db, run_id)
     for other in rings:
         ctx.wake(other)
@@ -290,7 +300,7 @@ def _claim(ctx: Context, db: Session, run_id: str, owner: str) -> Claim | None:
     db.execute(select(Workspace.id).where(Workspace.id == workspace_id).with_for_update(key_share=True))
     now = ctx.db_now(db)
     if state == RunState.RUNNING:
-        if _bury(ctx, db, run_id)[0] is not None:
+        if not _locked_if_over(db, run_id, now) or _bury(ctx, db, run_id)[0] is not None:
             return None
         condition = is_over(now)
         interruptions = 1
@@ -325,6 +335,13 @@ def _claim(ctx: Context, db: Session, run_id: str, owner: str) -> Claim | None:
     if interruptions:
         log.warning("run.taken_over", run=run_id, config=config.name, token=token, interruptions=times)
     return Claim(run_id, config.id, token, owner, times)
+
+
+def _locked_if_over(db: Session, run_id: str, now: datetime) -> bool:
+    """Lock a run whose lease is over. False: it is not, or its worker is just writing (or was stopped in
+    the middle of that: then the database ends its transaction after a minute)."""
+    found = select(SyncRun.id).where(SyncRun.id == run_id, is_over(now))
+    return db.scalar(found.with_for_update(skip_locked=True, key_share=True)) is not None
 
 
 def _has_room(ctx: Context, db: Session, config: SyncConfig, run_id: str, now: datetime) -> bool:

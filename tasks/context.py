@@ -19,6 +19,7 @@ from connectors.catalog import get as connector_named
 from models.db import db_now, make_engine, make_read_sessions, make_sessions
 from models.secrets import KeyRing
 from settings import Settings
+from settings import SettingsError as SettingsError  # through this door too
 
 
 @dataclass(frozen=True, slots=True)

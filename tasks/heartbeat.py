@@ -150,7 +150,7 @@ class Heartbeat:
             return
         try:
             with self._ctx.sessions.begin() as db:
-                run = claims.renew(self._ctx, db, reins.claim)
+                run = claims.renew_if_free(self._ctx, db, reins.claim)
                 if run is None:
                     reins.lost = True
                     log.warning("lease.lost", run=reins.claim.run_id)
@@ -158,8 +158,7 @@ class Heartbeat:
                 reins.cancelled = run.cancel_requested_at is not None
                 reins.write_news(db)
         except SQLAlchemyError as problem:
-            # The row is locked by the run's own batch, which extends the lease too, or the database is
-            # away: then nobody else can take the run over either.
+            # The database is away: then nobody else can take the run over either.
             log.warning("lease.not_renewed", run=reins.claim.run_id, error=_short(problem))
 
     def _say_alive(self) -> None:

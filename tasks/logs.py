@@ -91,7 +91,7 @@ def set_up(level: str, style: str, *, process: str) -> None:
     root.setLevel(level)
     logging.raiseExceptions = False  # a full disk under the log is no reason to stop a sync
     logging.captureWarnings(True)
-    for noisy in ("httpx", "httpcore", "dramatiq.worker.WorkerThread", "alembic.runtime.plugins"):
+    for noisy in ("httpx", "httpcore", "dramatiq.worker.WorkerThread", "alembic"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     structlog.configure(
         processors=[

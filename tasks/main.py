@@ -6,14 +6,17 @@ The worker is `dramatiq tasks.main:setup`: dramatiq calls `setup` in the process
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import dramatiq
 
-from models.secrets import check_canary
-from tasks import logs
+from models.migrate import NotMigrated
+from models.secrets import SecretUnreadable
+from tasks import logs, start
 from tasks.actors import declare_start_run
 from tasks.broker import Bell, make_broker
-from tasks.context import Context, live, settings_from_env
+from tasks.context import Context, SettingsError, live, settings_from_env
 from tasks.execute import carry_out
 from tasks.heartbeat import Heartbeat
 from tasks.life import Life
@@ -42,12 +45,6 @@ def from_env(process: str) -> Context:
     return live(settings, wake=bell, queue_answers=bell.answers)
 
 
-def check_keys(ctx: Context) -> None:
-    """Raise SecretUnreadable when the database was filled under other keys than the ring holds."""
-    with ctx.sessions.begin() as db:
-        check_canary(db, ctx.ring)
-
-
 def redis_url(ctx: Context) -> str:
     """Where the queue is. Raises NoQueue."""
     if ctx.settings.redis_url is None:
@@ -55,15 +52,28 @@ def redis_url(ctx: Context) -> str:
     return ctx.settings.redis_url
 
 
+@contextmanager
+def said_plainly() -> Iterator[None]:
+    """Let a process that cannot start end with one clear line instead of a traceback."""
+    try:
+        yield
+    except (SettingsError, NoQueue, NotMigrated, SecretUnreadable) as problem:
+        raise SystemExit(str(problem)) from None
+
+
 def setup() -> None:
     """Make this process a worker that carries out runs."""
-    become_worker(from_env("worker"), carry_out)
+    with said_plainly():
+        become_worker(from_env("worker"), carry_out)
 
 
 def become_worker(ctx: Context, carry_out: CarryOut) -> None:
-    """Make this process a worker: its heartbeat, and its broker with the one actor. Raises NoQueue."""
+    """Make this process a worker: its heartbeat, and its broker with the one actor.
+
+    Raises NoQueue, NotMigrated, SecretUnreadable.
+    """
     url = redis_url(ctx)
-    check_keys(ctx)
+    start.begin(ctx)
     heartbeat = Heartbeat(ctx, "worker", threading.Event())
     broker = make_broker(url, [Life(heartbeat)])
     declare_start_run(broker, ctx, heartbeat, carry_out)

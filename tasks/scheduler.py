@@ -20,13 +20,13 @@ from dramatiq import Worker
 from periodiq import PeriodiqMiddleware, Scheduler
 from sqlalchemy.exc import SQLAlchemyError
 
-from tasks import due
+from tasks import due, start
 from tasks.actors import declare_tick
 from tasks.broker import CONTROL, make_broker
 from tasks.context import Context
 from tasks.heartbeat import Heartbeat
 from tasks.life import Life, hear_once
-from tasks.main import check_keys, from_env, redis_url
+from tasks.main import from_env, redis_url, said_plainly
 
 CONTROL_THREADS = 2
 STOP_MS = 10_000
@@ -63,11 +63,11 @@ class Beat(Scheduler):  # type: ignore[misc]  # periodiq has no types
             log.warning("tick.failed", error=str(problem).splitlines()[0][:300])
 
 
-def run(ctx: Context) -> None:
+def run(ctx: Context, queue_url: str) -> None:
     """Tick until a signal says stop."""
     stop = threading.Event()
     heartbeat = Heartbeat(ctx, "scheduler", stop)
-    broker = make_broker(redis_url(ctx), [PeriodiqMiddleware(skip_delay=SKIP_AFTER_SECONDS), Life(heartbeat)])
+    broker = make_broker(queue_url, [PeriodiqMiddleware(skip_delay=SKIP_AFTER_SECONDS), Life(heartbeat)])
     beat = Beat(ctx, [declare_tick(broker, ctx, stop.is_set)])
     for number in (signal.SIGTERM, signal.SIGINT):
         hear_once(number, stop, then=beat.stop)
@@ -84,9 +84,11 @@ def run(ctx: Context) -> None:
 
 
 def main() -> int:
-    ctx = from_env("scheduler")
-    check_keys(ctx)
-    run(ctx)
+    with said_plainly():
+        ctx = from_env("scheduler")
+        url = redis_url(ctx)
+        start.begin(ctx)
+    run(ctx, url)
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from dataclasses import replace
+from datetime import timedelta
 from time import monotonic
 
 import pytest
@@ -78,6 +79,21 @@ def test_a_run_that_was_taken_over_is_told_and_writes_no_more(world: World, hear
     assert world.run(run_id).phase == ""
     with world.ctx.reads() as db:
         assert db.scalars(select(RunLine)).all() == []
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_batch_that_is_just_written_holds_up_no_other_lease(world: World, heartbeat: Heartbeat) -> None:
+    writing, other = (runs.queue(world.ctx, world.config(), asked_by=WHO) for _ in range(2))
+    with heartbeat.hold(world.claim(writing)) as busy, heartbeat.hold(world.claim(other)) as free:
+        with world.ctx.sessions.begin() as db:
+            busy.fence(db)
+            world.advance(40)
+            begun = monotonic()
+            heartbeat.beat()
+            assert monotonic() - begun < 3
+        busy.checkpoint()
+        free.checkpoint()
+        assert world.run(other).lease_until > world.now() + timedelta(seconds=50)
 
 
 def test_the_fence_tells_a_late_run_before_any_beat_does(world: World, heartbeat: Heartbeat) -> None:

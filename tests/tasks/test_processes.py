@@ -16,6 +16,7 @@ from time import monotonic
 import pytest
 import redis
 
+from models.secrets import check_canary
 from models.sync_runs import RunState, SyncRun
 from tasks import due, runs
 from tasks.broker import Bell
@@ -155,7 +156,8 @@ def test_a_worker_that_slept_for_too_long_writes_nothing_after_the_takeover(mach
     machine.wait(lambda: len(machine.steps()) >= 3)
     os.killpg(sleeper.pid, signal.SIGSTOP)
     machine.worker()
-    machine.wait(lambda: any(step.startswith("2 ") for step in machine.steps()))
+    # Stopped in the middle of a transaction it keeps the run until the database ends that after a minute.
+    machine.wait(lambda: any(step.startswith("2 ") for step in machine.steps()), 90)
     os.killpg(sleeper.pid, signal.SIGCONT)
     machine.wait(machine.ended(run_id))
     tokens = [int(step.split()[0]) for step in machine.steps()]
@@ -240,6 +242,31 @@ def test_two_schedulers_are_as_good_as_one(machine: Machine) -> None:
         scheduler.terminate()
     assert [scheduler.wait(timeout=20) for scheduler in both] == [0, 0]
     assert [len(world.runs_of(config)) for config in configs] == [1] * 20
+
+
+@pytest.mark.parametrize(
+    ("wrong", "said"),
+    [
+        ({"REDIS_URL": ""}, "REDIS_URL is not set"),
+        ({"ENCRYPTION_KEYS": "other:HR4fEBESExQVFhcYGRobHAAAAQIDBAUGBwgJCgsMDQ4="}, "ENCRYPTION_KEYS"),
+        ({"DATABASE_URL": "sqlite:///empty.db"}, "Run: syncline release"),
+        ({"LEASE_SECONDS": "soon"}, "LEASE_SECONDS must be a number"),
+    ],
+)
+def test_a_process_that_cannot_start_says_why_in_one_line(
+    small_world: World, redis_url: str, tmp_path: Path, wrong: dict[str, str], said: str
+) -> None:
+    with small_world.ctx.sessions.begin() as db:
+        check_canary(db, small_world.ctx.ring)
+    machine = Machine(small_world, redis_url, tmp_path)
+    if "DATABASE_URL" in wrong:
+        wrong = {"DATABASE_URL": f"sqlite:///{tmp_path / 'empty.db'}"}
+    try:
+        assert machine.scheduler(**wrong).wait(timeout=DEADLINE) == 1
+    finally:
+        machine.close()
+    told = machine.log.read_text().splitlines()
+    assert len(told) == 1 and said in told[0], told
 
 
 def test_importing_the_processes_starts_and_connects_nothing() -> None:

@@ -6,6 +6,9 @@ import os
 import socket
 import subprocess
 import sys
+from time import monotonic
+
+import pytest
 
 from models.sync_runs import RunState, Wait
 from tasks import claims, runs, upkeep
@@ -64,6 +67,22 @@ def test_what_must_not_start_again_is_ended_by_the_sweep(world: World) -> None:
     assert world.run(hopeless).state == RunState.FAILED
     assert world.run(unwanted).state == RunState.CANCELLED
     assert world.rung == []
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)
+def test_a_worker_that_stopped_while_it_wrote_holds_up_nobody_else(world: World) -> None:
+    stuck, other = (runs.queue(world.ctx, world.config(), asked_by=WHO) for _ in range(2))
+    claim = world.claim(stuck, "here:1:x")
+    world.claim(other, "here:1:x")
+    with world.ctx.sessions.begin() as db:
+        claims.fence(world.ctx, db, claim)  # and here it stops: its row stays locked
+        world.advance(61)
+        begun = monotonic()
+        assert upkeep.sweep(world.ctx).expired == 2
+        assert claims.claim_run(world.ctx, stuck, "here:2:x") is None
+        taken = claims.claim_next(world.ctx, "here:2:x")
+        assert taken is not None and taken.run_id == other
+        assert monotonic() - begun < 3
 
 
 def test_a_dead_process_of_this_machine_does_not_keep_its_lease(small_world: World) -> None:

@@ -16,10 +16,10 @@ from sqlalchemy import select
 
 from models.connections import Connection
 from models.db import db_now
+from models.migrate import upgrade
 from models.people import Workspace
 from models.sync_configs import SyncConfig
 from models.sync_runs import SyncRun
-from models.tables import metadata
 from settings import Settings
 from tasks import claims
 from tasks.claims import Claim
@@ -45,7 +45,7 @@ class World:
             rand=lambda: 0.5,
         )
         self.engine = self.ctx.sessions.kw["bind"]
-        metadata.create_all(self.engine)
+        upgrade(self.engine)
         self.workspace = self.add_workspace()
 
     def close(self) -> None:
