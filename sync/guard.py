@@ -9,6 +9,8 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 
 from sync.plan import Intent, Tie
 from sync.policy import Guards
@@ -106,6 +108,41 @@ def hold(
         )
         for index, change in enumerate(changes)
     ]
+
+
+def why_held(held: Iterable[PlannedChange]) -> list[str]:
+    """For each held change its guard's sentence, with what all that are held with it have in common."""
+    changes = list(held)
+    shifts: dict[tuple[Side, str], set[str]] = {}
+    for change in changes:
+        if change.guard == ALL_CHANGED:
+            for name in change.intent.after:
+                shifts.setdefault((change.intent.side, name), set()).add(_shift(change, name))
+    alike = {place: next(iter(found)) for place, found in shifts.items() if len(found) == 1}
+    return [
+        SENTENCES.get(change.guard or "", "")
+        + "".join(
+            f" Each '{name}' moves by {shift}."
+            for name in change.intent.after
+            if change.guard == ALL_CHANGED and (shift := alike.get((change.intent.side, name)))
+        )
+        for change in changes
+    ]
+
+
+def _shift(change: PlannedChange, name: str) -> str:
+    """By how much a number or time would move; "" where that means nothing."""
+    before, after = change.intent.before.get(name), change.intent.after[name]
+    match before, after:
+        case (bool(), _) | (_, bool()):
+            return ""
+        case (int() | Decimal(), int() | Decimal()):
+            return f"{after - before:+}"
+        case (datetime(), datetime()) | (date(), date()):
+            delta = after - before
+            return f"{'-' if delta < timedelta(0) else '+'}{abs(delta)}"
+        case _:
+            return ""
 
 
 def container_fingerprint(side: Side, was: str, now: str) -> str:

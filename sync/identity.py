@@ -29,6 +29,7 @@ class Pairing:
     keyless: list[tuple[Side, Seen]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     set_aside: set[tuple[Side, str]] = field(default_factory=set)  # records that take no part
+    waiting: set[int | None] = field(default_factory=set)  # links whose lost record may be one of them
     notes: list[str] = field(default_factory=list)
 
 
@@ -74,8 +75,11 @@ def pair_up(
             if len(items) > 1:
                 _ambiguous(pairing, side, items, mapping)
                 # The partner of an ambiguous key waits too: it is neither created nor changed.
+                # So does a link that lost its record: one of them may be it, under a new id.
                 for partner in fresh[other(side)].pop(key, []):
                     pairing.set_aside.add((other(side), partner.id))
+                    pairing.waiting.update(tie.id for tie in lost_by_key[other(side)].get(key, []))
+                pairing.waiting.update(tie.id for tie in lost_by_key[side].get(key, []))
                 del fresh[side][key]
     for side in SIDES:
         for key, items in list(fresh[side].items()):
@@ -83,6 +87,10 @@ def pair_up(
             old = lost_by_key[side].get(key, [])
             if len(old) == 1:
                 pairing.relinked.append((old[0], side, seen))
+                del fresh[side][key]
+            elif old:
+                _ambiguous(pairing, side, items, mapping, of=len(old))
+                pairing.waiting.update(tie.id for tie in old)
                 del fresh[side][key]
             elif key in taken[side]:
                 _duplicate(pairing, side, seen, taken[side][key], mapping)
@@ -121,14 +129,17 @@ def _by_key(ties: Iterable[Tie], side: Side, mapping: FieldMapping) -> dict[str,
     return found
 
 
-def _ambiguous(pairing: Pairing, side: Side, items: list[Seen], mapping: FieldMapping) -> None:
+def _ambiguous(
+    pairing: Pairing, side: Side, items: list[Seen], mapping: FieldMapping, *, of: int = 0
+) -> None:
+    """More records of one key than can be told apart: among the new ones, or `of` ones that are gone."""
     label = mapping.label(side, items[0].values, items[0].id)
     for seen in items:
         pairing.set_aside.add((side, seen.id))
         pairing.problems.append(
             Problem(
                 "ambiguous_key",
-                f"{len(items)} records on {side} have the same {' + '.join(mapping.match)}"
+                f"{max(len(items), of)} records on {side} have the same {' + '.join(mapping.match)}"
                 f" {short(label)}; which one is meant cannot be told. Make it unique, or link by hand.",
                 side=side,
                 key=label,

@@ -259,7 +259,8 @@ def _keep_outsiders_out(
         alone = pairing.single[other(side)]
         if not alone or not outside[side] or not mapping.match:
             continue
-        keys = {mapping.match_key(side, mapping.see(side, record).values) for record in outside[side]} - {None}
+        known = [mapping.see(side, record) for record in outside[side]]
+        keys = {mapping.match_key(side, seen.values) for seen in known} - {None}
         inside = [seen for seen in alone if mapping.match_key(other(side), seen.values) not in keys]
         plan.excluded += len(alone) - len(inside)
         pairing.single[other(side)] = inside

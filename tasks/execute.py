@@ -585,7 +585,7 @@ def _store_held(
     rows = {(row.fingerprint, row.guard): row for row in ledger.open_changes(db, work.config_id, states)}
     kept: set[int] = set()
     items = {id(item.tie): item for item in outlook.plan.items}
-    for change in held:
+    for change, why in zip(held, guard.why_held(held), strict=True):
         row = rows.get((change.fingerprint, change.guard))
         if row is not None:
             kept.add(row.id)
@@ -595,7 +595,7 @@ def _store_held(
             row = _change_row(work, change, items.get(id(change.tie)), outlook, link_ids, now)
             row.state, row.guard = ChangeState.HELD, change.guard
             row.expires_at = now + ledger.HELD_FOR
-            row.message = guard.SENTENCES.get(change.guard or "")
+            row.message = why
             db.add(row)
     # An approval stays good while its change is planned, also where another guard asks after the first.
     planned = {change.fingerprint for change in outlook.plan.changes}
