@@ -7,7 +7,6 @@ A connector holds no retry loop, no sleep, no logging and no clock. It raises th
 from __future__ import annotations
 
 import enum
-import json
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -21,7 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from connectors.errors import OptionsError
 from sync.records import Record, Stream
-from sync.values import MISSING, Fields, FieldType, Value, ValueProblem, display, parse, plain
+from sync.values import MISSING, Fields, FieldType, Value, ValueProblem, parse
 
 Cursor = str  # opaque, parsed only by the connector that made it
 
@@ -208,34 +207,6 @@ _KINDS: Mapping[type, FieldType] = {
     dict: FieldType.JSON,
     list: FieldType.JSON,
 }
-
-
-def as_text(value: Value) -> str:
-    """A value for a system that holds only texts; one that is not a plain value becomes JSON."""
-    is_plain_list = isinstance(value, tuple) and all(isinstance(item, str) for item in value)
-    if isinstance(value, Mapping | list | tuple) and not is_plain_list:
-        return json_text(value)
-    return display(value)
-
-
-def json_text(value: Value) -> str:
-    """JSON with every number in full: decimals never pass through a float."""
-    match value:
-        case Decimal():
-            return plain(value)
-        case Mapping():
-            parts = (f"{_json_string(str(key))}: {json_text(item)}" for key, item in value.items())
-            return "{" + ", ".join(parts) + "}"
-        case list() | tuple():
-            return "[" + ", ".join(json_text(item) for item in value) + "]"
-        case None | bool() | int() | float():
-            return json.dumps(value)
-        case _:
-            return _json_string(display(value))
-
-
-def _json_string(text: str) -> str:
-    return json.dumps(text, ensure_ascii=False)
 
 
 Status = Literal["done", "rejected", "stale", "missing", "unknown"]

@@ -25,7 +25,6 @@ from connectors.base import (
     Page,
     StreamOptions,
     Write,
-    as_text,
     holds,
     is_unkeyed,
     moved,
@@ -349,7 +348,7 @@ class _Edit:
                 message = f"'{self.table.name}': the column '{name}' {why}."
                 return _rejected(write, "unknown_field", message, name)
             try:
-                as_text(value).encode(self.table.encoding)
+                display(value).encode(self.table.encoding)
             except UnicodeEncodeError as error:
                 sign = str(error.object)[error.start]
                 message = f"'{sign}' cannot be written in {self.table.encoding}. Save the file as UTF-8."
@@ -492,7 +491,7 @@ class _Edit:
             self.is_changed = True
 
     def _text(self, column: int, value: Value) -> str:
-        return self.table.truth(column, value) if isinstance(value, bool) else as_text(value)
+        return self.table.truth(column, value) if isinstance(value, bool) else display(value)
 
     def _exists(self, write: Write, id: str) -> Outcome:
         row = self._places[id][0] + 1

@@ -108,7 +108,7 @@ def _text(raw: Value) -> str:
         case tuple() | list() if all(isinstance(item, str) for item in raw):
             return ", ".join(raw)
         case _:
-            return dumps(raw)
+            return json_text(raw)
 
 
 def _integer(raw: Value) -> int:
@@ -419,6 +419,27 @@ def _ordered(value: Value) -> Value:
             return [_ordered(item) for item in value]
         case _:
             return encode(value)
+
+
+def json_text(value: Value) -> str:
+    """JSON as a person or another system reads it, with every number in full: decimals never pass
+    through a float."""
+    match value:
+        case Decimal():
+            return plain(value)
+        case Mapping():
+            parts = (f"{_json_string(str(key))}: {json_text(item)}" for key, item in value.items())
+            return "{" + ", ".join(parts) + "}"
+        case list() | tuple():
+            return "[" + ", ".join(json_text(item) for item in value) + "]"
+        case None | bool() | int() | float():
+            return json.dumps(value)
+        case _:
+            return _json_string(display(value))
+
+
+def _json_string(text: str) -> str:
+    return json.dumps(text, ensure_ascii=False)
 
 
 def plain(number: Decimal) -> str:

@@ -21,7 +21,6 @@ from sqlalchemy.engine.reflection import Inspector
 from sqlalchemy.exc import DBAPIError
 
 from connectors.addresses import clean_host, judge
-from connectors.base import json_text
 from connectors.dialects.base import (
     FIELD_TYPES,
     Column,
@@ -53,7 +52,7 @@ from connectors.errors import (
     Unavailable,
 )
 from sync.records import Field
-from sync.values import FieldType, Value, ValueProblem, iso, parse, plain
+from sync.values import FieldType, Value, ValueProblem, iso, json_text, parse, plain
 
 _TLS_MODES = ("require", "verify-ca", "verify-full")
 _CONNECT_SECONDS = 10

@@ -20,7 +20,6 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.pool import NullPool
 
 from connectors import files
-from connectors.base import json_text
 from connectors.dialects.base import (
     AS_IS,
     FIELD_TYPES,
@@ -45,7 +44,7 @@ from connectors.dialects.values import (
 )
 from connectors.errors import ConnectorError, OptionsError, StreamGone, Unavailable
 from sync.records import Field
-from sync.values import FieldType, Value, ValueProblem, display, parse
+from sync.values import FieldType, Value, ValueProblem, display, json_text, parse
 
 _BUSY_SECONDS = 5.0  # how long SQLite itself waits for another program's lock
 _LARGEST = 2**63 - 1

@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from decimal import Decimal
 
-from connectors.base import as_text
 from connectors.dialects.base import Column, Unfit
 from sync.values import FieldType, Value, ValueProblem, display, parse, plain, short
 
@@ -25,7 +24,7 @@ def of_this_type(column: Column) -> Iterator[None]:
 
 
 def checked_text(column: Column, value: Value) -> str:
-    text = as_text(value)
+    text = display(value)
     spec = column.field
     if (broken := unstorable(text)) is not None:
         raise Unfit("encoding", f"'{spec.name}' cannot hold {broken}.", spec.name)
