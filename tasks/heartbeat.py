@@ -1,7 +1,7 @@
 """The heartbeat: one thread per process that keeps what the process holds.
 
 It renews the leases of all its runs, reads whether a person wants one cancelled, writes progress and
-log lines, says that the process is alive, and now and then looks after the runs that others lost. It
+log lines, says that the process is alive, and now and then looks after what others lost or left out. It
 has a database connection of its own and outlives any outage: a beat that fails is tried again.
 """
 
@@ -22,7 +22,7 @@ from sqlalchemy.exc import SQLAlchemyError
 from models.db import make_engine, make_read_sessions, make_sessions
 from models.processes import Process
 from models.upsert import insert_or_update
-from tasks import claims, upkeep
+from tasks import claims, overdue, upkeep
 from tasks.claims import Claim
 from tasks.context import Context
 from tasks.reins import Reins
@@ -177,6 +177,7 @@ class Heartbeat:
     def _sweep(self) -> None:
         try:
             upkeep.sweep(self._ctx)
+            overdue.look(self._ctx)  # a scheduler that is dead cannot raise this alarm itself
         except SQLAlchemyError as problem:
             log.warning("sweep.failed", error=_short(problem))
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
+from time import monotonic
 from typing import Any
 
 import structlog
@@ -109,7 +110,7 @@ def _see_through(
     with ctx.reads() as db:
         run = db.get_one(SyncRun, claim.run_id)
         name = db.get_one(SyncConfig, claim.config_id).name
-    started = ctx.now()
+    started = monotonic()
     with bound_contextvars(run=claim.run_id, config=name):
         log.info("run.started", kind=run.kind, asked_by=run.asked_by, token=claim.token)
         reins.summary.config = name
@@ -124,7 +125,7 @@ def _see_through(
         except Exception as problem:  # noqa: BLE001 the boundary of a run: it ends in a state, always
             summary = reins.summary
             end = _reaction(ctx, reins, problem, run.interruptions, in_line)
-        summary.duration_ms = int((ctx.now() - started).total_seconds() * 1000)
+        summary.duration_ms = int((monotonic() - started) * 1000)
         if isinstance(end, _Back):
             back = end
             lines = reins.take_lines()

@@ -10,6 +10,7 @@ from time import monotonic
 import pytest
 from sqlalchemy import select, text
 
+from models.issues import Alert
 from models.processes import Process
 from models.sync_runs import RunLine
 from tasks import runs
@@ -132,6 +133,13 @@ def test_a_process_is_on_the_list_while_it_beats(world: World, heartbeat: Heartb
     heartbeat.close()
     with world.ctx.reads() as db:
         assert db.scalars(select(Process)).all() == []
+
+
+def test_a_worker_raises_the_alarm_that_a_dead_scheduler_cannot(world: World, heartbeat: Heartbeat) -> None:
+    config = world.config(next_run_at=world.now() - timedelta(minutes=11))
+    heartbeat.beat()
+    with world.ctx.reads() as db:
+        assert db.scalars(select(Alert.config_id).where(Alert.kind == "overdue")).all() == [config]
 
 
 def test_the_thread_goes_on_after_the_database_was_away(world: World) -> None:
