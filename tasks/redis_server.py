@@ -68,6 +68,19 @@ def prepare(folder: Path, port: int, *, server: str, databases: int = 1) -> Loca
     )
 
 
+def prepared(folder: Path) -> str | None:
+    """The URL of the server that prepare() last described here, whether it runs or not. None: there is none.
+
+    For commands beside a running `syncline up`: its REDIS_URL is only in its own programs' environment.
+    """
+    try:
+        lines = (folder / "redis.conf").read_text(encoding="utf-8").splitlines()
+    except OSError:
+        return None
+    settings = dict(line.split(" ", 1) for line in lines)
+    return f"redis://:{settings['requirepass']}@127.0.0.1:{settings['port']}/0"
+
+
 def answers(url: str) -> bool:
     """Whether a Redis server answers at this address now, and lets us in."""
     import redis  # here, since `syncline` loads this module whatever the command is

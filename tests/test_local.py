@@ -213,6 +213,14 @@ def test_the_file_with_the_password_is_for_its_owner_only(tmp_path: Path) -> Non
     assert ours.url.endswith("@127.0.0.1:1234/0")
 
 
+def test_commands_beside_a_running_one_find_its_queue(tmp_path: Path) -> None:
+    assert redis_server.prepared(tmp_path) is None
+
+    ours = redis_server.prepare(tmp_path, 1234, server="/bin/redis-server")
+
+    assert redis_server.prepared(tmp_path) == ours.url
+
+
 def test_a_folder_with_quotes_and_spaces_serves_as_well(tmp_path: Path) -> None:
     folder = tmp_path / 'a "folder" with spaces'
     ours = redis_server.prepare(folder, redis_server.free_port(), server=redis_server.executable())
