@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST ?= -n auto
 UV ?= uv
 
-.PHONY: help setup setup-dev demo demo-once demo-reset test test-browser screenshots lint format lock
+.PHONY: help setup setup-dev demo demo-once demo-reset test test-browser test-parse screenshots lint format lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -30,6 +30,9 @@ test: lint ## Check everything: formatting, lint, imports, types and the quick s
 
 test-browser: setup-dev ## The panel in a real Chromium: every page, both themes, two widths, the main stories
 	$(BIN)/pytest -m browser tests/browser
+
+test-parse: setup-dev ## Check the parse connector against a real Parse Server (needs Node)
+	SYNCLINE_TEST_PARSE=1 $(BIN)/pytest $(PYTEST) tests/connectors/test_parse_server.py
 
 screenshots: setup-dev ## Renew the pictures of the README from a staged installation
 	$(BIN)/python -m tests.browser.screenshots

@@ -191,6 +191,10 @@ class Http:
             case _:
                 return OutcomeUnknown(text) if answer.changes else Unavailable(text)
 
+    def hide(self, secret: str) -> None:
+        """One more secret to be cut out of messages: a token that a log-in gave."""
+        self._secrets += _forms(secret)
+
     def clean(self, text: str, limit: int = 300) -> str:
         """A system's own words for a message: on one line, cut, without our secrets."""
         for secret in self._secrets:
