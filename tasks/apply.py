@@ -292,7 +292,8 @@ def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: date
         case "delete":
             counts.deleted += 1
             if change.link_id is not None:
-                ledger.move_link(db, change.link_id, state=LinkState.TOMBSTONE, written_at=now)
+                move = settle_with.get("move") or {"state": LinkState.TOMBSTONE}
+                ledger.move_link(db, change.link_id, **move, written_at=now)
                 ledger.close_all_conflicts(db, change.link_id, now)
             return
         case "create":

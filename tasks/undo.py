@@ -1,7 +1,7 @@
 """Undo of a run: what it wrote is put back wherever it still stands as it was left.
 
-An undo is a run of its own, with changes of its own, and can be undone. Afterwards both shadows are
-what stands there, so that the next run takes the undone state as agreed and does not do it again.
+An undo is a run of its own, with changes of its own, and can be undone. Both sides then differ from each
+other and not from their shadows, so that the next run takes the undone state as agreed.
 """
 
 from __future__ import annotations
@@ -14,16 +14,17 @@ from sqlalchemy.orm import Session
 
 from connectors.base import Write
 from models.journal import Change, ChangeState
-from models.links import Link, LinkState
+from models.links import Link, LinkState, Shadow
 from models.sync_runs import SyncRun
 from sync.mapping import Seen
 from sync.order import ASIDE
 from sync.records import SIDES, Record, Side, other
 from sync.values import MISSING, Fields, decode_fields, encode_fields
-from tasks import ledger
 from tasks.apply import Sending, Work, send_all
 from tasks.errors import NotFound, WorkError
 from tasks.sides import records_at
+
+There = Mapping[str, Record]  # what stands on a side now, by id
 
 
 def carry_out(work: Work, run_id: str) -> None:
@@ -44,60 +45,93 @@ def carry_out(work: Work, run_id: str) -> None:
                 .order_by(Change.id.desc())
             )
         )
+        far_ids = _far_ids(db, changes)
     for side in SIDES:
         if changes and not work.pairing.end(side).can_look_up:
             raise WorkError(
                 f"A run of '{work.pairing.name}' cannot be undone: {work.pairing.end(side).connector.title}"
                 " cannot look up single records."
             )
-    now_there = {side: _records(work, side, changes) for side in SIDES}
+    there = {side: _records(work, side, changes, far_ids[side]) for side in SIDES}
     sendings: list[Sending] = []
     kept_back = 0
     with work.ctx.sessions.begin() as db:
         work.reins.fence(db)
         for change in changes:
             side = "left" if change.side == "left" else "right"
-            sending = _reverse(work, db, change, side, now_there[side].get(change.record_id or ""))
+            sending = _reverse(work, db, change, side, there)
             if sending is None:
                 kept_back += 1
                 work.reins.log("info", f"{change.key}: changed since; it is left as it is now.")
             else:
                 sendings.append(sending)
     work.summary.excluded = kept_back
-    done = send_all(work, sendings, phase="undoing")
-    _settle_links(work, sendings, done, changes)
+    send_all(work, sendings, phase="undoing")
     work.reins.log("info", f"Undone: {len(sendings)} of {len(changes)} changes of run {run_id}.")
 
 
-def _records(work: Work, side: Side, changes: list[Change]) -> dict[str, Record]:
-    ids = sorted({change.record_id for change in changes if change.side == side and change.record_id})
-    return records_at(work.pairing.end(side), ids, retries=work.pairing.definition.retries)
+def _far_ids(db: Session, changes: list[Change]) -> dict[Side, set[str]]:
+    """The ids of the other copies of what was deleted."""
+    found: dict[Side, set[str]] = {"left": set(), "right": set()}
+    for change in changes:
+        if change.operation == "delete":
+            far = other("left" if change.side == "left" else "right")
+            if far_id := _far_id(change, db.get(Link, change.link_id or 0), far):
+                found[far].add(far_id)
+    return found
 
 
-def _reverse(work: Work, db: Session, change: Change, side: Side, record: Record | None) -> Sending | None:
+def _far_id(change: Change, link: Link | None, far: Side) -> str | None:
+    if link is None:
+        return change.origin_id
+    return link.left_id if far == "left" else link.right_id
+
+
+def _records(work: Work, side: Side, changes: list[Change], far_ids: set[str]) -> There:
+    ids = {change.record_id for change in changes if change.side == side and change.record_id} | far_ids
+    return records_at(work.pairing.end(side), sorted(ids), retries=work.pairing.definition.retries)
+
+
+def _reverse(
+    work: Work, db: Session, change: Change, side: Side, there: Mapping[Side, There]
+) -> Sending | None:
     """The change that puts one change back; None where the record moved since."""
     mapping = work.pairing.built.rules.mapping
+    record = there[side].get(change.record_id or "")
     seen = mapping.see(side, record) if record is not None else None
     before, after = decode_fields(change.before or {}), decode_fields(change.result or change.after or {})
     match change.operation:
         case "create" if seen is not None and _still(work, side, seen, after):
             return _journal(work, db, change, side, "delete", before=seen.values, after={}, seen=seen)
         case "update" if seen is not None and _still(work, side, seen, after):
-            present = {name: seen.get(name) for name in before}
-            return _journal(work, db, change, side, "update", before=present, after=before, seen=seen)
+            present = {name: seen.get(name) for name in before if name in mapping.by_name}
+            back = {name: before[name] for name in present}
+            return _journal(work, db, change, side, "update", before=present, after=back, seen=seen)
         case "delete" if seen is None:
-            writable = {
-                name: value
-                for name, value in before.items()
-                if name in mapping.by_name and _is_writable(work, side, mapping.pair(name).on(side))
-            }
-            return _journal(work, db, change, side, "create", before={}, after=writable, seen=None)
+            return _restore(work, db, change, side, before, there)
     return None
 
 
-def _is_writable(work: Work, side: Side, name: str) -> bool:
-    spec = work.pairing.end(side).stream.field(name)
-    return spec is None or spec.writable
+def _restore(
+    work: Work, db: Session, change: Change, side: Side, before: Fields, there: Mapping[Side, There]
+) -> Sending:
+    """The deleted record once more, whole: also its fields that are not mapped."""
+    mapping, stream = work.pairing.built.rules.mapping, work.pairing.end(side).stream
+    rest = decode_fields((change.settle or {}).get("rest") or {})
+    raw = mapping.outgoing(side, {name: value for name, value in before.items() if name in mapping.by_name})
+    lost = [name for name in (*raw, *rest) if (spec := stream.field(name)) is not None and not spec.writable]
+    if lost:
+        work.reins.log("warning", f"{change.key}: not restored, read-only there: {', '.join(sorted(lost))}.")
+    after = {
+        name: value
+        for name, value in before.items()
+        if name in mapping.by_name and mapping.pair(name).on(side) not in lost
+    }
+    return _journal(
+        work, db, change, side, "create", before={}, after=after, seen=None,
+        rest={name: value for name, value in rest.items() if name not in lost and stream.field(name)},
+        there=there,
+    )  # fmt: skip
 
 
 def _still(work: Work, side: Side, seen: Seen, left_as: Fields) -> bool:
@@ -119,6 +153,8 @@ def _journal(
     before: Fields,
     after: Fields,
     seen: Seen | None,
+    rest: Fields | None = None,
+    there: Mapping[Side, There] | None = None,
 ) -> Sending:
     end, marker = work.pairing.end(side), work.ctx.new_id()
     record_id = seen.id if seen is not None else None
@@ -129,19 +165,17 @@ def _journal(
         workspace_id=work.workspace_id,
         config_id=work.config_id,
         run_id=work.run_id,
-        link_id=None if operation == "create" else change.link_id,
         side=side,
         operation=operation,
         key=change.key,
         record_id=record_id,
-        origin_id=change.origin_id,
         before=encode_fields(before) if operation != "create" else None,
         after=encode_fields(after) if operation != "delete" else None,
         rule="undo",
         state=ChangeState.PLANNED,
         fingerprint=marker,
-        settle={"other": {}, "undoes": change.id},
         created_at=work.ctx.db_now(db),
+        **_link(work, db, change, side, operation, there or {}),
     )
     db.add(row)
     db.flush()
@@ -150,6 +184,7 @@ def _journal(
         case "delete":
             write = Write(marker, "delete", record_id, expected_version=seen.version if seen else None)
         case "create":
+            fields = {**(rest or {}), **fields}
             if record_id is not None and end.key_field is not None and end.key_field not in fields:
                 fields = {**fields, end.key_field: record_id}
             write = Write(marker, "create", record_id, fields)
@@ -162,69 +197,40 @@ def _journal(
     return Sending(row.id, marker, side, operation, change.key, write, row.link_id, row.origin_id)
 
 
-def _settle_links(
-    work: Work, sendings: list[Sending], done: Mapping[str, Record], changes: list[Change]
-) -> None:
-    """Make what stands on both sides now the agreed state: the next run finds nothing to do.
+def _link(
+    work: Work, db: Session, change: Change, side: Side, operation: str, there: Mapping[Side, There]
+) -> dict[str, Any]:
+    """What becomes of the link when the change back is confirmed, so that the next run leaves all as it is.
 
-    - an undone update: the other side's shadow becomes what that side holds now;
-    - an undone create: the origin is excluded, so that it is not created again;
-    - an undone delete: the record is linked to nothing and excluded, so that it is neither deleted
-      again nor created on the side from which it was deleted first.
+    - an update: nothing; the far side still holds what its shadow says, or an edit made since, which flows;
+    - the delete of what was created: its origin is excluded, so that it is not created again;
+    - the create of what was deleted: excluded too, neither deleted again nor created where it was deleted
+      first; linked where the far record stands (an undone undo).
     """
-    mapping = work.pairing.built.rules.mapping
-    wanted: dict[Side, list[str]] = {"left": [], "right": []}
-    with work.ctx.reads() as db:
-        rows = {row.marker: row for row in db.scalars(
-            select(Change).where(Change.run_id == work.run_id, Change.state == ChangeState.APPLIED)
-        )}  # fmt: skip
-        links = {
-            row.id: row
-            for row in db.scalars(
-                select(Link).where(Link.id.in_([row.link_id for row in rows.values() if row.link_id]))
-            )
-        }
-    for row in rows.values():
-        far = other("left" if row.side == "left" else "right")
-        link = links.get(row.link_id or 0)
-        if row.operation == "update" and link is not None:
-            far_id = link.left_id if far == "left" else link.right_id
-            if far_id:
-                wanted[far].append(far_id)
-    there: dict[Side, dict[str, Record]] = {"left": {}, "right": {}}
-    for side in wanted:
-        end = work.pairing.end(side)
-        if wanted[side]:
-            for looked in end.connector.lookup(end.stream, end.options, sorted(set(wanted[side]))):
-                if looked.record is not None:
-                    there[side][looked.id] = looked.record
-    with work.ctx.sessions.begin() as db:
-        work.reins.fence(db)
-        now = work.ctx.db_now(db)
-        for item in sendings:
-            change = rows.get(item.marker)
-            if change is None:
-                continue
-            side = item.side
-            far = other(side)
-            if change.operation == "update" and change.link_id is not None:
-                link = links[change.link_id]
-                record = there[far].get((link.left_id if far == "left" else link.right_id) or "")
-                if record is not None:
-                    values = mapping.see(far, record).values
-                    names = {name: values[name] for name in change.after or {} if name in values}
-                    shadows: dict[Side, Mapping[str, Any]] = {far: names, side: {}}
-                    ledger.merge_shadow(db, change.link_id, shadows["left"], shadows["right"])
-            elif change.operation == "delete" and change.link_id is not None:
-                ledger.move_link(
-                    db,
-                    change.link_id,
-                    **{f"{side}_id": None, "state": LinkState.EXCLUDED, "reason": "undone"},
-                )
-            elif change.operation == "create" and change.link_id is not None:
-                ledger.move_link(
-                    db,
-                    change.link_id,
-                    **{f"{far}_id": None, "state": LinkState.EXCLUDED, "reason": "undone"},
-                    written_at=now,
-                )
+    far = other(side)
+    undone = {"state": LinkState.EXCLUDED, "reason": "undone"}
+    link = db.get(Link, change.link_id) if change.link_id is not None else None
+    if operation == "update":
+        return {"link_id": change.link_id, "origin_id": change.origin_id, "settle": {"other": {}}}
+    if operation == "delete":
+        settle = {"other": {}, "move": undone}
+        return {"link_id": change.link_id, "origin_id": change.origin_id, "settle": settle}
+    far_id = _far_id(change, link, far)
+    column = Link.left_id if far == "left" else Link.right_id
+    claimed = far_id is not None and db.scalar(
+        select(Link.id).where(
+            Link.config_id == work.config_id,
+            column == far_id,
+            Link.state != LinkState.TOMBSTONE,
+            Link.id != change.link_id,
+        )
+    )
+    if claimed:
+        return {"link_id": None, "origin_id": None, "settle": {"other": {}, "move": undone}}
+    if (record := there[far].get(far_id or "")) is not None:
+        settle = {"other": encode_fields(work.pairing.built.rules.mapping.see(far, record).values)}
+    else:  # should it come back, it meets what was agreed on with it
+        shadow = db.get(Shadow, link.id) if link is not None else None
+        agreed = {} if shadow is None else shadow.left if far == "left" else shadow.right
+        settle = {"other": dict(agreed), "move": undone}
+    return {"link_id": link.id if link is not None else None, "origin_id": far_id, "settle": settle}

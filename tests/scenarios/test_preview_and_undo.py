@@ -1,0 +1,263 @@
+"""D and U: what a run would do, and how what it did is put back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from models.sync_runs import RunKind
+from sync.records import Field
+from sync.values import FieldType
+from tests.scenarios.world import FIELDS, Story
+
+PROPAGATE = {"deletes": "propagate"}
+TWENTY = [f"m{number:02}" for number in range(20)]
+
+
+def undo(story: Story, run_id: str | None = None, *, repeat: bool = True) -> str:
+    return story.run(preview=False, repeat=repeat, kind=RunKind.UNDO, run=run_id or story.run_id)
+
+
+def busy(story: Story) -> None:
+    """One of each: an edit on either side, a new record, a deleted one, a conflict, a held change."""
+    story.define(**PROPAGATE, guards={"budget": {"creates": 1}})
+    story.base("k", "k1", "k2", "k3", x="a", y="a")
+    story.left.edit("k", x="b")
+    story.right.edit("k1", x="c")
+    story.left.remove("k2")
+    story.left.edit("k3", x="l")
+    story.right.edit("k3", x="r")
+    story.left.put("new", x="n")
+    story.left.put("newer", x="n")
+
+
+def test_D01_a_preview_says_what_the_run_does(story: Story) -> None:
+    busy(story)
+    planned = story.preview()
+    assert [(item["side"] in ("left", "right"), item["state"]) for item in planned.changes or ()].count(
+        (True, "held")
+    ) == 1
+    assert planned.status == "partial"
+    assert story.run() == "L.k1.x=c R+new R-k2 R.x=b conflict(k3.x) held(R+newer)"
+    told = {
+        side: (getattr(planned, side).created, getattr(planned, side).updated, getattr(planned, side).deleted)
+        for side in ("left", "right")
+    }
+    done = {
+        side: (
+            getattr(story.summary, side).created,
+            getattr(story.summary, side).updated,
+            getattr(story.summary, side).deleted,
+        )
+        for side in ("left", "right")
+    }
+    assert told == done
+    assert (planned.held, planned.conflicts, planned.failed, planned.unchanged, planned.excluded) == (
+        story.summary.held,
+        story.summary.conflicts,
+        story.summary.failed,
+        story.summary.unchanged,
+        story.summary.excluded,
+    )
+
+
+def test_D02_a_line_of_an_approved_plan_has_moved_since(story: Story) -> None:
+    story.define(first_run="hold", conflict="left_wins")
+    story.left.put("k", x="1")
+    story.right.put("k", x="2")
+    story.left.put("k1", x="1")
+    story.right.put("k1", x="2")
+    assert story.run() == "held(R.k1.x=1) held(R.x=1)"
+    story.approve()
+    story.right.edit("k", x="3")
+    # Approved was that 2 is overwritten: this line is asked for again, the other one is done.
+    assert story.run() == "R.k1.x=1 held(R.x=1)"
+    story.approve()
+    assert story.run() == "R.x=1"
+
+
+def test_D02_a_line_moves_while_it_is_carried_out(story: Story) -> None:
+    story.base("k", "k1", x="a")
+    story.left.edit("k", x="b")
+    story.left.edit("k1", x="b")
+
+    def edit_meanwhile(call: str) -> None:
+        if call == "write":
+            story.right.knobs.meanwhile = None
+            story.right.edit("k", x="c")
+
+    story.right.knobs.meanwhile = edit_meanwhile
+    assert story.run(preview=False, repeat=False) == "R.k1.x=b"
+    assert story.run() == "conflict(x)"
+
+
+def test_D04_a_preview_while_a_run_writes(story: Story) -> None:
+    story.base("k", x="a")
+    story.left.edit(x="b")
+    seen = []
+
+    def look(call: str) -> None:
+        if call == "write":
+            story.right.knobs.meanwhile = None
+            seen.append(story.preview().right.updated + story.preview().left.updated)
+
+    story.right.knobs.meanwhile = look
+    assert story.run(preview=False) == "R.x=b"
+    assert seen == [1]
+
+
+def test_U01_twenty_updates_three_of_them_edited_since(story: Story) -> None:
+    story.define(guards="off")
+    story.base(*TWENTY, x="a")
+    for key in TWENTY:
+        story.left.edit(key, x="b")
+    story.run()
+    run = story.run_id
+    for key in TWENTY[:3]:
+        story.right.edit(key, x="c")
+    undo(story, run, repeat=False)
+    assert story.counts("right").updated == 17
+    assert story.summary.excluded == 3
+    assert [story.right.get("x", key) for key in TWENTY] == ["c"] * 3 + ["a"] * 17
+    first_undo = story.run_id
+    # The next run redoes nothing of it; the edits made since flow.
+    assert story.run() == "L.m00.x=c L.m01.x=c L.m02.x=c"
+    # And the undo itself can be undone.
+    undo(story, first_undo)
+    assert story.counts("right").updated == 17
+    assert {story.right.get("x", key) for key in TWENTY[3:]} == {"b"}
+
+
+def test_U01_an_edit_of_the_other_copy_since_still_flows(story: Story) -> None:
+    story.base("k", x="a")
+    story.left.edit(x="b")
+    story.run()
+    story.left.edit(x="c")
+    assert undo(story, repeat=False) == "R.x=a"
+    assert story.run() == "R.x=c"
+
+
+def test_U01_an_edit_of_another_field_since_is_kept(story: Story) -> None:
+    story.base("k", x="a", y="a")
+    story.left.edit(x="b")
+    story.run()
+    story.right.edit(y="mine")
+    assert undo(story, repeat=False) == "R.x=a"
+    assert story.right.get("y") == "mine"
+    assert story.run() == "L.y=mine"
+
+
+def test_U02_deleted_records_are_made_again_whole(tell: Callable[..., Story]) -> None:
+    story = tell(fields=(*FIELDS, Field("note", FieldType.TEXT)))
+    story.define(**PROPAGATE)
+    story.base("k", x="a", y="b", z="c", note="not mapped")
+    story.left.remove()
+    assert story.run() == "R-"
+    assert undo(story) == "R+"
+    assert story.right.row() == {"k": "k", "x": "a", "y": "b", "z": "c", "at": None, "note": "not mapped"}
+    # Neither deleted again nor made on the left.
+    assert story.run() == "nothing"
+    assert (story.link().state, story.link().reason) == ("excluded", "undone")
+
+
+def test_U02_the_restored_record_meets_the_one_that_comes_back(story: Story) -> None:
+    story.define(**PROPAGATE)
+    story.base("k", x="a")
+    old, row = story.left.id(), dict(story.left.row())
+    story.left.remove()
+    story.run()
+    undo(story)
+    story.left.system.store.put({**row, "x": "b"}, old)
+    assert story.run() == "R.x=b"
+    assert story.link().state == "linked"
+
+
+def test_U02_what_cannot_be_written_is_listed(tell: Callable[..., Story]) -> None:
+    made = (*FIELDS, Field("made", FieldType.TEXT, writable=False))
+    story = tell(fields=made)
+    story.define(**PROPAGATE)
+    story.base("k", x="a")
+    story.right.system.store.rows[story.right.id()]["made"] = "in 2019"
+    story.left.remove()
+    assert story.run() == "R-"
+    assert undo(story) == "R+"
+    assert "k: not restored, read-only there: made." in story.lines()
+
+
+@pytest.mark.parametrize("value", ["b", None])
+def test_U04_the_next_run_does_not_redo_an_update(story: Story, value: str | None) -> None:
+    story.base("k", x="a")
+    story.left.edit(x=value)
+    story.run()
+    assert undo(story) == "R.x=a"
+    assert story.run() == "nothing"
+    assert story.run(full=True) == "nothing"
+    story.left.edit(x="c")
+    assert story.run() == "R.x=c"
+
+
+def test_U04_the_next_run_does_not_redo_a_create(story: Story) -> None:
+    story.define(**PROPAGATE)
+    story.base("other")
+    story.left.put("k", x="a")
+    assert story.run() == "R+"
+    created = story.run_id
+    assert undo(story) == "R-"
+    undone = story.run_id
+    story.left.edit(x="b")
+    assert story.run() == "nothing"
+    assert story.left.has()
+    # The undo undone: made again, linked, and it follows.
+    assert undo(story, undone, repeat=False) == "R+"
+    assert story.run() == "nothing" or story.right.get("x") == "b"
+    story.left.edit(x="c")
+    assert story.run() == "R.x=c"
+    assert created != undone
+
+
+def test_U04_a_foreign_record_that_was_deleted_and_restored_stays(story: Story) -> None:
+    story.define(direction="left_to_right", exclusive=True, guards="off")
+    story.base("other")
+    story.right.put("k", x="foreign")
+    assert story.run() == "R-"
+    assert undo(story) == "R+"
+    assert story.run() == "nothing"
+
+
+def test_U04_a_settled_conflict_is_undone(story: Story) -> None:
+    story.define(conflict="left_wins")
+    story.base("k", x="a")
+    story.left.edit(x="b")
+    story.right.edit(x="c")
+    assert story.run() == "R.x=b"
+    assert undo(story) == "R.x=c"
+    assert story.run() == "nothing"
+
+
+def test_U04_all_of_a_run_is_put_back(story: Story) -> None:
+    """G-UNDO: where nobody edited since, all stands as it did before the run."""
+    busy(story)
+    before = {
+        teller.told: sorted(
+            (str(row["k"]), row["x"], row["y"], row["z"]) for row in teller.system.rows.values()
+        )
+        for teller in (story.left, story.right)
+    }
+    story.run()
+    undo(story, repeat=False)
+    for teller in (story.left, story.right):
+        after = sorted((str(row["k"]), row["x"], row["y"], row["z"]) for row in teller.system.rows.values())
+        assert after == before[teller.told]
+    assert story.run() == "conflict(k3.x) held(R+newer)"
+
+
+def test_U04_a_run_that_moved_keys_around_is_undone(tell: Callable[..., Story]) -> None:
+    unique = tuple(Field(item.name, item.type, unique=item.name == "k") for item in FIELDS)
+    story = tell(right_fields=unique)
+    story.base("1", "2", x="a")
+    ids = {key: story.left.id(key) for key in ("1", "2")}
+    story.left.system.store.edit(ids["1"], k="3")
+    story.run()
+    undo(story)
+    assert story.right.keys == ["1", "2"]
