@@ -13,7 +13,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from tasks.claims import Claim
     from tasks.context import Context
     from tasks.reins import Reins
+    from tasks.shift import CarryOut
     from tasks.summary import Summary
 
 SUCCESS, FAILED, MISTAKE, PARTIAL = 0, 1, 2, 3
@@ -42,8 +43,6 @@ class Refused(click.ClickException):
         return self.status
 
     def show(self, file: Any = None) -> None:
-        if "--json" in sys.argv:
-            click.echo(json.dumps({"error": self.code, "message": self.message}, ensure_ascii=False))
         click.echo(f"Error: {self.message}", err=True)
 
 
@@ -59,14 +58,32 @@ def _exit_code(problem: BaseException) -> int:
 
 
 class _Group(click.Group):
-    """Turns the errors that people can do something about into a sentence and an exit code."""
+    """Turns the errors that people can do something about into a sentence and an exit code.
+
+    With `--json` anywhere in the call, a refusal is an object on stdout too.
+    """
 
     def invoke(self, ctx: click.Context) -> Any:
+        as_json = "--json" in (*ctx._protected_args, *ctx.args)  # what follows the group's own options
+        try:
+            return self._named(ctx)
+        except click.ClickException as refusal:
+            if as_json:
+                code = refusal.code if isinstance(refusal, Refused) else "usage"
+                click.echo(
+                    json.dumps({"error": code, "message": refusal.format_message()}, ensure_ascii=False)
+                )
+            raise
+
+    def _named(self, ctx: click.Context) -> Any:
+        from sqlalchemy.exc import SQLAlchemyError
+
         from connectors.errors import ConnectorError
+        from models.db import database_says
         from models.migrate import NotMigrated
         from models.secrets import SecretUnreadable
         from settings import SettingsError
-        from tasks.errors import WorkError
+        from tasks.errors import RunActive, WorkError
         from tasks.local import CannotStart
         from tasks.main import NoQueue
 
@@ -76,8 +93,27 @@ class _Group(click.Group):
             raise Refused(str(mistake), MISTAKE, code="settings") from None
         except (CannotStart, NotMigrated, SecretUnreadable, NoQueue) as problem:
             raise Refused(str(problem), FAILED, code="start") from None
+        except RunActive as active:
+            way_out = f" Without a worker, cancel it first: syncline cancel {active.run_id}"
+            message = active.message + (way_out if active.state == "queued" else "")
+            raise Refused(message, FAILED, code=active.code) from None
         except (ConnectorError, WorkError) as problem:
             raise Refused(problem.message, _exit_code(problem), code=problem.code) from None
+        except SQLAlchemyError as problem:
+            raise Refused(database_says(problem), FAILED, code="database") from None
+        except OSError as problem:
+            if isinstance(problem, BrokenPipeError):
+                raise
+            raise Refused(f"{problem}.", FAILED, code="system") from None
+
+
+class _Lists(click.Group):
+    """A group whose bare name means its `list`."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in self.get_help_option_names(ctx)):
+            args = ["list", *args]
+        return super().parse_args(ctx, args)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="One JSON value on stdout.")
@@ -92,7 +128,7 @@ def show(as_json: bool, value: Any, lines: Iterable[str]) -> None:
             click.echo(line)
 
 
-def started() -> Context:
+def started(*, check_keys: bool = True) -> Context:
     """The context of a command over the environment's settings."""
     from settings import Settings
     from tasks import logs, start
@@ -103,7 +139,7 @@ def started() -> Context:
         settings.log_level if "LOG_LEVEL" in os.environ else "WARNING", settings.log_format, process="command"
     )
     ctx = live(settings)
-    start.command(ctx)
+    start.command(ctx, check_keys=check_keys)
     return ctx
 
 
@@ -111,10 +147,11 @@ def with_queue() -> Context:
     """As `started`, and able to ring a worker where a queue is configured."""
     from dataclasses import replace
 
+    from tasks import redis_server
     from tasks.broker import Bell
 
     ctx = started()
-    url = ctx.settings.redis_url
+    url = ctx.settings.redis_url or redis_server.prepared(ctx.settings.home / "redis")
     return ctx if url is None else replace(ctx, wake=Bell(url))
 
 
@@ -190,7 +227,6 @@ def release(as_json: bool) -> None:
 
     settings = Settings.from_env()
     logs.set_up(settings.log_level, settings.log_format, process="release")
-    settings.home.mkdir(parents=True, exist_ok=True)
     said = start.release(live(settings))
     show(as_json, {"done": said}, said or ["The database is up to date."])
 
@@ -228,7 +264,8 @@ def check(connection: str | None, as_json: bool) -> None:
         found,
         lines or ["There are no connections yet. Describe them in a YAML file: syncline apply FILE"],
     )
-    sys.exit(SUCCESS if all(item["ok"] for item in found) else FAILED)
+    failed = [item["code"] for item in found if not item["ok"]]
+    sys.exit(SUCCESS if not failed else MISTAKE if set(failed) == {"options"} else FAILED)
 
 
 @main.command()
@@ -269,18 +306,22 @@ def sync(name: str, preview: bool, full: bool, retry_of: str | None, as_json: bo
     config = config_named(ctx, name)
     mistakes: list[BaseException] = []
     if preview:
-        summary = _preview(ctx, config.id, full)
+        summary = _preview(ctx, config, full, mistakes)
     else:
         summary = _run_here(ctx, config.id, full, retry_of, mistakes)
-    lines = [f"{summary.config}: {summary.status}. {summary.line()}"]
-    lines += [f"  {'held' if item['state'] == 'held' else 'would'}: {item['operation']} {item['key']} on"
-              f" {item['side']} ({item['rule']})" for item in summary.changes or ()]  # fmt: skip
-    lines += [
-        f"  {' '.join(part for part in (error.side, error.operation, error.key) if part)}: {error.message}"
-        for error in summary.errors
-    ]
-    show(as_json, summary.as_json(), lines)
+    show(as_json, summary.as_json(), _told(summary))
     sys.exit(_code_of(summary, mistakes))
+
+
+def _told(summary: Summary) -> Iterator[str]:
+    """A run's summary as a person reads it."""
+    yield f"{summary.config}: {summary.status}. {summary.line()}"
+    for item in summary.changes or ():
+        will = "held" if item["state"] == "held" else "would"
+        yield f"  {will}: {item['operation']} {item['key']} on {item['side']} ({item['rule']})"
+    for error in summary.errors:
+        about = " ".join(part for part in (error.side, error.operation, error.key) if part)
+        yield f"  {about}: {error.message}" if about else f"  {error.message}"
 
 
 def _code_of(summary: Summary, mistakes: list[BaseException]) -> int:
@@ -289,37 +330,35 @@ def _code_of(summary: Summary, mistakes: list[BaseException]) -> int:
     return PARTIAL if summary.status == "partial" else SUCCESS
 
 
-def _preview(ctx: Context, config_id: str, full: bool) -> Summary:
-    from models.sync_configs import SyncConfig
+def _preview(ctx: Context, config: SyncConfig, full: bool, mistakes: list[BaseException]) -> Summary:
+    from connectors.errors import ConnectorError
     from tasks import execute, runs
+    from tasks.errors import WorkError
     from tasks.sides import opened
+    from tasks.summary import RunError, Summary
 
-    with ctx.reads() as db:
-        config = db.get_one(SyncConfig, config_id)
-        if not config.active:
-            runs.must_be_runnable(config)
-    with opened(ctx, config_id) as pairing:
-        return execute.preview(ctx, pairing, run_id=ctx.new_id(), full=full)
+    if not config.active:
+        runs.must_be_runnable(config)
+    run_id = ctx.new_id()
+    try:
+        with opened(ctx, config.id) as pairing:
+            return execute.preview(ctx, pairing, run_id=run_id, full=full)
+    except (ConnectorError, WorkError) as problem:
+        mistakes.append(problem)
+        error = RunError(key="", side="", operation="", code=problem.code, message=problem.message)
+        return Summary(run_id, config.name, "failed", errors=[error], changes=[])
 
 
 def _run_here(
     ctx: Context, config_id: str, full: bool, retry_of: str | None, mistakes: list[BaseException]
 ) -> Summary:
     from models.sync_runs import RunKind
-    from tasks import execute, replay, shift
-
-    def carry_out(ctx: Context, claim: Claim, reins: Reins) -> Summary:
-        try:
-            return execute.carry_out(ctx, claim, reins)
-        except Exception as problem:
-            mistakes.append(problem)
-            raise
+    from tasks import replay, shift
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
-    options: dict[str, Any] = {}
-    if retry_of is not None:
-        options = {"keys": replay.failed_keys(ctx, retry_of)}
+    keys = replay.keys_of(ctx, retry_of, config_id) if retry_of is not None else None
+    options: dict[str, Any] = {} if keys is None else {"keys": keys}
     return shift.run_here(
         ctx,
         config_id,
@@ -328,9 +367,23 @@ def _run_here(
         full=full,
         options=options,
         retry_of=retry_of,
-        carry_out=carry_out,
+        carry_out=_noting(mistakes),
         stop=stop,
     )
+
+
+def _noting(mistakes: list[BaseException]) -> CarryOut:
+    """What carries out a run, and keeps the error that ended it: the exit code goes by its kind."""
+    from tasks import execute
+
+    def carry_out(ctx: Context, claim: Claim, reins: Reins) -> Summary:
+        try:
+            return execute.carry_out(ctx, claim, reins)
+        except Exception as problem:
+            mistakes.append(problem)
+            raise
+
+    return carry_out
 
 
 @main.command()
@@ -343,7 +396,23 @@ def run(name: str, full: bool, as_json: bool) -> None:
 
     ctx = with_queue()
     run_id = runs.queue(ctx, config_named(ctx, name).id, asked_by=whoever(), full=full)
-    show(as_json, {"run": run_id}, [f"Queued: run {run_id}. See it with: syncline runs {name}"])
+    lines = [f"Queued: run {run_id}. See it with: syncline runs {name}"]
+    if not _somebody_works(ctx):
+        lines.append("No worker is up: it waits for one. `syncline sync` runs a sync without any.")
+    show(as_json, {"run": run_id}, lines)
+
+
+@main.command()
+@click.argument("run_id", metavar="RUN")
+@click.option("--key", help="Only the record with this key.")
+@json_option
+def retry(run_id: str, key: str | None, as_json: bool) -> None:
+    """Queue a run that takes up again what failed in RUN and is not fixed yet."""
+    from tasks import retries
+
+    found = retries.retry_run(with_queue(), run_id, by=whoever(), key=key)
+    what = f"{len(found.keys)} of its records" if found.keys is not None else "all of it"
+    show(as_json, {"run": found.run_id, "keys": found.keys}, [f"Queued: run {found.run_id}, for {what}."])
 
 
 @main.command()
@@ -431,7 +500,7 @@ def explain(name: str, key: str, as_json: bool) -> None:
 # -- what waits for a person ----------------------------------------------------------------------
 
 
-@main.group()
+@main.group(cls=_Lists)
 def conflicts() -> None:
     """Conflicts: both sides changed a field to different values."""
 
@@ -463,11 +532,14 @@ def resolve_conflicts(ids: tuple[int, ...], take: str, as_json: bool) -> None:
     """Settle conflicts: the next run writes the answer, unless a side has moved by then."""
     from tasks import decisions
 
-    found = decisions.resolve(with_queue(), ids, take, by=whoever())
-    show(as_json, found, [f"{item['key']} {item['field']}: {item['sentence']}" for item in found])
+    ctx = with_queue()
+    queues = _somebody_works(ctx)
+    found = decisions.resolve(ctx, ids, take, by=whoever(), queue=queues)
+    lines = [f"{item['key']} {item['field']}: {item['sentence']}" for item in found]
+    show(as_json, found, [*lines, *_what_follows(found, queues)])
 
 
-@main.group()
+@main.group(cls=_Lists)
 def held() -> None:
     """Held changes: what a guard keeps back until a person has looked at it."""
 
@@ -516,13 +588,29 @@ def _decide_held(verb: str, ids: tuple[int, ...], everything: bool, name: str | 
         raise click.UsageError("Give the ids of held changes, or --all.")
     ctx = with_queue()
     config_id = config_named(ctx, name).id if name else None
-    decide: Callable[..., list[dict[str, Any]]] = getattr(decisions, verb)
-    found = decide(ctx, ids or None, config_id=config_id, by=whoever())
-    show(
-        as_json,
-        found,
-        [f"{item['operation']} {item['key']}: {item['state']}" for item in found] or ["Nothing was held."],
-    )
+    queues = _somebody_works(ctx)
+    if verb == "approve":
+        found = decisions.approve(ctx, ids or None, config_id=config_id, by=whoever(), queue=queues)
+        following = _what_follows(found, queues)
+    else:
+        found = decisions.dismiss(ctx, ids or None, config_id=config_id, by=whoever())
+        following = []
+    lines = [f"{item['operation']} {item['key']}: {item['state']}" for item in found] or ["Nothing was held."]
+    show(as_json, found, [*lines, *following])
+
+
+def _somebody_works(ctx: Context) -> bool:
+    """Whether a queued run would be carried out. Where nobody works it would only stand in the way."""
+    from tasks import doctor
+
+    return doctor.workers(ctx) > 0
+
+
+def _what_follows(decided: list[dict[str, Any]], is_queued: bool) -> list[str]:
+    if is_queued or not decided:
+        return []
+    names = sorted({item["config"] for item in decided})
+    return [f"No worker is up here. Carry it out with: syncline sync {name}" for name in names]
 
 
 @main.command()
@@ -531,16 +619,194 @@ def _decide_held(verb: str, ids: tuple[int, ...], everything: bool, name: str | 
 def undo(run_id: str, as_json: bool) -> None:
     """Put back what a run wrote, wherever it still stands as the run left it. An undo can be undone."""
     from models.sync_runs import RunKind
-    from tasks import execute, replay, shift
+    from tasks import replay, shift
 
     ctx = started()
-    config_id = replay.config_of_run(ctx, run_id)
+    mistakes: list[BaseException] = []
     summary = shift.run_here(
-        ctx, config_id, asked_by=whoever(), kind=RunKind.UNDO, options={"run": run_id},
-        carry_out=execute.carry_out,
-    )  # fmt: skip
-    show(as_json, summary.as_json(), [f"{summary.config}: {summary.status}. {summary.line()}"])
-    sys.exit(_code_of(summary, []))
+        ctx,
+        replay.config_of_run(ctx, run_id),
+        asked_by=whoever(),
+        kind=RunKind.UNDO,
+        options={"run": run_id},
+        carry_out=_noting(mistakes),
+    )
+    show(as_json, summary.as_json(), _told(summary))
+    sys.exit(_code_of(summary, mistakes))
+
+
+# -- jobs, people, keys, and the deployment itself -------------------------------------------------
+
+
+@main.group(cls=_Lists)
+def jobs() -> None:
+    """Maintenance jobs: what keeps this installation tidy."""
+
+
+@jobs.command("list")
+@json_option
+def list_jobs(as_json: bool) -> None:
+    """The jobs, when each runs, and how it last went."""
+    from sync.values import iso
+    from tasks import jobs as jobs_
+
+    found = [
+        {
+            "job": view.name,
+            "does": view.sentence,
+            "schedule": view.schedule,
+            "enabled": view.enabled,
+            "next_run_at": iso(view.next_run_at) if view.next_run_at else None,
+            "last_state": view.last.state if view.last else None,
+            "last_result": view.last.result if view.last else None,
+        }
+        for view in jobs_.listed(started())
+    ]
+    lines = [
+        f"{item['job']}: {item['does']} {item['schedule']}." + ("" if item["enabled"] else " Switched off.")
+        for item in found
+    ]
+    show(as_json, found, lines)
+
+
+@jobs.command("run")
+@click.argument("name")
+@click.option("--retention-days", type=click.IntRange(1), metavar="N", help="Keep what is younger than this.")
+@json_option
+def run_job(name: str, retention_days: int | None, as_json: bool) -> None:
+    """Carry out a job now, in this process."""
+    from tasks import jobs as jobs_
+
+    options = {} if retention_days is None else {"retention_days": retention_days}
+    done = jobs_.run_now(with_queue(), name, asked_by=whoever(), options=options)
+    result = {"job": name, "state": done.state, "result": done.result, "error": done.error}
+    numbers = ", ".join(f"{count} {what.replace('_', ' ')}" for what, count in (done.result or {}).items())
+    show(as_json, result, [f"{name}: {done.state}. {done.error or numbers}"])
+    sys.exit(SUCCESS if done.state == "success" else FAILED)
+
+
+@main.group(cls=_Lists)
+def users() -> None:
+    """The people who may sign in to the panel."""
+
+
+@users.command("list")
+@json_option
+def list_users(as_json: bool) -> None:
+    """Everybody, with their roles."""
+    from tasks import people
+
+    found = people.everyone(started())
+    lines = []
+    for item in found:
+        roles = [f"{role} of {workspace}" for workspace, role in item["roles"].items()] or ["no role"]
+        roles += [] if item["has_password"] else ["signs in by link only"]
+        roles += ["disabled"] if item["disabled"] else []
+        lines.append(f"{item['email']}: {', '.join(roles)}")
+    show(as_json, found, lines or ["There is nobody yet."])
+
+
+@users.command("add")
+@click.argument("email")
+@click.option(
+    "--role", type=click.Choice(["admin", "operator", "viewer"]), default="viewer", show_default=True
+)
+@click.option("--name", default="", help="How the person is called.")
+@json_option
+def add_user(email: str, role: str, name: str, as_json: bool) -> None:
+    """Let a person in, or give one who is there another role."""
+    from models.people import Role
+    from tasks import people
+
+    is_new = people.add(started(), email, Role(role), by=whoever(), name=name)
+    email = email.strip().lower()
+    said = f"{email} {'may sign in, as' if is_new else 'was here already, and is'} {role} now."
+    show(as_json, {"email": email, "role": role, "is_new": is_new}, [said])
+
+
+@users.command("link")
+@click.argument("email")
+@json_option
+def link_user(email: str, as_json: bool) -> None:
+    """A link that signs a person in, once, within a quarter of an hour."""
+    from tasks import people
+
+    ctx = started()
+    address = ctx.settings.public_url or f"http://127.0.0.1:{ctx.settings.port}"
+    url = address + people.one_time_sign_in(ctx, email)
+    show(as_json, {"email": email, "url": url}, [url])
+
+
+@users.command("password")
+@click.argument("email")
+@json_option
+def set_user_password(email: str, as_json: bool) -> None:
+    """Give a person a password, asked for or read from stdin. Their open sessions end."""
+    from tasks import people
+
+    ctx = started()
+    user_id = people.user_id_of(ctx, email)
+    if sys.stdin.isatty():
+        password = click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        password = sys.stdin.readline().rstrip("\r\n")
+    people.set_password(ctx, user_id, password, by=whoever())
+    show(as_json, {"email": email}, [f"{email} has a new password."])
+
+
+@main.group()
+def keys() -> None:
+    """The keys under which secrets are stored."""
+
+
+@keys.command("generate")
+@json_option
+def generate_keys(as_json: bool) -> None:
+    """A new entry for ENCRYPTION_KEYS and a new SECRET_KEY. Nothing is stored."""
+    from settings import new_data_key, new_secret_key
+
+    found = {"ENCRYPTION_KEYS": new_data_key(), "SECRET_KEY": new_secret_key()}
+    show(as_json, found, [f"{name}={value}" for name, value in found.items()])
+
+
+@keys.command("rotate")
+@click.option("--lost", is_flag=True, help="A key is lost for good: go on without what it encrypted.")
+@json_option
+def rotate_keys(lost: bool, as_json: bool) -> None:
+    """Put every stored secret under the newest key. May be stopped and repeated."""
+    from dataclasses import asdict
+
+    from tasks import keys as keys_
+
+    done = keys_.rotate(started(check_keys=not lost), by=whoever(), accept_loss=lost)
+    lines = [f"{done.rotated} under the newest key now, {done.current} before, {len(done.failed)} failed."]
+    lines += [f"'{name}' cannot be decrypted: enter its secrets again." for name in done.failed]
+    show(as_json, asdict(done), lines)
+    sys.exit(FAILED if done.failed else SUCCESS)
+
+
+@main.command("doctor")
+@json_option
+def see_doctor(as_json: bool) -> None:
+    """What is wrong with this deployment: settings, database, keys, queue, processes, connections."""
+    from dataclasses import asdict
+
+    from settings import Settings, SettingsError
+    from tasks import doctor, logs
+    from tasks.context import live
+
+    try:
+        settings = Settings.from_env()
+    except SettingsError as mistakes:
+        found = [doctor.Finding("settings", "wrong", line) for line in str(mistakes).splitlines()]
+    else:
+        logs.set_up("WARNING", settings.log_format, process="command")
+        found = [doctor.Finding("settings", "ok", "They can be read."), *doctor.examine(live(settings))]
+    is_well = doctor.is_well(found)
+    marks = {"ok": "ok     ", "warning": "warning", "wrong": "WRONG  "}
+    lines = [f"{marks[item.state]} {item.check}: {item.message}" for item in found]
+    show(as_json, {"ok": is_well, "checks": [asdict(item) for item in found]}, lines)
+    sys.exit(SUCCESS if is_well else FAILED)
 
 
 if __name__ == "__main__":

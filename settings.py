@@ -22,6 +22,7 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 LOCAL_FOLDER = ".syncline"
+DATABASE_NAME = "syncline.db"
 KEY_BYTES = 32
 LONGEST_DAYS = 36_500  # a hundred years: what dates can be reckoned with
 
@@ -72,6 +73,11 @@ class Settings:
     def is_local(self) -> bool:
         """The local default kind of installation: a SQLite database on this machine."""
         return self.database_url.startswith("sqlite")
+
+    @property
+    def is_default_database(self) -> bool:
+        """The one that nobody named: it is made and migrated by the first command that needs it."""
+        return self.own_database == (self.home / DATABASE_NAME).resolve()
 
     @property
     def own_database(self) -> Path | None:
@@ -288,7 +294,7 @@ class _Reader:
     def _database_url(self) -> str:
         url = self._text("DATABASE_URL")
         if not url:
-            return f"sqlite:///{self.home / 'syncline.db'}"
+            return f"sqlite:///{self.home / DATABASE_NAME}"
         scheme, colon, rest = url.partition("://")
         if scheme in ("postgres", "postgresql", "postgresql+psycopg"):
             self._url("DATABASE_URL", (scheme,))
@@ -407,9 +413,10 @@ def _make_once(path: Path, content: str) -> None:
         os.unlink(temporary)
 
 
-def new_data_key(key_id: str) -> str:
-    """One entry for ENCRYPTION_KEYS."""
-    return f"{key_id}:{base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode('ascii')}"
+def new_data_key(key_id: str = "") -> str:
+    """One entry for ENCRYPTION_KEYS, under this id or one of its own."""
+    secret = base64.b64encode(secrets.token_bytes(KEY_BYTES)).decode("ascii")
+    return f"{key_id or 'k' + secrets.token_hex(4)}:{secret}"
 
 
 def new_secret_key() -> str:

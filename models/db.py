@@ -9,6 +9,7 @@ from typing import Any
 from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event, select, text
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection
+from sqlalchemy.exc import SQLAlchemyError
 from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
 from sqlalchemy.types import JSON, TypeDecorator, TypeEngine
 
@@ -116,3 +117,9 @@ def db_now(session: Session) -> datetime:
     if not isinstance(moment, datetime):
         raise TypeError("the database did not tell the time")
     return moment.astimezone(UTC)
+
+
+def database_says(problem: SQLAlchemyError) -> str:
+    """An error of our own database as one line for a person: no statement, no values."""
+    said = (str(getattr(problem, "orig", None) or problem).splitlines() or [type(problem).__name__])[0]
+    return f"Syncline's own database failed: {said[:300].rstrip('.')}."

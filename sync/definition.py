@@ -66,11 +66,15 @@ def nearest(word: str, words: Sequence[str]) -> str:
 def _duration(value: Any) -> Any:
     """5m, 1d, 30s, 2h or a number of seconds."""
     if isinstance(value, str) and value[-1:] in "smhd" and value[:-1].replace(".", "", 1).isdigit():
-        return timedelta(seconds=float(value[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[value[-1]])
+        seconds = float(value[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[value[-1]]
+        if seconds > LONGEST.total_seconds():
+            raise ValueError("it is too long: ten years at most")
+        return timedelta(seconds=seconds)
     return value
 
 
-Duration = Annotated[timedelta, BeforeValidator(_duration)]
+LONGEST = timedelta(days=3650)
+Duration = Annotated[timedelta, BeforeValidator(_duration), Field(ge=timedelta(0), le=LONGEST)]
 
 
 class _Model(BaseModel):
@@ -213,7 +217,7 @@ class SyncDefinition(_Model):
     mode: Literal["full", "incremental"] = "full"
     cursor: CursorSpec | None = None
     full_every: Duration = timedelta(days=1)
-    lookback_days: Annotated[int, Field(ge=0)] = 0
+    lookback_days: Annotated[int, Field(ge=0, le=3650)] = 0
     schedule: ScheduleSpec | None = None
     active: bool = True
     auto: bool = True

@@ -17,15 +17,18 @@ from tasks.sides import connector_of
 
 
 def check(ctx: Context, name: str | None = None) -> list[dict[str, Any]]:
-    """One cheap call per connection: {"connection", "connector", "ok", "message"}. Raises NotFound."""
+    """One cheap call per connection: {"connection", "connector", "ok", "message"}, and the `code` of what
+    is wrong. Raises NotFound."""
     found: list[dict[str, Any]] = []
     for row in _connections(ctx, name):
         item = {"connection": row.name, "connector": row.connector}
         try:
             with connector_of(ctx, row) as connector:
                 found.append({**item, "ok": True, "message": connector.check()})
-        except (ConnectorError, SecretUnreadable) as problem:
-            found.append({**item, "ok": False, "message": str(problem)})
+        except ConnectorError as problem:
+            found.append({**item, "ok": False, "code": problem.code, "message": problem.message})
+        except SecretUnreadable as problem:
+            found.append({**item, "ok": False, "code": "secret_unreadable", "message": str(problem)})
     return found
 
 

@@ -72,9 +72,15 @@ def _text(box: dict[str, Any] | None) -> Any:
 
 
 def resolve(
-    ctx: Context, conflict_ids: Sequence[int], take: str, *, by: str, seen: dict[int, Any] | None = None
+    ctx: Context,
+    conflict_ids: Sequence[int],
+    take: str,
+    *,
+    by: str,
+    seen: dict[int, Any] | None = None,
+    queue: bool = True,
 ) -> list[dict[str, Any]]:
-    """Answer conflicts with `left`, `right` or a value, and queue a run that writes the answers.
+    """Answer conflicts with `left`, `right` or a value, and `queue` a run that writes the answers.
 
     `seen` maps an id to the pair of boxed values that the person was shown; where a side has moved since,
     nothing is answered. Returns per conflict what will be written. Raises NotFound, WrongState, WorkError.
@@ -104,9 +110,16 @@ def resolve(
                 key=row.key, field=row.field, take=take if take in ("left", "right") else "value",
             )  # fmt: skip
             answered.append(
-                {"id": row.id, "key": row.key, "field": row.field, "sentence": _sentence(row, take)}
+                {
+                    "id": row.id,
+                    "config": db.get_one(SyncConfig, row.config_id).name,
+                    "key": row.key,
+                    "field": row.field,
+                    "sentence": _sentence(row, take),
+                }
             )
-    _queue(ctx, configs, by)
+    if queue:
+        _queue(ctx, configs, by)
     return answered
 
 
@@ -197,7 +210,7 @@ def _held(row: Change, config: str) -> dict[str, Any]:
         "before": {name: display(value) for name, value in decode_fields(row.before or {}).items()},
         "after": {name: display(value) for name, value in decode_fields(row.after or {}).items()},
         "guard": row.guard,
-        "because": SENTENCES.get(row.guard or "", row.message or ""),
+        "because": row.message or SENTENCES.get(row.guard or "", ""),
         "state": row.state,
         "created_at": iso(row.created_at),
         "expires_at": iso(row.expires_at) if row.expires_at else None,
@@ -205,17 +218,22 @@ def _held(row: Change, config: str) -> dict[str, Any]:
 
 
 def approve(
-    ctx: Context, change_ids: Sequence[int] | None, *, by: str, config_id: str | None = None
+    ctx: Context,
+    change_ids: Sequence[int] | None,
+    *,
+    by: str,
+    config_id: str | None = None,
+    queue: bool = True,
 ) -> list[dict[str, Any]]:
     """Let held changes through, these or all: each once, as it was shown, within a day. Queues a run."""
-    return _decide(ctx, change_ids, ChangeState.APPROVED, by=by, config_id=config_id)
+    return _decide(ctx, change_ids, ChangeState.APPROVED, by=by, config_id=config_id, queue=queue)
 
 
 def dismiss(
     ctx: Context, change_ids: Sequence[int] | None, *, by: str, config_id: str | None = None
 ) -> list[dict[str, Any]]:
     """Say no: the change is not made, nor asked about again while it stays the same."""
-    return _decide(ctx, change_ids, ChangeState.DISMISSED, by=by, config_id=config_id)
+    return _decide(ctx, change_ids, ChangeState.DISMISSED, by=by, config_id=config_id, queue=False)
 
 
 def _decide(
@@ -225,6 +243,7 @@ def _decide(
     *,
     by: str,
     config_id: str | None,
+    queue: bool,
 ) -> list[dict[str, Any]]:
     """Raises NotFound, WrongState; then nothing was decided at all."""
     configs: set[str] = set()
@@ -250,6 +269,7 @@ def _decide(
             found.append(
                 {
                     "id": row.id,
+                    "config": db.get_one(SyncConfig, row.config_id).name,
                     "operation": row.operation,
                     "key": row.key,
                     "side": row.side,
@@ -260,7 +280,7 @@ def _decide(
                 db, f"change.{state}", str(row.id), by=by, at=now, workspace_id=row.workspace_id,
                 key=row.key, operation=row.operation, guard=row.guard,
             )  # fmt: skip
-    if state is ChangeState.APPROVED:
+    if queue:
         _queue(ctx, configs, by)
     return found
 

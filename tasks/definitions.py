@@ -6,35 +6,38 @@ nearest right word.
 
 from __future__ import annotations
 
+import difflib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pydantic
-import yaml
 from pydantic import BaseModel, SecretStr
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from connectors import catalog
 from connectors.base import Connector
-from connectors.errors import AuthError, ConnectorError, RetryableError
+from connectors.errors import AuthError, ConnectorError, RetryableError, StreamGone
 from models.connections import Connection
 from models.people import Workspace
+from models.secrets import SecretUnreadable
 from models.sync_configs import SyncConfig
-from sync.definition import HOURLY, SyncDefinition, nearest
+from sync.definition import HOURLY, EndSpec, SyncDefinition, nearest
 from sync.records import SIDES
-from sync.schedule import ScheduleProblem
+from sync.schedule import ScheduleProblem, read_schedule
 from tasks import audit, chains, schedules
 from tasks.context import Context
 from tasks.errors import DefinitionError
-from tasks.sides import open_end, place_of, secrets_of, tie
+from tasks.sides import End, open_end, place_of, secrets_of, tie
+from tasks.yaml_file import Place, YamlFile
 
 PRIORITIES = {"high": 0, "normal": 1, "low": 2}
-_REFERENCE = re.compile(r"\$\{([A-Za-z_][A-Za-z0-9_]*)\}")
+LONGEST_NAME = 200
+_FRAME = ("connection", "stream", "filter")  # what every end has, whatever its connector
 
 
 @dataclass
@@ -50,66 +53,6 @@ class Applied:
         getattr(self, verb).append(name)
 
 
-class _File:
-    """A YAML file with the line of every value, so that a mistake can be pointed at."""
-
-    def __init__(self, path: Path, text: str, env: Mapping[str, str]) -> None:
-        self.path = path
-        self.lines: dict[tuple[str, ...], int] = {}
-        try:
-            node = yaml.compose(text, Loader=yaml.SafeLoader)
-            self.content = {} if node is None else self._value(node, (), env)
-        except yaml.MarkedYAMLError as problem:
-            mark = problem.problem_mark or problem.context_mark
-            line = mark.line + 1 if mark else 1
-            raise DefinitionError(f"{path}, line {line}: not valid YAML: {problem.problem}.") from None
-        except yaml.YAMLError as problem:
-            raise DefinitionError(f"{path}: not valid YAML: {problem}.") from None
-
-    def _value(self, node: yaml.Node, place: tuple[str, ...], env: Mapping[str, str]) -> Any:
-        self.lines[place] = node.start_mark.line + 1
-        if isinstance(node, yaml.MappingNode):
-            found: dict[str, Any] = {}
-            for key_node, value_node in node.value:
-                key = yaml.SafeLoader("").construct_object(key_node, deep=True)
-                key = str(key) if not isinstance(key, bool) else ("true" if key else "false")
-                if key in found:
-                    raise self.mistake((*place, key), f"'{key}' stands here twice.", key_node)
-                found[key] = self._value(value_node, (*place, key), env)
-                self.lines[*place, key] = key_node.start_mark.line + 1
-            return found
-        if isinstance(node, yaml.SequenceNode):
-            return [self._value(item, (*place, str(n)), env) for n, item in enumerate(node.value)]
-        value = _construct(node)
-        return self._expand(value, place, env) if isinstance(value, str) else value
-
-    def _expand(self, text: str, place: tuple[str, ...], env: Mapping[str, str]) -> str:
-        def put(match: re.Match[str]) -> str:
-            name = match.group(1)
-            if name not in env:
-                raise self.mistake(place, f"the environment has no {name}.")
-            return env[name]
-
-        return _REFERENCE.sub(put, text)
-
-    def mistake(self, place: tuple[str, ...], message: str, node: yaml.Node | None = None) -> DefinitionError:
-        where = place
-        while where and where not in self.lines:
-            where = where[:-1]
-        line = node.start_mark.line + 1 if node is not None else self.lines.get(where, 1)
-        dotted = ".".join(place)
-        return DefinitionError(f"{self.path}, line {line}, {dotted or 'the file'}: {message}")
-
-
-def _construct(node: yaml.Node) -> Any:
-    loader = yaml.SafeLoader("")
-    try:
-        value = loader.construct_object(node, deep=True)
-    finally:
-        loader.dispose()
-    return value
-
-
 @dataclass(frozen=True)
 class _Wanted:
     """A connection as the file wants it, its secrets apart."""
@@ -117,33 +60,32 @@ class _Wanted:
     name: str
     connector: str
     options: dict[str, Any]
-    secrets: dict[str, str]
+    secrets: dict[str, str] = field(repr=False)
 
 
 def apply(ctx: Context, path: Path, *, env: Mapping[str, str], by: str) -> Applied:
     """Create or update what the file says, all or nothing.
 
-    Raises DefinitionError, and ConnectorError when a side says that the definition is wrong. A side
-    that just does not answer is noted: its streams are checked by the first run.
+    Raises DefinitionError, also when a side says that the definition is wrong. A side that just does
+    not answer is noted: its streams are checked by the first run.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise DefinitionError(f"There is no file '{path}'.") from None
-    except (OSError, UnicodeDecodeError) as problem:
-        raise DefinitionError(f"'{path}' cannot be read: {problem}.") from None
-    file = _File(path, text, env)
+    file = YamlFile(path, env)
     connections, syncs = _shape(file)
     applied = Applied()
     with ctx.reads() as db:
         workspace_id = _workspace(db)
-        known = {
-            row.name: _Wanted(row.name, row.connector, dict(row.options), secrets_of(ctx, row))
+        stored = {
+            row.name: row
             for row in db.scalars(select(Connection).where(Connection.workspace_id == workspace_id))
         }
-    wanted = {name: _connection(ctx, file, name, raw) for name, raw in connections.items()}
-    reachable = {**known, **wanted}
-    definitions = {name: _definition(file, name, raw, reachable) for name, raw in syncs.items()}
+        names = set(db.scalars(select(SyncConfig.name).where(SyncConfig.workspace_id == workspace_id)))
+    wanted = {name: _connection(file, name, raw) for name, raw in connections.items()}
+    kinds = {name: row.connector for name, row in stored.items()}
+    kinds |= {name: item.connector for name, item in wanted.items()}
+    definitions = {name: _definition(file, name, raw, kinds) for name, raw in syncs.items()}
+    for name, definition in definitions.items():
+        _check_after(file, name, definition, sorted({*names, *definitions}))
+    reachable = _reachable(ctx, file, definitions, wanted, stored)
     pairs = {
         name: _check_streams(ctx, file, name, definition, reachable, applied)
         for name, definition in definitions.items()
@@ -155,16 +97,10 @@ def apply(ctx: Context, path: Path, *, env: Mapping[str, str], by: str) -> Appli
         for row in db.scalars(select(Connection).where(Connection.workspace_id == workspace_id)):
             rows.setdefault(row.name, row)
         configs = {
-            name: _store_sync(
-                ctx, db, workspace_id, file, name, definition, syncs[name], rows, pairs[name], applied, by
-            )
+            name: _store_sync(ctx, db, workspace_id, name, definition, rows, pairs[name], applied, by)
             for name, definition in definitions.items()
         }
-        for name, definition in definitions.items():
-            try:
-                chains.save_after(db, configs[name], definition.after)
-            except DefinitionError as problem:
-                raise file.mistake(("syncs", name, "after"), problem.message) from None
+        _store_order(db, file, configs, definitions)
     return applied
 
 
@@ -175,23 +111,39 @@ def _workspace(db: Session) -> str:
     return found
 
 
-def _shape(file: _File) -> tuple[dict[str, Any], dict[str, Any]]:
+# -- what the file says ----------------------------------------------------------------------------
+
+
+def _shape(file: YamlFile) -> tuple[dict[str, Any], dict[str, Any]]:
     content = file.content
+    if content is None:
+        raise file.mistake((), "it says nothing. It must hold `connections:` and `syncs:`.")
     if not isinstance(content, dict):
-        raise file.mistake((), "the file must hold `connections:` and `syncs:`.")
+        raise file.mistake((), "it must hold `connections:` and `syncs:`.")
     for key in content:
         if key not in ("connections", "syncs"):
             raise file.mistake((key,), f"'{key}' is not known here." + nearest(key, ["connections", "syncs"]))
     found = []
     for key in ("connections", "syncs"):
-        part = content.get(key) or {}
+        part = content.get(key)
+        if part is None:
+            part = {}
         if not isinstance(part, dict):
-            raise file.mistake((key,), f"`{key}` must be a list of names, each with what it says.")
+            raise file.mistake(
+                (key,), f"`{key}` holds names, each with what it says: `{key}: {{a_name: ...}}`."
+            )
+        for name in part:
+            _check_name(file, (key, name), name)
         found.append(part)
     return found[0], found[1]
 
 
-def _connection(ctx: Context, file: _File, name: str, raw: Any) -> _Wanted:
+def _check_name(file: YamlFile, place: Place, name: str) -> None:
+    if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
+        raise file.mistake(place, f"a name has 1 to {LONGEST_NAME} printable characters.")
+
+
+def _connection(file: YamlFile, name: str, raw: Any) -> _Wanted:
     place = ("connections", name)
     if not isinstance(raw, dict):
         raise file.mistake(place, "a connection has a `connector` and `options`.")
@@ -200,26 +152,25 @@ def _connection(ctx: Context, file: _File, name: str, raw: Any) -> _Wanted:
             raise file.mistake(
                 (*place, key), f"'{key}' is not known here." + nearest(key, ["connector", "options"])
             )
-    kind_name = raw.get("connector")
-    if not isinstance(kind_name, str) or kind_name not in catalog.names():
+    if "connector" not in raw:
+        raise file.mistake((*place, "connector"), "'connector' is missing." + nearest("", catalog.names()))
+    kind_name = raw["connector"]
+    if kind_name not in catalog.names():
         raise file.mistake(
             (*place, "connector"),
             f"'{kind_name}' is not a connector." + nearest(str(kind_name), catalog.names()),
         )
     kind = catalog.get(kind_name)
-    options = raw.get("options") or {}
+    options = raw.get("options")
+    if options is None:
+        options = {}
     if not isinstance(options, dict):
         raise file.mistake((*place, "options"), "options are names with values.")
-    return wanted_connection(file, place, name, kind, kind.anchor(options, file.path.resolve().parent))
-
-
-def wanted_connection(
-    file: _File, place: tuple[str, ...], name: str, kind: type[Connector], options: Mapping[str, Any]
-) -> _Wanted:
+    anchored = kind.anchor(options, file.path.resolve().parent)
     try:
-        parsed = kind.Options.model_validate(options)
+        parsed = kind.Options.model_validate(anchored)
     except pydantic.ValidationError as problem:
-        raise _pointed(file, (*place, "options"), problem, kind.Options) from None
+        raise _pointed(file, (*place, "options"), problem, kind.Options, shows_values=False) from None
     plain, secrets = split_secrets(parsed)
     return _Wanted(name, kind.name, plain, secrets)
 
@@ -235,7 +186,8 @@ def split_secrets(options: BaseModel) -> tuple[dict[str, Any], dict[str, str]]:
     return plain, secrets
 
 
-def _definition(file: _File, name: str, raw: Any, connections: Mapping[str, _Wanted]) -> SyncDefinition:
+def _definition(file: YamlFile, name: str, raw: Any, kinds: Mapping[str, str]) -> SyncDefinition:
+    """`kinds`: connection -> connector, of all that there will be."""
     place = ("syncs", name)
     if not isinstance(raw, dict):
         raise file.mistake(place, "a sync has a `left` and a `right` end.")
@@ -244,40 +196,118 @@ def _definition(file: _File, name: str, raw: Any, connections: Mapping[str, _Wan
     except pydantic.ValidationError as problem:
         raise _pointed(file, place, problem, SyncDefinition) from None
     for side in SIDES:
-        connection = definition.end(side).connection
-        if connection not in connections:
+        end = definition.end(side)
+        if end.connection not in kinds:
             raise file.mistake(
                 (*place, side, "connection"),
-                f"there is no connection '{connection}'." + nearest(connection, list(connections)),
+                f"there is no connection '{end.connection}'." + nearest(end.connection, sorted(kinds)),
             )
+        _check_end(file, (*place, side), end, catalog.get(kinds[end.connection]))
+    if definition.schedule is not None:
+        try:
+            read_schedule(definition.schedule.cron, definition.schedule.timezone)
+        except ScheduleProblem as problem:
+            about = "timezone" if "is not a time zone" in str(problem) else "cron"
+            raise file.mistake((*place, "schedule", about), str(problem)) from None
     return definition
 
 
+def _check_end(file: YamlFile, place: Place, end: EndSpec, kind: type[Connector]) -> None:
+    """What an end says beside connection, stream and filter belongs to its connector."""
+    try:
+        kind.StreamOptions.model_validate(end.options)
+    except pydantic.ValidationError as problem:
+        raise _pointed(file, place, problem, kind.StreamOptions, more_words=_FRAME) from None
+    if not end.stream and "query" not in end.options:
+        raise file.mistake((*place, "stream"), "'stream' is missing: which table, tab or file it is.")
+
+
+def _check_after(file: YamlFile, name: str, definition: SyncDefinition, known: Sequence[str]) -> None:
+    for number, other in enumerate(definition.after):
+        if other not in known:
+            raise file.mistake(
+                ("syncs", name, "after", str(number)), f"there is no sync '{other}'." + nearest(other, known)
+            )
+
+
+# -- a model's mistakes, pointed at -----------------------------------------------------------------
+
+_PLAIN_WORDS = (
+    (("bool_",), "must be true or false"),
+    (("int_",), "must be a whole number"),
+    (("decimal_", "float_"), "must be a number"),
+    (("string_type", "string_sub_type"), "must be a text; put a number or a yes in quotes"),
+    (("time_delta_",), "must be a duration, such as 30s, 5m, 2h or 1d"),
+    (("tuple_type", "list_type"), "must be a list"),
+    (("model_type", "model_attributes_type", "dict_type", "dataclass_type"), "must hold names with values"),
+)
+
+
 def _pointed(
-    file: _File, place: tuple[str, ...], problem: pydantic.ValidationError, model: type[BaseModel]
+    file: YamlFile,
+    place: Place,
+    problem: pydantic.ValidationError,
+    model: type[BaseModel],
+    *,
+    more_words: Sequence[str] = (),
+    shows_values: bool = True,
 ) -> DefinitionError:
     """The first mistake of a model, at its place in the file, with the nearest right word."""
-    mistake = problem.errors(include_url=False)[0]
-    where = tuple(str(part) for part in mistake["loc"] if not _is_branch(str(part)))
-    message = mistake["msg"].removeprefix("Value error, ")
-    if mistake["type"] == "extra_forbidden":
-        message = f"'{where[-1]}' is not known here." + nearest(where[-1], _words(model, where[:-1]))
-    elif mistake["type"] == "missing":
-        message = f"'{where[-1]}' is missing."
-    elif mistake["type"] in ("enum", "literal_error"):
+    mistake = _most_telling(problem)
+    where = _keys_of(mistake["loc"])
+    kind, given = mistake["type"], mistake.get("input")
+    shown = f", not '{given}'" if shows_values and isinstance(given, str | int) else ""
+    plain = next((said for signs, said in _PLAIN_WORDS if kind.startswith(signs)), None)
+    if kind == "extra_forbidden":
+        words = [*_words(model, where[:-1]), *(more_words if len(where) == 1 else ())]
+        message = f"'{where[-1]}' is not known here." + nearest(where[-1], words)
+    elif kind == "missing":
+        near = difflib.get_close_matches(where[-1], given if isinstance(given, dict) else (), n=1)
+        message = f"'{where[-1]}' is missing." + (f" Is it meant by '{near[0]}'?" if near else "")
+    elif kind in ("enum", "literal_error"):
         allowed = re.findall(r"'([^']*)'", str(mistake.get("ctx", {}).get("expected", "")))
-        message = f"'{mistake.get('input')}' is not allowed." + nearest(str(mistake.get("input")), allowed)
+        word = str(given) if isinstance(given, str | int) else ""
+        message = (f"'{word}' is not allowed." if shown else "this word is not allowed.") + nearest(
+            word, allowed
+        )
+    elif plain is not None:
+        message = f"{plain}{shown}."
+    else:
+        message = str(mistake["msg"]).removeprefix("Value error, ").removeprefix("Input ")
     if not message.endswith((".", "?")):
         message += "."
     return file.mistake((*place, *where), message)
 
 
-def _is_branch(part: str) -> bool:
-    """Whether this part of a location names a branch of a union and not a key of the file."""
-    return part[:1].isupper() or part.startswith(("literal[", "function-", "lax-or", "tuple["))
+def _most_telling(problem: pydantic.ValidationError) -> Any:
+    """The first mistake; but a word that is not known tells more than another that is missing. Of a value
+    that may be a word or a model, the mistake about the word, if it is one."""
+    mistakes = problem.errors(include_url=False)
+    first = mistakes[0]
+    at = _keys_of(first["loc"])
+    for other in mistakes[1:]:
+        here, is_word = _keys_of(other["loc"]), other["type"] in ("enum", "literal_error")
+        if first["type"] == "missing" and other["type"] == "extra_forbidden" and here[:-1] == at[:-1]:
+            return other
+        if isinstance(first.get("input"), str) and is_word and here == at:
+            return other
+    return first
 
 
-def _words(model: type[BaseModel], where: tuple[str, ...]) -> list[str]:
+def _keys_of(location: tuple[int | str, ...]) -> Place:
+    """A location as keys of the file: pydantic's names of the branches of a union are left out."""
+    parts = [str(part) for part in location]
+    return tuple(
+        part
+        for index, part in enumerate(parts)
+        if not (
+            part.startswith(("literal[", "function-", "lax-or", "tuple["))
+            or (part.endswith(("Spec", "Policy")) and part[:1].isupper() and index > 0)
+        )
+    )
+
+
+def _words(model: type[BaseModel], where: Place) -> list[str]:
     """The keys that are known at a place of a model."""
     here: Any = model
     for part in where:
@@ -301,9 +331,38 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
     return None
 
 
+# -- what the two ends say -------------------------------------------------------------------------
+
+
+def _reachable(
+    ctx: Context,
+    file: YamlFile,
+    definitions: Mapping[str, SyncDefinition],
+    wanted: Mapping[str, _Wanted],
+    stored: Mapping[str, Connection],
+) -> dict[str, _Wanted]:
+    """The connections that the file's syncs use: its own, and those that were stored before."""
+    found = dict(wanted)
+    for name, definition in definitions.items():
+        for side in SIDES:
+            used = definition.end(side).connection
+            if used in found:
+                continue
+            row = stored[used]
+            try:
+                found[used] = _Wanted(used, row.connector, dict(row.options), secrets_of(ctx, row))
+            except SecretUnreadable:
+                raise file.mistake(
+                    ("syncs", name, side, "connection"),
+                    f"the stored secrets of '{used}' cannot be decrypted any more. Describe the connection in"
+                    " this file to enter them again.",
+                ) from None
+    return found
+
+
 def _check_streams(
     ctx: Context,
-    file: _File,
+    file: YamlFile,
     name: str,
     definition: SyncDefinition,
     connections: Mapping[str, _Wanted],
@@ -311,7 +370,7 @@ def _check_streams(
 ) -> list[str]:
     """Tie the definition to its streams as they are now; the pairs that an omitted `fields` stands for."""
     place = ("syncs", name)
-    ends = {}
+    ends: dict[Any, End] = {}
     opened: list[Connector] = []
     try:
         for side in SIDES:
@@ -324,7 +383,7 @@ def _check_streams(
                 applied.notes.append(f"{name}: not checked against {side}: {problem.message}")
                 return []
             except ConnectorError as problem:
-                raise file.mistake((*place, side), problem.message) from None
+                raise file.mistake(_place_of(problem, place, side, definition), problem.message) from None
         try:
             built = tie(definition, ends, saving=True)
         except DefinitionError as problem:
@@ -336,6 +395,16 @@ def _check_streams(
         for note in ends[side].stream.problems:
             applied.notes.append(f"{name}: {side}: {note}")
     return [pair.name for pair in built.rules.mapping.pairs] if definition.fields is None else []
+
+
+def _place_of(problem: ConnectorError, place: Place, side: str, definition: SyncDefinition) -> Place:
+    options = definition.left.options if side == "left" else definition.right.options
+    if problem.field is not None and problem.field in str(options.get("key", "")):
+        return (*place, side, "key")
+    return (*place, side, "stream") if isinstance(problem, StreamGone) else (*place, side)
+
+
+# -- storing ---------------------------------------------------------------------------------------
 
 
 def _store_connection(
@@ -356,7 +425,7 @@ def _store_connection(
         audit.record(
             db, "connection.created", row.id, by=by, at=now, workspace_id=workspace_id, name=item.name
         )
-    elif (row.connector, row.options, secrets_of(ctx, row)) == (item.connector, item.options, item.secrets):
+    elif (row.connector, row.options) == (item.connector, item.options) and _has(ctx, row, item.secrets):
         applied.note(label, "unchanged")
         return row
     else:
@@ -370,14 +439,20 @@ def _store_connection(
     return row
 
 
+def _has(ctx: Context, row: Connection, secrets: Mapping[str, str]) -> bool:
+    """Whether these are the stored secrets. Those that cannot be read any more are no longer any."""
+    try:
+        return secrets_of(ctx, row) == secrets
+    except SecretUnreadable:
+        return False
+
+
 def _store_sync(
     ctx: Context,
     db: Session,
     workspace_id: str,
-    file: _File,
     name: str,
     definition: SyncDefinition,
-    raw: Mapping[str, Any],
     connections: Mapping[str, Connection],
     pairs: list[str],
     applied: Applied,
@@ -413,12 +488,25 @@ def _store_sync(
     row.priority = PRIORITIES[definition.priority]
     row.updated_at = now
     if changed_schedule:
-        try:
-            schedules.reschedule(row, now)
-        except ScheduleProblem as problem:
-            raise file.mistake(("syncs", name, "schedule"), str(problem)) from None
+        schedules.reschedule(row, now)
     db.flush()
     applied.note(label, "created" if is_new else "updated")
     action = "config.created" if is_new else "config.changed"
     audit.record(db, action, row.id, by=by, at=now, workspace_id=workspace_id, name=name, version=row.version)
     return row
+
+
+def _store_order(
+    db: Session,
+    file: YamlFile,
+    configs: Mapping[str, SyncConfig],
+    definitions: Mapping[str, SyncDefinition],
+) -> None:
+    """Who runs after whom. All that the file says replaces all that was: only then is a circle one."""
+    for config in configs.values():
+        chains.save_after(db, config, ())
+    for name, definition in definitions.items():
+        try:
+            chains.save_after(db, configs[name], definition.after)
+        except DefinitionError as problem:
+            raise file.mistake(("syncs", name, "after"), problem.message) from None

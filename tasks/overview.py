@@ -8,7 +8,7 @@ from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from models.sync_configs import SyncConfig
-from models.sync_runs import RunKind, RunState, SyncRun
+from models.sync_runs import ENDED, RunKind, RunState, SyncRun
 from sync.values import iso
 from tasks.context import Context
 from tasks.ledger import count_conflicts, count_held
@@ -81,7 +81,8 @@ def _status_of(db: Session, config: SyncConfig) -> dict[str, Any]:
         word, sentence = "Waiting", "It has not run yet."
     else:
         word = _WORDS.get(RunState(last.state), "Waiting")
-        sentence = last.error or f"Its last run, {iso(last.created_at)}, ended as {last.state}."
+        became = f"ended as {last.state}" if last.state in ENDED else f"is {last.state}"
+        sentence = last.error or f"Its last run, {iso(last.created_at)}, {became}."
     waits = [f"{count} {what}" for count, what in ((conflicts, "conflicts"), (held, "held")) if count]
     if waits:
         sentence += f" Waiting for a person: {', '.join(waits)}."

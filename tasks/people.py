@@ -11,6 +11,7 @@ import secrets
 import threading
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 import structlog
 from argon2 import PasswordHasher
@@ -21,6 +22,7 @@ from sqlalchemy.orm import Session
 from models.people import Membership, Role, SignInLink, User, WebSession, Workspace
 from models.sync_configs import SyncConfig
 from models.upsert import insert_or_ignore
+from sync.definition import nearest
 from tasks import audit
 from tasks.context import Context
 from tasks.errors import NotFound, WorkError
@@ -32,6 +34,7 @@ LINK_LIFE = timedelta(minutes=15)
 SESSION_LIFE = timedelta(days=30)
 SESSION_IDLE = timedelta(days=7)
 SHORTEST_PASSWORD = 12
+_LONGEST_EMAIL = 320
 LONGEST_PASSWORD = 200  # hashing takes time by length: a megabyte of password is an attack
 _SEEN_EVERY = timedelta(minutes=1)
 _RANK = {Role.VIEWER: 0, Role.OPERATOR: 1, Role.ADMIN: 2}
@@ -94,6 +97,74 @@ def first_administrator(ctx: Context) -> str | None:
             .order_by(User.created_at, User.id)
             .limit(1)
         )
+
+
+def everyone(ctx: Context) -> list[dict[str, Any]]:
+    """Everybody, by address: {"id", "email", "name", "roles", "has_password", "disabled"}; `roles` maps
+    a workspace's name to the role in it."""
+    with ctx.reads() as db:
+        roles: dict[str, dict[str, str]] = {}
+        for user_id, workspace, role in db.execute(
+            select(Membership.user_id, Workspace.name, Membership.role).join(
+                Workspace, Workspace.id == Membership.workspace_id
+            )
+        ):
+            roles.setdefault(user_id, {})[workspace] = role
+        return [
+            {
+                "id": user.id,
+                "email": user.email,
+                "name": user.name,
+                "roles": roles.get(user.id, {}),
+                "has_password": user.password_hash is not None,
+                "disabled": user.disabled_at is not None,
+            }
+            for user in db.scalars(select(User).order_by(User.email))
+        ]
+
+
+def add(ctx: Context, email: str, role: Role, *, by: str, name: str = "") -> bool:
+    """Let a person into the default workspace in this role; whether they are new to this installation.
+
+    Somebody who is there already gets the role, and has to sign in again. Raises WorkError (not an
+    address).
+    """
+    email = email.strip().lower()
+    before, at, after = email.partition("@")
+    if (
+        not (before and at and after)
+        or "@" in after
+        or not email.isprintable()
+        or len(email) > _LONGEST_EMAIL
+    ):
+        raise WorkError(f"'{email}' is not an e-mail address.", code="email")
+    with ctx.sessions.begin() as db:
+        now = ctx.db_now(db)
+        values = {"id": ctx.new_id(), "email": email, "name": name[:200], "created_at": now}
+        is_new = db.execute(insert_or_ignore(db, User).values(values).returning(User.id)).first() is not None
+        user_id = db.scalars(select(User.id).where(User.email == email)).one()
+        membership = {"workspace_id": DEFAULT_WORKSPACE, "user_id": user_id, "role": role.value}
+        db.execute(insert_or_ignore(db, Membership).values(membership))
+        db.execute(
+            update(Membership)
+            .where(Membership.workspace_id == DEFAULT_WORKSPACE, Membership.user_id == user_id)
+            .values(role=role.value)
+        )
+        _end_sessions(db, user_id)
+        audit.record(
+            db, "user.added" if is_new else "user.role_set", email, by=by, at=now,
+            workspace_id=DEFAULT_WORKSPACE, role=role.value,
+        )  # fmt: skip
+    return is_new
+
+
+def user_id_of(ctx: Context, email: str) -> str:
+    """Raises NotFound, with the nearest address."""
+    with ctx.reads() as db:
+        known = dict(db.execute(select(User.email, User.id).order_by(User.email)).all())
+    if (found := known.get(email.strip().lower())) is None:
+        raise NotFound(f"There is nobody with the address '{email}'." + nearest(email, list(known)))
+    return str(found)
 
 
 # -- signing in ------------------------------------------------------------------------------------

@@ -11,29 +11,39 @@ from tasks.context import Context
 from tasks.errors import WorkError
 
 
-def release(ctx: Context) -> list[str]:
+def release(ctx: Context, *, check_keys: bool = True) -> list[str]:
     """Bring the database to this release's schema; what was done, as sentences.
 
-    Raises SecretUnreadable when it was filled under keys that ENCRYPTION_KEYS no longer holds.
+    Raises NotMigrated when it is ahead of this release, and SecretUnreadable when it was filled under
+    keys that ENCRYPTION_KEYS no longer holds.
     """
-    said = ["The database was brought to this release's schema." if upgrade(_engine(ctx)) else ""]
-    with ctx.sessions.begin() as db:
-        check_canary(db, ctx.ring)
+    own = ctx.settings.own_database
+    if own is not None:
+        own.parent.mkdir(parents=True, exist_ok=True)
+    said = ["The database was brought to this release's schema." if upgrade(engine_of(ctx)) else ""]
+    _check_keys(ctx, check_keys)
     said += [f"{email} is an administrator now." for email in people.prepare(ctx)]
     return [line for line in said if line]
 
 
-def begin(ctx: Context) -> None:
+def begin(ctx: Context, *, check_keys: bool = True) -> None:
     """For a process that serves or works: refuse to start on an old schema or with the wrong keys.
 
     Raises NotMigrated, SecretUnreadable.
     """
-    must_be_current(_engine(ctx))
-    with ctx.sessions.begin() as db:
-        check_canary(db, ctx.ring)
+    must_be_current(engine_of(ctx))
+    _check_keys(ctx, check_keys)
 
 
-def _engine(ctx: Context) -> Engine:
+def command(ctx: Context, *, check_keys: bool = True) -> None:
+    """For a command: the local default database is made and migrated by the way; any other one must have
+    been released. Raises NotMigrated, SecretUnreadable."""
+    prepare = release if ctx.settings.is_default_database else begin
+    prepare(ctx, check_keys=check_keys)
+
+
+def engine_of(ctx: Context) -> Engine:
+    """The engine of our own database."""
     with ctx.sessions() as db:
         bind = db.get_bind()
     if not isinstance(bind, Engine):
@@ -41,11 +51,7 @@ def _engine(ctx: Context) -> Engine:
     return bind
 
 
-def command(ctx: Context) -> None:
-    """For a command: the local default database is made and migrated by the way; any other one must have
-    been released. Raises NotMigrated, SecretUnreadable."""
-    if ctx.settings.is_local:
-        ctx.settings.home.mkdir(parents=True, exist_ok=True)
-        release(ctx)
-    else:
-        begin(ctx)
+def _check_keys(ctx: Context, wanted: bool) -> None:
+    if wanted:
+        with ctx.sessions.begin() as db:
+            check_canary(db, ctx.ring)

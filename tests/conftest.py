@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import logging
 import os
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import redis
+import structlog
 
+from tests.house import House, build
 from tests.services import PostgresMissing, Services, fresh_database
 
 _services = pytest.StashKey[Services]()
@@ -70,3 +74,28 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
     if request.param == "sqlite":
         return f"sqlite:///{tmp_path / 'syncline.db'}"
     return str(request.getfixturevalue("pg_url"))
+
+
+@pytest.fixture(scope="session")
+def house_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A new installation, to be copied."""
+    folder = tmp_path_factory.mktemp("house")
+    build(folder)
+    return folder
+
+
+@pytest.fixture
+def house(tmp_path: Path, house_template: Path) -> Iterator[House]:
+    """An installation in a folder of its own, driven by commands in this process."""
+    root = logging.getLogger()
+    handlers, level, raises = root.handlers[:], root.level, logging.raiseExceptions
+    on_term = signal.getsignal(signal.SIGTERM)
+    house = House(tmp_path, house_template)
+    yield house
+    house.close()
+    signal.signal(signal.SIGTERM, on_term)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+    logging.raiseExceptions = raises
+    logging.captureWarnings(False)
+    structlog.reset_defaults()

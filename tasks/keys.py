@@ -1,0 +1,78 @@
+"""The keys under which secrets are stored: moving everything to the newest one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from sqlalchemy import select, update
+from sqlalchemy.orm import Session
+
+from models.connections import Connection
+from models.secrets import SecretUnreadable, check_canary, renew_canary
+from tasks import audit
+from tasks.context import Context
+from tasks.runs import count
+from tasks.sides import place_of
+
+
+@dataclass(frozen=True, slots=True)
+class Rotation:
+    """What became of the stored secrets. `failed` are the names of connections to enter again."""
+
+    rotated: int  # now under the newest key
+    current: int  # had been before
+    failed: tuple[str, ...]
+
+
+def rotate(ctx: Context, *, by: str, accept_loss: bool = False) -> Rotation:
+    """Put every stored secret under the newest key. May be stopped and repeated at any point.
+
+    Only when every process has the newest key. A secret that no key reads is left as it is and named;
+    until none is, the older keys stay needed at the start. With `accept_loss` they are not, even if the
+    database was filled under a key that the ring does not hold. Raises SecretUnreadable.
+    """
+    if not accept_loss:
+        with ctx.sessions.begin() as db:
+            check_canary(db, ctx.ring)
+    rotated = current = 0
+    failed: list[str] = []
+    with ctx.reads() as db:
+        rows = db.execute(select(Connection.id, Connection.name).order_by(Connection.name)).all()
+    for connection_id, name in rows:
+        with ctx.sessions.begin() as db:
+            try:
+                moved = _rotate_one(ctx, db, connection_id)
+            except SecretUnreadable:
+                failed.append(name)
+                continue
+        rotated += moved is True
+        current += moved is False
+    with ctx.sessions.begin() as db:
+        if accept_loss or not failed:
+            renew_canary(db, ctx.ring, even_if_unreadable=accept_loss)
+        audit.record(
+            db, "keys.rotated", ctx.ring.newest, by=by, at=ctx.db_now(db),
+            rotated=rotated, current=current, failed=len(failed),
+        )  # fmt: skip
+    return Rotation(rotated, current, tuple(failed))
+
+
+def _rotate_one(ctx: Context, db: Session, connection_id: str) -> bool | None:
+    """Whether the connection's secrets had to be moved; None: it has none. Raises SecretUnreadable."""
+    row = db.get(Connection, connection_id)
+    if row is None or row.secrets is None:
+        return None
+    stored = row.secrets
+    text = ctx.ring.decrypt(stored, place_of(row))
+    if ctx.ring.is_newest(stored):
+        return False
+    # Somebody who saves the connection meanwhile encrypts with the newest key anyway.
+    return bool(
+        count(
+            db.execute(
+                update(Connection)
+                .where(Connection.id == connection_id, Connection.secrets == stored)
+                .values(secrets=ctx.ring.encrypt(text, place_of(row)))
+            )
+        )
+    )
