@@ -39,7 +39,7 @@ class Sending:
     change_id: int
     marker: str
     side: Side
-    operation: str  # create, update, delete, fill, aside
+    operation: str  # create, update, delete, fill, aside, edit
     key: str
     write: Write
     link_id: int | None
@@ -70,6 +70,7 @@ class Work:
         self, db: Session | None, problem: Problem, *, link_id: int | None = None, digest: str = ""
     ) -> None:
         """Count a record as failed and keep its issue; `db` None in a preview, which keeps nothing."""
+        problem = replace(problem, message=self.pairing.clean(problem.message))
         side = problem.side or ""
         self.failed.add((side, str(problem.extra.get("id", problem.key))))
         self.summary.errors.append(
@@ -230,6 +231,7 @@ def _with_receipts(work: Work, batch: Sequence[Sending], outcomes: Sequence[Outc
 
 def settle(work: Work, db: Session, change: Change, outcome: Outcome, now: datetime) -> None:
     """Write down what became of one change, and move its link if it is confirmed."""
+    outcome = replace(outcome, message=work.pairing.clean(outcome.message))
     change.settled_at = now
     change.code, change.message = outcome.code or None, outcome.message or None
     side: Side = "left" if change.side == "left" else "right"
@@ -300,6 +302,9 @@ def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: date
             counts.created += 1
         case "update":
             counts.updated += 0 if settle_with.get("aside") else 1
+        case "edit":  # a person's: no shadow moves, so that it flows like any edit of that side
+            counts.updated += 1
+            return
         case _:  # a key cell that was filled: its link follows with the rest of the plan
             change.record_id = outcome.id
             return
@@ -334,8 +339,7 @@ def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: date
         moves[f"{other(side)}_version"] = settle_with.get("other_version")
     moves[f"{side}_missing"] = 0
     key = mapping.match_key(side, decode_fields(shadow.left if side == "left" else shadow.right))
-    if key:
-        moves["key"] = key[:500]
+    moves["key"] = (key or "")[:500]
     ledger.move_link(db, link_id, **moves)
     if settle_with.get("resolves"):
         ledger.close_conflicts(db, link_id, settle_with["resolves"], now, "resolved")

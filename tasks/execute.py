@@ -27,7 +27,7 @@ from sync.plan import LinkMove
 from sync.planner import Item
 from sync.records import SIDES, Problem, Side, other
 from sync.values import encode_fields
-from tasks import ledger, undo, waiting
+from tasks import editing, ledger, undo, waiting
 from tasks.apply import Sending, Work, look_up_change, send_all, settle
 from tasks.claims import Claim
 from tasks.context import Context
@@ -167,6 +167,7 @@ def recover(work: Work) -> None:
 def _synchronize(work: Work, run: SyncRun) -> None:
     ctx, pairing = work.ctx, work.pairing
     _containers_must_match(work)
+    editing.carry_out(work, run)
     outlook = look(ctx, pairing, work.reins, full=run.full, previous_run_id=work.previous_run_id)
     _say_what_was_read(work, outlook)
     _refuse_if_strict(work, outlook)
@@ -424,17 +425,21 @@ def _store(work: Work, outlook: Outlook) -> list[Sending]:
         for side in SIDES:
             ledger.note_seen(db, outlook.index, side, plan.missing[side])
             ledger.note_missing(db, side, plan.missing[side], now)
-        work.summary.conflicts = ledger.count_conflicts(db, work.config_id)
-        work.summary.held = len(held)
-        waiting.tell(
-            db,
-            now,
-            workspace_id=work.workspace_id,
-            config_id=work.config_id,
-            conflicts=work.summary.conflicts,
-            held=held,
-        )
+        _tell_what_waits(work, db, outlook, now)
     return sendings
+
+
+def _tell_what_waits(work: Work, db: Session, outlook: Outlook, now: Any) -> None:
+    work.summary.conflicts = ledger.count_conflicts(db, work.config_id)
+    work.summary.held = len(outlook.plan.held)
+    waiting.tell(
+        db,
+        now,
+        workspace_id=work.workspace_id,
+        config_id=work.config_id,
+        conflicts=work.summary.conflicts,
+        held=outlook.plan.held,
+    )
 
 
 def _store_items(work: Work, db: Session, outlook: Outlook, busy: set[int], now: Any) -> dict[int, int]:
@@ -500,6 +505,10 @@ def _move(work: Work, db: Session, item: Item, is_busy: bool, now: Any) -> None:
             replace=item.relinked is not None and tie.is_fresh,
         )
         work.rewritten.update((tie.key, name) for name in decision.agreed)
+        mapping = work.pairing.built.rules.mapping
+        if any(name in decision.agreed for name in mapping.match):
+            agreed = {name: pair[0] for name, pair in decision.agreed.items()}
+            values["key"] = (mapping.match_key("left", {**tie.left, **agreed}) or "")[:500]
     if decision.is_settled and not is_busy:
         for side in SIDES:
             seen = item.look(side)
@@ -805,3 +814,5 @@ def _remember(work: Work, outlook: Outlook) -> None:
         if complete and guard.FIRST_RUN not in waits:
             row.full_at = now
         row.updated_at = now
+        # Answers have been carried out since the plan was stored.
+        _tell_what_waits(work, db, outlook, now)

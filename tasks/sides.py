@@ -13,9 +13,9 @@ from tenacity import Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_base, wait_random_exponential
 
 from connectors.base import Can, Connector, IdKind, StreamOptions
-from connectors.errors import OptionsError, RateLimited, RetryableError
+from connectors.errors import AuthError, ConnectorError, OptionsError, RateLimited, RetryableError
 from models.connections import Connection
-from models.secrets import Place
+from models.secrets import Place, SecretUnreadable
 from models.sync_configs import SyncConfig
 from sync.definition import Blank, Built, MappingMistake, SyncDefinition, build
 from sync.records import SIDES, Record, Side, Stream
@@ -23,6 +23,8 @@ from tasks.context import Context
 from tasks.errors import DefinitionError, NotFound
 
 Answer = TypeVar("Answer")
+REMOVED = "•••"
+SHORTEST_SECRET = 4  # a shorter one would take harmless words out of every sentence
 AT_ONCE = 200  # ids in one look-up
 LONGEST_WAIT = 30.0  # seconds that a call may wait for a quota; a longer wait gives the run back
 
@@ -61,14 +63,26 @@ class Pairing:
     built: Built
     left: End
     right: End
+    secrets: tuple[str, ...] = ()  # of both connections: what no message may contain
+
+    def clean(self, text: str) -> str:
+        """What a system answered, without the secrets that it may have repeated."""
+        for secret in self.secrets:
+            text = text.replace(secret, REMOVED)
+        return text
 
     def end(self, side: Side) -> End:
         return self.left if side == "left" else self.right
 
 
 def connector_of(ctx: Context, connection: Connection) -> Connector:
-    """The connector of a connection, its secrets decrypted. Raises OptionsError, SecretUnreadable."""
-    return ctx.connector(connection.connector, {**connection.options, **secrets_of(ctx, connection)})
+    """The connector of a connection, its secrets decrypted. Raises OptionsError, AuthError (unreadable)."""
+    try:
+        secrets = secrets_of(ctx, connection)
+    except SecretUnreadable as problem:
+        message = f"The connection '{connection.name}' cannot be used. {problem}"
+        raise AuthError(message, code="secret_unreadable") from None
+    return ctx.connector(connection.connector, {**connection.options, **secrets})
 
 
 def secrets_of(ctx: Context, connection: Connection) -> dict[str, Any]:
@@ -107,7 +121,14 @@ def opened(ctx: Context, config_id: str) -> Iterator[Pairing]:
         connections = {"left": config.left_connection, "right": config.right_connection}
         ids = {side: connections[side].id for side in SIDES}
         connectors = {side: connector_of(ctx, connections[side]) for side in SIDES}
+        secrets = tuple(
+            value
+            for side in SIDES
+            for value in secrets_of(ctx, connections[side]).values()
+            if isinstance(value, str) and len(value) >= SHORTEST_SECRET
+        )
     with ExitStack() as stack:
+        stack.enter_context(_cleaned(secrets))
         for connector in connectors.values():
             stack.enter_context(connector)
         ends = {side: open_end(connectors[side], side, definition, ids[side]) for side in SIDES}
@@ -118,7 +139,20 @@ def opened(ctx: Context, config_id: str) -> Iterator[Pairing]:
             built=tie(definition, ends, known_pairs=known or None),
             left=ends["left"],
             right=ends["right"],
+            secrets=secrets,
         )
+
+
+@contextmanager
+def _cleaned(secrets: tuple[str, ...]) -> Iterator[None]:
+    """Errors that pass lose the secrets that a system repeated in its answer."""
+    try:
+        yield
+    except ConnectorError as problem:
+        for secret in secrets:
+            problem.message = problem.message.replace(secret, REMOVED)
+        problem.args = (problem.message,)
+        raise
 
 
 def open_end(connector: Connector, side: Side, definition: SyncDefinition, connection_id: str = "") -> End:
@@ -225,4 +259,3 @@ def probe(end: End, ids: list[str]) -> dict[str, Record | str | None]:
         else:
             found[looked.id] = looked.reason or "the system does not say"
     return found
-

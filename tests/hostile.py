@@ -118,6 +118,8 @@ class Knobs:
     kill_before: int | None = None
     kill_after: int | None = None
 
+    says: str = ""  # what it says in place of its own words when it refuses something
+
     # Somebody else: called before each page, with its number, and before each write.
     meanwhile: Callable[[str], None] | None = None
 
@@ -229,7 +231,7 @@ class Hostile:
             raise RateLimited("The hostile system asks for a pause.", retry_after=1.0)
         if knobs.unavailable:
             knobs.unavailable -= 1
-            raise Unavailable("The hostile system does not answer.")
+            raise Unavailable(knobs.says or "The hostile system does not answer.")
         yield
         if knobs.kill_after == number:
             raise Killed(f"after call {number}: {name}")
@@ -373,7 +375,7 @@ class HostileMemory(Memory):
                 "rejected",
                 write.id,
                 code="forbidden",
-                message="You may not change this record.",
+                message=knobs.says or "You may not change this record.",
             )
         before = store.record(write.id or "")
         kept = {name: value for name, value in write.fields.items() if name not in knobs.ignored}

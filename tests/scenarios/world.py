@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import atexit
 import itertools
+import json
 import shutil
 import sqlite3
 import tempfile
@@ -46,7 +47,7 @@ from tasks.context import Context, live
 from tasks.errors import WorkError
 from tasks.heartbeat import Heartbeat
 from tasks.reins import Reins
-from tasks.sides import open_end, opened, tie
+from tasks.sides import open_end, opened, place_of, tie
 from tasks.summary import RunError, Summary
 from tests.hostile import Accepted, Hostile, Knobs
 from tests.scenarios import words
@@ -176,6 +177,12 @@ class Story:
         with self.ctx.sessions.begin() as db:
             row = db.get_one(SyncConfig, CONFIG)
             row.definition, row.version, row.known_pairs = stored, row.version + 1, known
+
+    def keep_secret(self, told: Side, **secrets: str) -> None:
+        """A secret of a side's connection, stored as any is: encrypted."""
+        with self.ctx.sessions.begin() as db:
+            row = db.get_one(Connection, as_told(told, self.swapped))
+            row.secrets = self.ctx.ring.encrypt(json.dumps(secrets), place_of(row))
 
     def both(self, *keys: str, **values: Value) -> None:
         """The same records on both sides, one for each key."""
@@ -618,7 +625,7 @@ class _Laws:
         row = changes.get(entry.marker)
         assert row is not None, f"G-AUDIT: {entry} is not in the journal"
         assert row.side == side and row.rule
-        assert row.operation in (entry.operation, "fill"), f"{entry} and {row.operation}"
+        assert row.operation in (entry.operation, "fill", "edit"), f"{entry} and {row.operation}"
         assert self.db.get_one(SyncRun, row.run_id).asked_by
         if entry.before is None or mapping is None:
             return
