@@ -60,6 +60,8 @@ class Baseline(Base):
     right_container: Mapped[str] = mapped_column(String(200), default="")
     identity_hash: Mapped[str] = mapped_column(String(64), default="")  # direction, match, filter, streams
     mapping_hash: Mapped[str] = mapped_column(String(64), default="")
+    # What decides what becomes of a difference: when it changed, every record is looked at once.
+    policy_hash: Mapped[str] = mapped_column(String(64), default="", server_default="")
     left_count: Mapped[int | None]  # records of the last complete scan
     right_count: Mapped[int | None]
     pairs: Mapped[dict[str, Any]] = mapped_column(default=dict)  # left field -> right field, as shadowed

@@ -312,6 +312,7 @@ class Built:
     scopes: Mapping[Side, Scope | None]
     mapping_hash: str  # differs when the mapping means something else
     identity_hash: str  # differs when the ends, the match fields, the filter or the direction differ
+    policy_hash: str  # differs when the same difference may be decided otherwise
     paused: tuple[str, ...]  # mapped fields that a side no longer has: left alone on the other
     notes: tuple[str, ...] = ()
 
@@ -347,7 +348,7 @@ def build(
             name = _name(spec, side)
             raise MappingMistake(
                 f"'{name}' is not a field of {streams[side].name}, the {side} stream."
-                + nearest(name, [item.name for item in streams[side].fields]),
+                + _why_not(name, streams[side]),
                 f"fields.{number}.{side}",
             )
         if gone:
@@ -373,6 +374,7 @@ def build(
         },
         mapping_hash=_hash(definition_of(whole)),
         identity_hash=_hash(dumps(_identity(definition, mapping))),
+        policy_hash=_hash(repr((definition.policy(), [(pair.conflict, pair.merge) for pair in pairs]))),
         paused=tuple(paused),
     )
 
@@ -519,6 +521,24 @@ def _check_pairs(
             )
 
 
+def _why_not(name: str, stream: Stream) -> str:
+    """Why a stream has no such field: what was set aside while looking, else a slip of the pen."""
+    said = [problem for problem in stream.problems if f"'{name}'" in problem]
+    return f" {said[0]}" if said else nearest(name, [item.name for item in stream.fields])
+
+
+def _match_gone(name: str, definition: SyncDefinition, streams: Mapping[Side, Stream]) -> str:
+    spec = next((item for item in definition.fields or () if item.left == name), None)
+    for side in SIDES:
+        field = name if spec is None else _name(spec, side)
+        if streams[side].field(field) is None:
+            return (
+                f"'{field}', by which records are matched, is no longer a field of {streams[side].name} on"
+                f" {side}. Bring it back, or match by another field.{_why_not(field, streams[side])}"
+            )
+    return f"The match field '{name}' is no longer there. Bring it back, or match by another field."
+
+
 def _match(
     definition: SyncDefinition,
     pairs: Sequence[FieldPair],
@@ -529,7 +549,7 @@ def _match(
     for number, name in enumerate(definition.match):
         if name not in names:
             if not saving:
-                raise MappingMistake(f"The match field '{name}' is no longer there.", f"match.{number}")
+                raise MappingMistake(_match_gone(name, definition, streams), f"match.{number}")
             raise MappingMistake(
                 f"'{name}' is not among the mapped fields, by their left names." + nearest(name, names),
                 f"match.{number}",

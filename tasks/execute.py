@@ -509,11 +509,16 @@ def _move(work: Work, db: Session, item: Item, is_busy: bool, now: Any) -> None:
         if any(name in decision.agreed for name in mapping.match):
             agreed = {name: pair[0] for name, pair in decision.agreed.items()}
             values["key"] = (mapping.match_key("left", {**tie.left, **agreed}) or "")[:500]
+    there = {side: seen for side in SIDES if isinstance(seen := item.look(side), Seen)}
+    moved = {
+        side for side, seen in there.items() if seen.version is None or seen.version != row.version_on(side)
+    }
     if decision.is_settled and not is_busy:
-        for side in SIDES:
-            seen = item.look(side)
-            if isinstance(seen, Seen) and seen.version != row.version_on(side):
-                values[f"{side}_version"] = seen.version
+        for side in moved:
+            values[f"{side}_version"] = there[side].version
+    elif not moved and not decision.waits:
+        # Something is left to do here, though no record moved: the next run must look again.
+        values.update({f"{side}_version": None for side in there})
     for problem in decision.problems:
         if problem.code == "ping_pong":
             ledger.keep_worn_out(db, link_id, problem.field_name, work.run_id)
@@ -797,6 +802,8 @@ def _remember(work: Work, outlook: Outlook) -> None:
             )
             db.add(row)
         complete = all(scan.proves_absence for scan in scans.values())
+        if complete and not outlook.narrowed:
+            row.policy_hash = built.policy_hash
         if guard.MIGRATION not in waits and complete:
             if row.mapping_hash != built.mapping_hash:
                 ledger.prune_shadows(db, work.config_id, built.rules.mapping, dict(row.pairs))

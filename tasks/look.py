@@ -72,15 +72,17 @@ def look(
     built = pairing.built
     remap = baseline is not None and baseline.mapping_hash != built.mapping_hash
     moved = baseline is not None and baseline.identity_hash != built.identity_hash
+    # Another policy may decide otherwise about records that have not moved: all are looked at once.
+    redecide = baseline is None or baseline.policy_hash != built.policy_hash
     scans: dict[Side, Scan] = {}
     unread: dict[Side, str] = {}
     unkeyed: dict[Side, int] = {"left": 0, "right": 0}
     for side in SIDES:
         end = pairing.end(side)
         # Who decided something waits for it to be done, also for records that have not moved since.
-        everything = full or remap or moved or bool(decided.approved or answered)
+        everything = full or remap or moved or redecide or bool(decided.approved or answered)
         since = None if everything else _cursor(pairing, side, baseline, now)
-        scan = _scan(pairing, end, index, reins, since, look_at_all=remap or moved, unread=unread)
+        scan = _scan(pairing, end, index, reins, since, look_at_all=remap or moved or redecide, unread=unread)
         if end.id_kind == "visible":
             unkeyed[side] = _set_unkeyed_aside(scan)
         scans[side] = scan
