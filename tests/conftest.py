@@ -7,7 +7,7 @@ import itertools
 import logging
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -25,10 +25,21 @@ def pytest_configure(config: pytest.Config) -> None:
     """Start the services where the tests are handed out; alone, they start when first asked for."""
     services = config.stash[_services] = Services()
     config.add_cleanup(services.close)
+    if not hasattr(config, "workerinput"):
+        signal.signal(signal.SIGTERM, signal.default_int_handler)  # `timeout` too leaves nothing behind
     if getattr(config.option, "numprocesses", None) and not config.option.collectonly:
         services.redis_url()
         with contextlib.suppress(PostgresMissing):  # the tests that need it say so
             services.postgres_url()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """One line at the end for each reason to skip, not one for each test that was skipped for it."""
+    report = yield
+    if report.skipped and isinstance(report.longrepr, tuple):
+        report.longrepr = (str(Path(__file__).parent), None, report.longrepr[2])  # type: ignore[assignment]
+    return report
 
 
 @pytest.fixture(scope="session")
