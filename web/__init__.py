@@ -17,10 +17,12 @@ LARGEST_REQUEST = 1024 * 1024  # bytes; no form of the panel comes near
 def create_app(ctx: Context | None = None) -> Flask:
     """The panel over this context, or over the real thing that the environment describes.
 
-    Raises SecretUnreadable when the database was filled under keys that the ring does not hold.
+    Raises NotMigrated and SecretUnreadable: the database is an older release's, or was filled under keys
+    that the ring does not hold. From the environment they end the process with one clear line.
     """
     # Nothing more is imported before an app is asked for: importing `web` does nothing.
-    from tasks.main import check_keys, from_env
+    from tasks.main import from_env, said_plainly
+    from tasks.start import begin
     from web import (
         assets,
         auth,
@@ -33,15 +35,19 @@ def create_app(ctx: Context | None = None) -> Flask:
         headers,
         health,
         held,
+        issues,
         layout,
         limits,
         people,
         preferences,
+        records,
         runs,
     )
 
-    ctx = ctx or from_env("web")
-    check_keys(ctx)
+    if ctx is None:
+        with said_plainly():
+            return create_app(from_env("web"))
+    begin(ctx)
     app = Flask(__name__, static_folder=None)
     https = is_https(ctx)
     app.config.update(_config(ctx, https))
@@ -57,7 +63,7 @@ def create_app(ctx: Context | None = None) -> Flask:
     preferences.install(app)
     assets.install(app)
     layout.install(app)
-    for module in (desk, configs, runs, conflicts, held, people, health):
+    for module in (desk, configs, runs, issues, conflicts, held, records, people, health):
         app.register_blueprint(module.bp)
     return app
 

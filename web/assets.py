@@ -28,6 +28,8 @@ ICONS = (
     "arrow-left-right",
     "arrow-repeat",
     "arrow-right",
+    "bell",
+    "bell-slash",
     "box-arrow-right",
     "calendar3",
     "check-circle-fill",

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, abort, request
+from collections import defaultdict
+
+from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
+from models.issues import Conflict
+from tasks import decisions
+from tasks.errors import WrongState
 from web.auth import needs, person
+from web.database import act
 from web.live import page
 from web.reads import conflicts as reads
 from web.reads import syncs
+from web.words import count
 
 bp = Blueprint("conflicts", __name__, url_prefix="/conflicts")
+
+VALUE_LENGTH = 10_000
 
 
 @bp.get("")
@@ -34,3 +43,72 @@ def show(conflict_id: int) -> ResponseReturnValue:
     if found is None:
         abort(404)
     return page("conflicts/show.html", record=found)
+
+
+@bp.post("/<int:conflict_id>/resolution")
+@needs("resolve")
+def resolve(conflict_id: int) -> ResponseReturnValue:
+    """Answer the fields of one record: each with left, with right, or with a value of one's own."""
+    found = reads.record(person().workspace_id, conflict_id)
+    if found is None:
+        abort(404)
+    shown = {item.conflict.id: item.conflict for item in found.waiting}
+    answers: dict[str, list[int]] = defaultdict(list)
+    for id, conflict in shown.items():
+        take = request.form.get("all") or request.form.get(f"take-{id}", "")
+        if take == "value":
+            take = request.form.get(f"value-{id}", "")[:VALUE_LENGTH]
+            if take in ("left", "right"):
+                raise WrongState("The words left and right stand for the sides; they cannot be a value here.")
+        elif take not in ("left", "right"):
+            continue
+        _still_as_shown(conflict, request.form.get(f"seen-{id}", ""))
+        answers[take].append(id)
+    if not answers:
+        flash("Choose for at least one field which side stands.", "info")
+        return redirect(url_for("conflicts.show", conflict_id=conflict_id), code=303)
+    _answer(answers, shown)
+    flash(f"{found.key} is decided. The next run writes it; one was queued.", "done")
+    return redirect(url_for("conflicts.index"), code=303)
+
+
+@bp.get("/plan")
+@needs("resolve")
+def plan() -> ResponseReturnValue:
+    """What taking one side in many conflicts would write. Nothing is changed yet."""
+    like = request.args.get("like", type=int)
+    ids = request.args.getlist("id", type=int)[: reads.MOST]
+    found = reads.plan(person().workspace_id, request.args.get("take", ""), ids, like)
+    return page("conflicts/plan.html", plan=found)
+
+
+@bp.post("/resolutions")
+@needs("resolve")
+def resolve_many() -> ResponseReturnValue:
+    """Answer exactly the conflicts of a plan; refused when one of them has changed since."""
+    ids = request.form.getlist("id", type=int)[: reads.MOST]
+    take = request.form.get("take", "")
+    found = reads.plan(person().workspace_id, take, ids, None)
+    if not ids or found.digest != request.form.get("digest"):
+        raise WrongState(
+            "Some of these conflicts have changed since the plan was shown. Look at it again.",
+            code="plan_stale",
+        )
+    shown = {row.conflict.id: row.conflict for row in found.rows}
+    _answer({take: list(shown)}, shown)
+    flash(f"{count(len(shown), 'conflict')} decided: {take} stands. The next run writes it.", "done")
+    return redirect(url_for("conflicts.index"), code=303)
+
+
+def _answer(answers: dict[str, list[int]], shown: dict[int, Conflict]) -> None:
+    for take, ids in answers.items():
+        seen = {id: [shown[id].left, shown[id].right] for id in ids}
+        act(decisions.resolve, ids, take, by=person().email, seen=seen)
+
+
+def _still_as_shown(conflict: Conflict, seen: str) -> None:
+    if seen != reads.seen_of(conflict):
+        raise WrongState(
+            f"{conflict.key}: a side has changed since this was shown. Have a look at the new values.",
+            code="changed",
+        )

@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from flask import Blueprint, Flask, g
 from flask.typing import ResponseReturnValue
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from models.issues import Conflict
+from models.issues import Conflict, Issue
 from models.journal import Change
 from web import words
 from web.auth import needs, person
@@ -16,8 +16,10 @@ from web.database import ctx, db
 from web.live import page
 from web.preferences import clock
 from web.reads import definition, syncs
+from web.reads.conflicts import is_waiting
 from web.reads.health import Health, health
-from web.reads.query import Count, as_count, is_word
+from web.reads.issues import IssueFilter
+from web.reads.query import Count, as_count, capped, is_word
 from web.times import duration
 
 bp = Blueprint("layout", __name__)
@@ -30,6 +32,7 @@ class Frame:
     """Asked once per page that has a person in it."""
 
     health: Health
+    issues: Count
     conflicts: Count
     held: Count
 
@@ -53,17 +56,16 @@ def frame() -> Frame:
     if "frame" not in g:
         workspace = person().workspace_id
         mine = Conflict.workspace_id == workspace
-        conflicts = select(Conflict.id).where(mine, is_word(Conflict.state, "open"))
+        conflicts = select(Conflict.id).where(mine, is_waiting())
         changes = select(Change.id).where(Change.workspace_id == workspace, is_word(Change.state, "held"))
-        waiting = [
-            select(func.count()).select_from(query.limit(_NAV_CAP + 1).subquery()).scalar_subquery()
-            for query in (conflicts, changes)
-        ]
+        issues = select(Issue.id).where(Issue.workspace_id == workspace, *IssueFilter().condition)
+        waiting = [capped(query, _NAV_CAP) for query in (issues, conflicts, changes)]
         found = db.session.execute(select(*waiting)).one()
         g.frame = Frame(
             health=health(clock().now, workspace),
-            conflicts=as_count(found[0], _NAV_CAP),
-            held=as_count(found[1], _NAV_CAP),
+            issues=as_count(found[0], _NAV_CAP),
+            conflicts=as_count(found[1], _NAV_CAP),
+            held=as_count(found[2], _NAV_CAP),
         )
     made: Frame = g.frame
     return made

@@ -6,7 +6,7 @@ from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from models.sync_runs import RunKind, RunState, SyncRun
-from tasks import runs
+from tasks import retries, runs
 from tasks.errors import RunActive
 from web import forms
 from web.auth import needs, person
@@ -14,6 +14,7 @@ from web.database import act
 from web.live import page
 from web.reads import runs as reads
 from web.reads import syncs
+from web.words import count
 
 bp = Blueprint("runs", __name__, url_prefix="/runs")
 
@@ -57,21 +58,40 @@ def cancel(run_id: str) -> ResponseReturnValue:
 @bp.post("/<run_id>/retries")
 @needs("retry")
 def retry(run_id: str) -> ResponseReturnValue:
-    """A new run that takes only what failed, read afresh."""
+    """A new run, read afresh, that takes up what failed and is not fixed yet; or all of it."""
     run = _found(run_id)
     try:
         new = act(
-            runs.queue,
-            run.config_id,
-            kind=RunKind.RETRY,
-            asked_by=person().email,
+            retries.retry_run,
+            run.id,
+            by=person().email,
+            whole=request.form.get("whole") == "yes",
+            key=request.form.get("key") or None,
             reason=forms.reason(),
-            retry_of=run.id,
             request_key=forms.request_key(),
         )
     except RunActive as active:
         flash("The sync has a run already: this is it.", "info")
-        new = active.run_id
+        return redirect(url_for("runs.show", run_id=active.run_id), code=303)
+    if new.keys is not None:
+        flash(f"{count(len(new.keys), 'record is', 'records are')} read again and decided anew.", "done")
+    return redirect(url_for("runs.show", run_id=new.run_id), code=303)
+
+
+@bp.post("/<run_id>/undo")
+@needs("retry")
+def undo(run_id: str) -> ResponseReturnValue:
+    """A new run that puts back what this one wrote, wherever it still stands as it was left."""
+    run = _found(run_id)
+    new = act(
+        runs.queue,
+        run.config_id,
+        kind=RunKind.UNDO,
+        asked_by=person().email,
+        reason=forms.reason(),
+        options={"run": run.id},
+        request_key=forms.request_key(),
+    )
     return redirect(url_for("runs.show", run_id=new), code=303)
 
 

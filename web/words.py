@@ -85,7 +85,12 @@ SYNC_STATES: Mapping[str, Badge] = {
     "in_sync": IN_SYNC,
 }
 
-OPERATIONS: Mapping[str, str] = {"create": "Create", "update": "Update", "delete": "Delete"}
+OPERATIONS: Mapping[str, str] = {
+    "create": "Create",
+    "update": "Update",
+    "delete": "Delete",
+    "relink": "Take as the same record",
+}
 
 _WHO: Mapping[str, str] = {
     "schedule": "the schedule",
@@ -107,6 +112,11 @@ def run_kind(kind: str) -> str:
 
 def change_state(state: str) -> Badge:
     return CHANGE_STATES[ChangeState(state)]
+
+
+def operation(name: str) -> str:
+    """What a change does, as a verb."""
+    return OPERATIONS.get(name) or plain(name)
 
 
 def who(asked_by: str) -> str:

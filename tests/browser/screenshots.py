@@ -10,6 +10,7 @@ import sys
 import tempfile
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 from playwright.sync_api import Browser, Page
 
@@ -33,11 +34,22 @@ def paths(stage: Stage) -> dict[str, str]:
         "run-failed": f"/runs/{stage.failed}",
         "run-running": f"/runs/{stage.running}",
         "conflicts": "/conflicts",
-        "conflict": "/conflicts/1",
+        "conflict": "/conflicts/2",
+        "conflict-plan": "/conflicts/plan?take=left&id=2&id=3&id=4",
         "held": "/held",
+        "held-plan": "/held/plan?" + urlencode(_held_group(stage)),
+        "issues": "/issues",
+        "issue": f"/issues/{stage.orders}/rejected",
+        "records": "/records?q=ORD-20",
+        "record": f"/records/{stage.customers}?key=amelie.laurent@example.com",
         "not-found": "/runs/nothing",
         "empty": "/runs?state=cancelled",
     }
+
+
+def _held_group(stage: Stage) -> dict[str, str]:
+    group = {"guard": "mass_delete", "side": "right", "operation": "delete"}
+    return {"config": stage.suppliers, **group}
 
 
 def sign_in(page: Page, address: str, name: str = "alice") -> None:

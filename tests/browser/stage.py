@@ -118,8 +118,30 @@ class Stage(World):
                 "rule": "left changed",
             },
         ]
+        link = self.link(config, "amelie.laurent@example.com")
         for change in changes:
-            self.change(self.latest, **change)
+            tied = link if change["key"].startswith("amelie") else None
+            self.change(self.latest, link_id=tied, **change)
+        earlier = self.run(config, minutes=3000)
+        self.change(
+            earlier,
+            "amelie.laurent@example.com",
+            link_id=link,
+            operation="create",
+            before=None,
+            after=encode_fields({"email": "amelie.laurent@example.com", "name": "Amélie Laurent"}),
+            rule="new",
+            created_at=NOW - timedelta(minutes=3000),
+        )
+        self.conflict(
+            config,
+            "amelie.laurent@example.com",
+            link_id=link,
+            state="resolved",
+            resolved_by="bob@example.com",
+            opened_at=NOW - timedelta(hours=20),
+            closed_at=NOW - timedelta(hours=19),
+        )
         for text in (
             "Reading left: 214 records.",
             "Reading right: 212 records.",
@@ -187,6 +209,8 @@ class Stage(World):
             )
         for number in range(3):
             self.change(self.partial, key=f"ORD-21{number}")
+        for error in errors:
+            self.issue(config, error["key"], code=error["code"], side=error["side"], message=error["message"])
         return config
 
     def _others(self) -> None:
@@ -207,18 +231,31 @@ class Stage(World):
         )
         leads = self.config("leads", cron="*/10 * * * *", definition=between("leads", "Pipeline.csv"))
         self._history(leads, 20, 140)
+        tied = {key: self.link(leads, key) for key in ("mary.kim@example.com", "t.brandt@example.com")}
         for key, field, left, right in (
             ("mary.kim@example.com", "phone", "+44 20 7946 0018", "+44 20 7946 0099"),
             ("mary.kim@example.com", "stage", "Won", "Negotiation"),
             ("t.brandt@example.com", "company", "Brandt & Söhne GmbH", "Brandt und Söhne"),
         ):
-            self.conflict(leads, key=key, field=field, left={"value": left}, right={"value": right})
+            self.conflict(
+                leads,
+                key=key,
+                field=field,
+                link_id=tied[key],
+                left={"value": left},
+                left_shadow={"value": right.replace("99", "11")},
+                right_shadow={"value": right.replace("99", "11")},
+                right={"value": right},
+                left_modified_at=NOW - timedelta(hours=5),
+                right_modified_at=NOW - timedelta(hours=3),
+            )
         suppliers = self.config(
             "suppliers",
             cron="0 6 * * *",
             next_run_at=NOW + timedelta(hours=16),
             definition=between("suppliers", "suppliers.csv"),
         )
+        self.suppliers = suppliers
         run = self.run(suppliers, RunState.PARTIAL, minutes=480, summary=summary(held=4, left={"read": 12}))
         for name in ("Nordholz AG", "Tanaka Seiki", "Ferrum Srl", "Oak & Iron Ltd"):
             self.change(

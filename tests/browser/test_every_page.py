@@ -14,7 +14,8 @@ pytestmark = pytest.mark.browser
 
 NAMES = [
     "desk", "syncs", "sync", "runs", "run", "run-partial", "run-failed", "run-running",
-    "conflicts", "conflict", "held", "not-found", "empty",
+    "conflicts", "conflict", "conflict-plan", "held", "held-plan", "issues", "issue", "records", "record",
+    "not-found", "empty",
 ]  # fmt: skip
 
 

@@ -17,6 +17,10 @@ def config(world: World) -> str:
     return world.config()
 
 
+def refused(key: str) -> dict[str, str]:
+    return {"key": key, "side": "right", "operation": "update", "code": "rejected", "message": "No."}
+
+
 def test_a_waiting_run_is_cancelled_at_once(bob: Browser, world: World, config: str) -> None:
     run = world.run(config, RunState.QUEUED)
     response = bob.post(f"/runs/{run}/cancellation", reason="Too early")
@@ -46,15 +50,48 @@ def test_what_has_ended_is_not_cancelled(bob: Browser, world: World, config: str
 
 
 def test_a_retry_is_a_new_run_tied_to_the_old_one(bob: Browser, world: World, config: str) -> None:
-    old = world.run(config, RunState.PARTIAL)
+    old = world.run(config, RunState.PARTIAL, summary=summary(failed=1, errors=[refused("mary@example.com")]))
+    world.issue(config)
     assert "Retry failed records" in bob.text(f"/runs/{old}")
     response = bob.post(f"/runs/{old}/retries")
     new = response.location.rsplit("/", 1)[1]
     assert new != old
     assert f'This run tries <a href="/runs/{old}">' in bob.text(f"/runs/{new}")
+    with world.ctx.reads() as db:
+        assert db.get_one(SyncRun, new).options == {"keys": ["mary@example.com"]}
     page = bob.text(f"/runs/{old}")
     assert f'It was tried again by <a href="/runs/{new}">' in page
     assert "Retry failed records" not in page
+
+
+def test_what_a_later_run_fixed_is_not_tried_again(bob: Browser, world: World, config: str) -> None:
+    old = world.run(config, RunState.PARTIAL, summary=summary(failed=1, errors=[refused("mary@example.com")]))
+    world.issue(config, closed_at=NOW)
+    response = bob.post(f"/runs/{old}/retries")
+    assert response.status_code == 409
+    assert "a later run has fixed it" in response.text
+
+
+def test_one_record_can_be_tried_first(bob: Browser, world: World, config: str) -> None:
+    errors = [refused("a"), refused("b")]
+    old = world.run(config, RunState.PARTIAL, summary=summary(failed=2, errors=errors))
+    world.issue(config, "a")
+    world.issue(config, "b")
+    assert "Try one first: a" in bob.text(f"/runs/{old}")
+    new = bob.post(f"/runs/{old}/retries", key="a").location.rsplit("/", 1)[1]
+    with world.ctx.reads() as db:
+        assert db.get_one(SyncRun, new).options == {"keys": ["a"]}
+
+
+def test_an_undo_is_a_run_of_its_own(bob: Browser, world: World, config: str) -> None:
+    run = world.run(config)
+    assert "Undo this run" not in bob.text(f"/runs/{run}"), "it wrote nothing"
+    world.change(run)
+    assert "Undo this run" in bob.text(f"/runs/{run}")
+    response = bob.post(f"/runs/{run}/undo", reason="Wrong price list")
+    with world.ctx.reads() as db:
+        undo = db.get_one(SyncRun, response.location.rsplit("/", 1)[1])
+        assert (undo.kind, undo.options, undo.reason) == ("undo", {"run": run}, "Wrong price list")
 
 
 def test_progress_is_shown(bob: Browser, world: World, config: str) -> None:

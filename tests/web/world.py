@@ -5,7 +5,9 @@ from __future__ import annotations
 import itertools
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from functools import cache
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from sqlalchemy import event
@@ -14,16 +16,17 @@ from sqlalchemy.orm import Session
 from connectors.base import Access
 from models.connections import Connection
 from models.db import make_engine, make_read_sessions, make_sessions
-from models.issues import Conflict
+from models.issues import Conflict, Issue
 from models.journal import Change, ChangeState
+from models.links import Link, Shadow
+from models.migrate import upgrade
 from models.people import Membership, Role, User, Workspace
 from models.processes import Process
 from models.secrets import KeyRing
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunLine, RunState, SyncRun
-from models.tables import metadata
 from settings import Settings
-from sync.values import encode_fields
+from sync.values import dumps, encode_fields
 from tasks import people
 from tasks.context import Context
 
@@ -63,9 +66,9 @@ def make_context(folder: Path, clock: Clock, **changed: Any) -> Context:
     """A Context over a new SQLite database; what it wakes is kept in `woken`."""
     url = f"sqlite:///{folder / 'syncline.db'}"
     settings = replace(Settings.from_env({"DATABASE_URL": url}, folder=folder), **changed)
+    (folder / "syncline.db").write_bytes(_migrated())
     engine = make_engine(settings.database_url)
     event.listen(engine, "connect", _in_a_hurry)
-    metadata.create_all(engine)
     numbers = itertools.count(1)
     return Context(
         settings=settings,
@@ -80,6 +83,17 @@ def make_context(folder: Path, clock: Clock, **changed: Any) -> Context:
         wake=lambda run_id: None,
         queue_answers=lambda: True,
     )
+
+
+@cache
+def _migrated() -> bytes:
+    """An empty database of this release, made once for all tests of a process."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "syncline.db"
+        engine = make_engine(f"sqlite:///{path}")
+        upgrade(engine)
+        engine.dispose()  # the last connection brings the log into the file
+        return path.read_bytes()
 
 
 def _in_a_hurry(connection: Any, _record: object) -> None:
@@ -202,6 +216,41 @@ class World:
             db.add(conflict)
             db.flush()
             return conflict.id
+
+    def issue(self, config_id: str, key: str = "mary@example.com", **changed: Any) -> int:
+        """An open issue; its id."""
+        with self.ctx.sessions.begin() as db:
+            config = db.get_one(SyncConfig, config_id)
+            values: dict[str, Any] = {
+                "workspace_id": config.workspace_id,
+                "config_id": config_id,
+                "code": "rejected",
+                "side": "right",
+                "key": key,
+                "message": "name: the value is too long.",
+                "opened_at": NOW - timedelta(hours=1),
+                "last_seen_at": NOW - timedelta(minutes=1),
+            }
+            issue = Issue(**(values | changed))
+            db.add(issue)
+            db.flush()
+            return issue.id
+
+    def link(self, config_id: str, key: str = "mary@example.com", **changed: Any) -> int:
+        """A tie between two records that agree; its id."""
+        values: dict[str, Any] = {
+            "config_id": config_id,
+            "state": "linked",
+            "key": dumps(key),
+            "left_id": f"L-{key}",
+            "right_id": f"R-{key}",
+        }
+        with self.ctx.sessions.begin() as db:
+            link = Link(**(values | changed))
+            db.add(link)
+            db.flush()
+            db.add(Shadow(link_id=link.id, left={"name": "Mary"}, right={"name": "Mary"}))
+            return link.id
 
     def beats(self, *, workers: int = 1, ticks: bool = True) -> None:
         """Processes that are alive now."""

@@ -1,20 +1,34 @@
-"""Open conflicts, grouped by record: a person looks at a record, not at single fields."""
+"""Conflicts, by record: a person looks at a record, not at single fields; and plans to settle many."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import select
+from sqlalchemy import JSON, ColumnElement, Select, and_, or_, select
 
 from models.issues import Conflict
 from models.sync_configs import SyncConfig
 from web.database import db
 from web.reads.query import BadFilter, Slice, is_word, keyset
 from web.reads.values import Shown, wrapped
+from web.words import both
 
-STATES = ("open", "settled")
+STATES = ("open", "answered", "settled")
+MOST = 500  # conflicts that one plan settles; the next slice follows
+
+
+def is_waiting() -> ColumnElement[bool]:
+    """Open, and nobody has answered: an answer is written by the next run, which closes it."""
+    return and_(is_word(Conflict.state, "open"), _unanswered())
+
+
+def _unanswered() -> ColumnElement[bool]:
+    # A JSON column holds "nothing" in two ways: never set, and set to null.
+    return or_(Conflict.resolution.is_(None), Conflict.resolution == JSON.NULL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +41,18 @@ class ConflictFilter:
         """Raises BadFilter."""
         state = args.get("state", "open")
         if state not in STATES:
-            raise BadFilter(f"'{state[:40]}' is not a state of conflicts. Use open or settled.")
+            raise BadFilter(f"'{state[:40]}' is not a state of conflicts. Use {both(list(STATES), 'or')}.")
         return cls(args.get("config", "")[:36], state)
 
     def args(self, **changed: str) -> dict[str, str]:
         named = {"config": self.config_id, "state": self.state} | changed
         return {name: value for name, value in named.items() if value and value != "open"}
+
+    def rows(self, workspace_id: str) -> Select[Conflict]:
+        is_open = is_word(Conflict.state, "open")
+        state = {"open": is_waiting(), "answered": and_(is_open, ~_unanswered()), "settled": ~is_open}
+        query = select(Conflict).where(Conflict.workspace_id == workspace_id, state[self.state])
+        return query.where(Conflict.config_id == self.config_id) if self.config_id else query
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +68,31 @@ class Disagreement:
     @property
     def is_delete(self) -> bool:
         return self.conflict.kind == "delete"
+
+    @property
+    def seen(self) -> str:
+        """What the person sees, as a short text: sent back with the answer."""
+        return seen_of(self.conflict)
+
+    @property
+    def answer(self) -> str:
+        """What was answered, in words; nothing while nobody has."""
+        answer = self.conflict.resolution
+        if not answer:
+            return ""
+        if answer.get("take") in ("left", "right"):
+            return f"{answer['take']} stands"
+        return f"both become {wrapped(answer.get('value'))}"
+
+    def effect(self, take: str) -> str:
+        """What taking this side writes, as a sentence."""
+        if self.is_delete:
+            gone = "left" if self.conflict.left is None else "right"
+            there = "right" if gone == "left" else "left"
+            return f"the record is deleted on {there} too" if take == gone else f"it is made again on {gone}"
+        if take == "left":
+            return f"right becomes {self.left}"
+        return f"left becomes {self.right}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,27 +110,50 @@ class Contested:
     config: SyncConfig
     first: Conflict
     fields: Sequence[Disagreement]
+    alike: int  # other waiting conflicts of the same field in the same sync
 
     @property
     def since(self) -> datetime:
         return min(item.conflict.opened_at for item in self.fields)
 
+    @property
+    def waiting(self) -> Sequence[Disagreement]:
+        return [item for item in self.fields if not item.conflict.resolution]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What taking one side in many conflicts would write: exactly these, as they are now."""
+
+    take: str
+    rows: Sequence[ConflictRow]
+    more: bool  # there are further ones beyond the cap
+
+    @property
+    def digest(self) -> str:
+        return digest_of([row.conflict for row in self.rows])
+
+
+def seen_of(conflict: Conflict) -> str:
+    """A text that differs when either side of a conflict does."""
+    told = json.dumps([conflict.id, conflict.left, conflict.right], sort_keys=True)
+    return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+
+def digest_of(conflicts: Sequence[Conflict]) -> str:
+    return hashlib.sha256("".join(seen_of(item) for item in conflicts).encode()).hexdigest()[:32]
+
 
 def find(workspace_id: str, wanted: ConflictFilter, args: Mapping[str, str]) -> Slice[ConflictRow]:
     """One page of conflicts, the newest first. Raises BadFilter."""
-    is_open = is_word(Conflict.state, "open")
-    query = select(Conflict).where(
-        Conflict.workspace_id == workspace_id, is_open if wanted.state == "open" else ~is_open
+    found = keyset(
+        wanted.rows(workspace_id),
+        Conflict.opened_at,
+        Conflict.id,
+        lambda item: (item.opened_at, item.id),
+        args,
     )
-    if wanted.config_id:
-        query = query.where(Conflict.config_id == wanted.config_id)
-    found = keyset(query, Conflict.opened_at, Conflict.id, lambda item: (item.opened_at, item.id), args)
-    names = _names([item.config_id for item in found.items])
-    return Slice(
-        [ConflictRow(item, names.get(item.config_id, ""), disagreement(item)) for item in found.items],
-        older=found.older,
-        newer=found.newer,
-    )
+    return Slice(_rows(found.items), older=found.older, newer=found.newer)
 
 
 def record(workspace_id: str, conflict_id: int) -> Contested | None:
@@ -107,8 +175,31 @@ def record(workspace_id: str, conflict_id: int) -> Contested | None:
         )
         .order_by(Conflict.field)
     ).all()
+    alike = db.session.scalars(_alike(first).with_only_columns(Conflict.id).limit(MOST + 1)).all()
     together = [first, *others] if first.state == "open" else [first]
-    return Contested(first.key, config, first, [disagreement(item) for item in together])
+    return Contested(first.key, config, first, [disagreement(item) for item in together], len(alike))
+
+
+def named(workspace_id: str, ids: Sequence[int]) -> Sequence[Conflict]:
+    """These conflicts of the workspace, in the order of their ids; missing ones are left out."""
+    query = select(Conflict).where(Conflict.workspace_id == workspace_id, Conflict.id.in_(ids))
+    return db.session.scalars(query.order_by(Conflict.id).limit(MOST)).all()
+
+
+def plan(workspace_id: str, take: str, ids: Sequence[int], like: int | None) -> Plan:
+    """The plan for these conflicts, or for all that are like one: same sync, same field."""
+    if take not in ("left", "right"):
+        raise BadFilter("Choose which side stands: left or right.")
+    if like is not None:
+        first = next(iter(named(workspace_id, [like])), None)
+        query = _alike(first, itself=True) if first is not None else None
+        found = db.session.scalars(query.limit(MOST + 1)).all() if query is not None else []
+    else:
+        query = select(Conflict).where(
+            Conflict.workspace_id == workspace_id, Conflict.id.in_(ids), is_waiting()
+        )
+        found = db.session.scalars(query.order_by(Conflict.id).limit(MOST + 1)).all()
+    return Plan(take, _rows(found[:MOST]), more=len(found) > MOST)
 
 
 def disagreement(conflict: Conflict) -> Disagreement:
@@ -121,6 +212,18 @@ def disagreement(conflict: Conflict) -> Disagreement:
     )
 
 
-def _names(ids: Sequence[str]) -> dict[str, str]:
-    rows = db.session.execute(select(SyncConfig.id, SyncConfig.name).where(SyncConfig.id.in_(set(ids))))
-    return {row.id: row.name for row in rows}
+def _alike(first: Conflict, *, itself: bool = False) -> Select[Conflict]:
+    query = select(Conflict).where(
+        Conflict.config_id == first.config_id,
+        Conflict.field == first.field,
+        Conflict.kind == first.kind,
+        is_waiting(),
+    )
+    return (query if itself else query.where(Conflict.id != first.id)).order_by(Conflict.id)
+
+
+def _rows(found: Sequence[Conflict]) -> list[ConflictRow]:
+    ids = {item.config_id for item in found}
+    rows = db.session.execute(select(SyncConfig.id, SyncConfig.name).where(SyncConfig.id.in_(ids)))
+    names = {row.id: row.name for row in rows}
+    return [ConflictRow(item, names.get(item.config_id, ""), disagreement(item)) for item in found]

@@ -1,18 +1,41 @@
-"""Changes that a guard or the policy holds, and the evidence for it."""
+"""Changes that a guard or the policy holds, the evidence for it, and plans to let them through."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import func, select
+from sqlalchemy import Select, func, select
 
 from models.journal import Change
 from models.sync_configs import Baseline, SyncConfig
 from sync.guard import APPROVAL, SENTENCES
 from web.database import db
-from web.reads.query import Slice, is_word, keyset
+from web.reads.query import BadFilter, Slice, is_word, keyset
 from web.reads.runs import ChangeRow
+from web.words import both
+
+STATES = ("held", "approved", "dismissed", "expired", "withdrawn")
+MOST = 500  # changes of one plan; the next slice follows
+
+
+@dataclass(frozen=True, slots=True)
+class HeldFilter:
+    config_id: str = ""
+    state: str = "held"
+
+    @classmethod
+    def of(cls, args: Mapping[str, str]) -> HeldFilter:
+        """Raises BadFilter."""
+        state = args.get("state", "held")
+        if state not in STATES:
+            raise BadFilter(f"'{state[:40]}' is not a state. Use {both(list(STATES), 'or')}.")
+        return cls(args.get("config", "")[:36], state)
+
+    def args(self, **changed: str) -> dict[str, str]:
+        named = {"config": self.config_id, "state": self.state} | changed
+        return {name: value for name, value in named.items() if value and value != "held"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +57,38 @@ class Group:
     @property
     def share(self) -> str:
         return f"{self.number / self.known:.0%} of {self.known:,} records" if self.known else ""
+
+    @property
+    def args(self) -> dict[str, str]:
+        """What names this group in an address."""
+        return {
+            "config": self.config_id,
+            "guard": self.guard,
+            "side": self.side,
+            "operation": self.operation,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Exactly these changes, as they are held now."""
+
+    rows: Sequence[ChangeRow]
+    more: bool
+
+    @property
+    def digest(self) -> str:
+        told = ",".join(f"{row.change.id}:{row.change.fingerprint}" for row in self.rows)
+        return hashlib.sha256(told.encode()).hexdigest()[:32]
+
+    @property
+    def counts(self) -> Mapping[tuple[str, str], int]:
+        """How many of each operation on each side."""
+        found: dict[tuple[str, str], int] = {}
+        for row in self.rows:
+            kind = (row.change.operation, row.change.side)
+            found[kind] = found.get(kind, 0) + 1
+        return found
 
 
 def groups(workspace_id: str) -> Sequence[Group]:
@@ -74,10 +129,31 @@ def groups(workspace_id: str) -> Sequence[Group]:
     ]
 
 
-def find(workspace_id: str, args: Mapping[str, str]) -> Slice[ChangeRow]:
-    """One page of held changes, the newest first. Raises BadFilter."""
-    query = select(Change).where(Change.workspace_id == workspace_id, is_word(Change.state, "held"))
-    if config_id := args.get("config", "")[:36]:
-        query = query.where(Change.config_id == config_id)
+def find(workspace_id: str, wanted: HeldFilter, args: Mapping[str, str]) -> Slice[ChangeRow]:
+    """One page of changes in this state, the newest first. Raises BadFilter."""
+    query = select(Change).where(Change.workspace_id == workspace_id, is_word(Change.state, wanted.state))
+    if wanted.state not in ("held", "approved"):
+        query = query.where(Change.guard.is_not(None))
+    if wanted.config_id:
+        query = query.where(Change.config_id == wanted.config_id)
     found = keyset(query, Change.created_at, Change.id, lambda item: (item.created_at, item.id), args)
     return Slice([ChangeRow(item) for item in found.items], older=found.older, newer=found.newer)
+
+
+def plan(workspace_id: str, args: Mapping[str, str], ids: Sequence[int]) -> Plan:
+    """The held changes with these ids or, without ids, those of the group that `args` names."""
+    query: Select[Change] = select(Change).where(
+        Change.workspace_id == workspace_id, is_word(Change.state, "held")
+    )
+    if ids:
+        query = query.where(Change.id.in_(ids))
+    else:
+        for name, column in (
+            ("config", Change.config_id),
+            ("guard", Change.guard),
+            ("side", Change.side),
+            ("operation", Change.operation),
+        ):
+            query = query.where(column == args.get(name, ""))
+    found = list(db.session.scalars(query.order_by(Change.id).limit(MOST + 1)))
+    return Plan([ChangeRow(item) for item in found[:MOST]], more=len(found) > MOST)

@@ -186,6 +186,13 @@ class RunStory:
         return self.run.kind == RunKind.PREVIEW
 
     @property
+    def can_be_undone(self) -> bool:
+        """It wrote something, and is over."""
+        return (
+            self.has_ended and not self.is_preview and bool(self.outcomes.get(ChangeState.APPLIED, Count(0)))
+        )
+
+    @property
     def share(self) -> int | None:
         """How much of the present phase is done, in per cent; None where nobody knows the whole."""
         if not self.run.total:

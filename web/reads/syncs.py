@@ -16,6 +16,7 @@ from models.journal import Change
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun
 from web.database import db
+from web.reads.conflicts import is_waiting
 from web.reads.query import BadFilter, Slice, is_word
 from web.words import SYNC_STATES, Badge, both, count
 
@@ -228,7 +229,7 @@ def _has(column: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:
 def _state() -> ColumnElement[str]:
     last = _latest_told(SyncRun.state)
     waits = or_(
-        _has(Conflict.config_id, is_word(Conflict.state, "open")),
+        _has(Conflict.config_id, is_waiting()),
         _has(Change.config_id, is_word(Change.state, "held")),
         _has(Issue.config_id, and_(Issue.closed_at.is_(None), Issue.muted.is_(False))),
     )
@@ -271,7 +272,7 @@ def _fill(found: Sequence[tuple[SyncConfig, str]], now: datetime) -> list[Sync]:
     strips: dict[str, list[Any]] = defaultdict(list)
     for run in _latest_runs(ids):
         strips[run.config_id].append(run)
-    conflicts = _counts(Conflict.config_id, is_word(Conflict.state, "open"), ids)
+    conflicts = _counts(Conflict.config_id, is_waiting(), ids)
     held = _counts(Change.config_id, is_word(Change.state, "held"), ids)
     issues = _counts(Issue.config_id, and_(Issue.closed_at.is_(None), Issue.muted.is_(False)), ids)
     return [

@@ -130,6 +130,27 @@
     }
   });
 
+  // On a phone the navigation is wider than the screen: show where we are.
+  const here = document.querySelector(".nav-list [aria-current]");
+  if (here) here.closest("nav").scrollLeft = here.offsetLeft - 80;
+
+  // -- copy a text, where the browser lets us ---------------------------------------------------------
+
+  const offerCopies = () => {
+    if (!navigator.clipboard) return;
+    for (const button of document.querySelectorAll("button[data-copies]")) button.hidden = false;
+  };
+  offerCopies();
+  document.addEventListener("htmx:afterSwap", offerCopies);
+  document.addEventListener("click", async (event) => {
+    const button = event.target.closest("button[data-copies]");
+    if (!button) return;
+    await navigator.clipboard.writeText(document.getElementById(button.dataset.copies).value);
+    const said = button.textContent;
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = said; }, 1500);
+  });
+
   // -- a form is sent once ------------------------------------------------------------------------------
 
   document.addEventListener("submit", (event) => {

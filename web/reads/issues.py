@@ -1,0 +1,122 @@
+"""Open issues, grouped by their cause: what happened, who can act, whether it heals by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import func, select
+
+from models.issues import Issue
+from models.sync_configs import SyncConfig
+from web.causes import Cause, cause
+from web.database import db
+from web.reads.query import BadFilter, Slice, keyset
+
+STATES = ("open", "muted", "healed")
+
+
+@dataclass(frozen=True, slots=True)
+class IssueFilter:
+    config_id: str = ""
+    state: str = "open"
+
+    @classmethod
+    def of(cls, args: Mapping[str, str]) -> IssueFilter:
+        """Raises BadFilter."""
+        state = args.get("state", "open")
+        if state not in STATES:
+            raise BadFilter(f"'{state[:40]}' is not a state of issues. Use open, muted or healed.")
+        return cls(args.get("config", "")[:36], state)
+
+    def args(self, **changed: str) -> dict[str, str]:
+        named = {"config": self.config_id, "state": self.state} | changed
+        return {name: value for name, value in named.items() if value and value != "open"}
+
+    @property
+    def condition(self) -> tuple[Any, ...]:
+        is_open = Issue.closed_at.is_(None)
+        return {
+            "open": (is_open, Issue.muted.is_(False)),
+            "muted": (is_open, Issue.muted),
+            "healed": (Issue.closed_at.is_not(None),),
+        }[self.state]
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The issues of one sync that have one cause."""
+
+    config_id: str
+    config: str
+    code: str
+    number: int
+    since: datetime
+    last_seen_at: datetime
+    message: str  # one of them
+    retry_at: datetime | None
+
+    @property
+    def cause(self) -> Cause:
+        return cause(self.code)
+
+
+def groups(workspace_id: str, wanted: IssueFilter) -> Sequence[Group]:
+    """The groups that match, the largest first."""
+    query = (
+        select(
+            Issue.config_id,
+            Issue.code,
+            func.count().label("number"),
+            func.min(Issue.opened_at).label("since"),
+            func.max(Issue.last_seen_at).label("last_seen_at"),
+            func.min(Issue.message).label("message"),
+            func.min(Issue.retry_at).label("retry_at"),
+        )
+        .where(Issue.workspace_id == workspace_id, *wanted.condition)
+        .group_by(Issue.config_id, Issue.code)
+        .order_by(func.count().desc(), Issue.code)
+        .limit(200)
+    )
+    if wanted.config_id:
+        query = query.where(Issue.config_id == wanted.config_id)
+    rows = db.session.execute(query).all()
+    ids = {row.config_id for row in rows}
+    names = {
+        row.id: row.name
+        for row in db.session.execute(select(SyncConfig.id, SyncConfig.name).where(SyncConfig.id.in_(ids)))
+    }
+    return [
+        Group(
+            config_id=row.config_id,
+            config=names[row.config_id],
+            code=row.code,
+            number=row.number,
+            since=row.since,
+            last_seen_at=row.last_seen_at,
+            message=row.message,
+            retry_at=row.retry_at,
+        )
+        for row in rows
+    ]
+
+
+def group(workspace_id: str, config_id: str, code: str, wanted: IssueFilter) -> Group | None:
+    """One group, or None where nothing of it is in this state."""
+    mine = IssueFilter(config_id, wanted.state)
+    return next((item for item in groups(workspace_id, mine) if item.code == code), None)
+
+
+def members(
+    workspace_id: str, config_id: str, code: str, wanted: IssueFilter, args: Mapping[str, str]
+) -> Slice[Issue]:
+    """One page of a group's issues, the newest first. Raises BadFilter."""
+    query = select(Issue).where(
+        Issue.workspace_id == workspace_id,
+        Issue.config_id == config_id,
+        Issue.code == code,
+        *wanted.condition,
+    )
+    return keyset(query, Issue.opened_at, Issue.id, lambda item: (item.opened_at, item.id), args)

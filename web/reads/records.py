@@ -1,0 +1,344 @@
+"""Records: found by what a customer names, and everything that is known of one of them.
+
+Nothing here asks the connected systems: it tells what was read, decided and written.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Select, and_, literal_column, or_, select
+
+from models.issues import Conflict, Issue
+from models.journal import Change, ChangeState
+from models.links import Link, LinkState, Shadow
+from models.sync_configs import SyncConfig
+from models.sync_runs import RunState, SyncRun
+from sync.values import MISSING, dumps
+from web import words
+from web.causes import cause
+from web.database import db
+from web.reads.query import is_word
+from web.reads.runs import ChangeRow
+from web.reads.values import Shown, shown, wrapped
+from web.words import Badge, both, count
+
+FOUND = 50
+TOLD = 100  # entries of a history
+_ALIVE = Link.state != literal_column("'tombstone'")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """A record that a search found."""
+
+    config: SyncConfig
+    key: str
+    status: Badge
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One thing that happened to a record."""
+
+    at: datetime
+    icon: str
+    tone: str
+    title: str
+    text: str = ""
+    change: ChangeRow | None = None
+    run_id: str | None = None
+    conflict_id: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class KnownField:
+    name: str
+    left: Shown
+    right: Shown
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """What is known of one record in one sync."""
+
+    config: SyncConfig
+    key: str
+    status: Badge
+    why: str  # why it is as it is, and why it did not sync if it did not
+    left_id: str | None
+    right_id: str | None
+    agreed: Sequence[KnownField]  # what each side held when both last agreed
+    conflicts: Sequence[Conflict]
+    issues: Sequence[Issue]
+    held: Sequence[Change]
+    entries: Sequence[Entry]
+    last_run: SyncRun | None
+
+
+def search(workspace_id: str, text: str) -> list[Hit]:
+    """The records that have this id or key on either side, or whose key begins with it."""
+    text = text.strip()[:500]
+    if not text:
+        return []
+    configs = {
+        config.id: config
+        for config in db.session.scalars(select(SyncConfig).where(SyncConfig.workspace_id == workspace_id))
+    }
+    found = _labels(configs, Link.key.in_(_keys(text)), Change.key.in_([text, text.lower()]), text)
+    if not found:
+        head = dumps(text)[:-1]
+        found = _labels(
+            configs,
+            Link.key.startswith(head, autoescape=True),
+            Change.key.startswith(text, autoescape=True),
+            None,
+        )
+    found = sorted(found, key=lambda item: (configs[item[0]].name, item[1]))[:FOUND]
+    conflicts, issues, held = _waiting({item[0] for item in found}, {item[1] for item in found})
+    hits = []
+    for config_id, key, link in found:
+        mine = (config_id, key)
+        status, why = _status(
+            configs[config_id],
+            link,
+            [item for item in conflicts if (item.config_id, item.key) == mine],
+            [item for item in issues if (item.config_id, item.key) == mine],
+            [item for item in held if (item.config_id, item.key) == mine],
+        )
+        hits.append(Hit(configs[config_id], key, status, why))
+    return hits
+
+
+def story(workspace_id: str, config_id: str, key: str) -> Story | None:
+    """Everything about one record; None where nothing of this key is known in this sync."""
+    key = key[:500]
+    config = db.session.scalar(
+        select(SyncConfig).where(SyncConfig.id == config_id, SyncConfig.workspace_id == workspace_id)
+    )
+    if config is None or not key:
+        return None
+    links = db.session.scalars(
+        select(Link)
+        .where(
+            Link.config_id == config_id,
+            or_(Link.key.in_(_keys(key)), and_(or_(Link.left_id == key, Link.right_id == key), _ALIVE)),
+        )
+        .order_by(Link.id.desc())
+        .limit(10)
+    ).all()
+    link = next((item for item in links if item.state != LinkState.TOMBSTONE), next(iter(links), None))
+    changes = db.session.scalars(
+        select(Change).where(_of(link, key, config_id)).order_by(Change.id.desc()).limit(TOLD)
+    ).all()
+    conflicts, issues, held = _waiting({config_id}, _names(link, key), everything=True)
+    if link is None and not changes and not conflicts and not issues:
+        return None
+    shadow = db.session.get(Shadow, link.id) if link is not None else None
+    status, why = _status(config, link, conflicts, issues, held)
+    return Story(
+        config=config,
+        key=_label(link) or key if link is not None else key,
+        status=status,
+        why=why,
+        left_id=link.left_id if link is not None else None,
+        right_id=link.right_id if link is not None else None,
+        agreed=_agreed(shadow),
+        conflicts=[item for item in conflicts if item.state == "open"],
+        issues=[item for item in issues if item.closed_at is None],
+        held=held,
+        entries=_entries(changes, conflicts, issues)[:TOLD],
+        last_run=_last_run(config_id),
+    )
+
+
+# -- finding --------------------------------------------------------------------------------------
+
+
+def _labels(
+    configs: Mapping[str, SyncConfig],
+    by_key: ColumnElement[bool],
+    by_change: ColumnElement[bool],
+    id: str | None,
+) -> list[tuple[str, str, Link | None]]:
+    found: dict[tuple[str, str], Link | None] = {}
+    conditions = [by_key]
+    if id is not None:
+        conditions += [and_(Link.left_id == id, _ALIVE), and_(Link.right_id == id, _ALIVE)]
+    for condition in conditions:
+        for link in db.session.scalars(
+            select(Link).where(Link.config_id.in_(configs), condition).limit(FOUND)
+        ):
+            found[link.config_id, _label(link)] = link
+    journalled = select(Change.config_id, Change.key).where(Change.config_id.in_(configs), by_change)
+    for row in db.session.execute(journalled.distinct().limit(FOUND)):
+        found.setdefault((row.config_id, row.key), None)
+    return [(config_id, key, link) for (config_id, key), link in found.items()]
+
+
+def _keys(text: str) -> list[str]:
+    """How a match key may be stored: as it is, or as the value that was compared."""
+    forms = [text, dumps(text), dumps(text.strip().lower())]
+    if "," in text:
+        forms.append(dumps([part.strip() for part in text.split(",")]))
+    return forms
+
+
+def _label(link: Link) -> str:
+    """How a person names a link: its match value, else its id."""
+    if link.key:
+        try:
+            value = json.loads(link.key)
+        except ValueError:
+            return link.key
+        parts = value if isinstance(value, list) else [value]
+        return ", ".join(str(part) for part in parts)
+    return link.left_id or link.right_id or ""
+
+
+def _names(link: Link | None, key: str) -> list[str]:
+    return list(dict.fromkeys([key, *([_label(link)] if link is not None else [])]))
+
+
+def _of(link: Link | None, key: str, config_id: str) -> ColumnElement[bool]:
+    by_key = and_(Change.config_id == config_id, Change.key.in_(_names(link, key)))
+    return or_(by_key, Change.link_id == link.id) if link is not None else by_key
+
+
+def _waiting(
+    config_ids: Collection[str], keys: Collection[str], *, everything: bool = False
+) -> tuple[Sequence[Conflict], Sequence[Issue], Sequence[Change]]:
+    """Conflicts, issues and held changes of records; with `everything` those that are over, too."""
+    conflicts: Select[Conflict] = select(Conflict).where(
+        Conflict.config_id.in_(config_ids), Conflict.key.in_(keys)
+    )
+    issues: Select[Issue] = select(Issue).where(Issue.config_id.in_(config_ids), Issue.key.in_(keys))
+    if not everything:
+        conflicts = conflicts.where(is_word(Conflict.state, "open"))
+        issues = issues.where(Issue.closed_at.is_(None))
+    held = select(Change).where(
+        Change.config_id.in_(config_ids), Change.key.in_(keys), is_word(Change.state, "held")
+    )
+    return (
+        db.session.scalars(conflicts.order_by(Conflict.id.desc()).limit(TOLD)).all(),
+        db.session.scalars(issues.order_by(Issue.id.desc()).limit(TOLD)).all(),
+        db.session.scalars(held.limit(TOLD)).all(),
+    )
+
+
+def _last_run(config_id: str) -> SyncRun | None:
+    return db.session.scalar(
+        select(SyncRun)
+        .where(SyncRun.config_id == config_id, SyncRun.state.in_((RunState.SUCCESS, RunState.PARTIAL)))
+        .order_by(SyncRun.created_at.desc())
+        .limit(1)
+    )
+
+
+# -- telling --------------------------------------------------------------------------------------
+
+
+def _status(
+    config: SyncConfig,
+    link: Link | None,
+    conflicts: Iterable[Conflict],
+    issues: Iterable[Issue],
+    held: Iterable[Change],
+) -> tuple[Badge, str]:
+    """One of the five words for a record, and the sentence that says why."""
+    open_conflicts = [item for item in conflicts if item.state == "open"]
+    open_issues = [item for item in issues if item.closed_at is None]
+    held = list(held)
+    if open_conflicts:
+        names = [item.field or "the record itself" for item in open_conflicts]
+        return words.ATTENTION, f"Both sides changed {both(sorted(set(names)))}: somebody has to decide."
+    if held:
+        return words.ATTENTION, f"{count(len(held), 'change')} of it held until somebody has looked."
+    if open_issues:
+        issue = open_issues[0]
+        return words.ATTENTION, f"{cause(issue.code).title}. {issue.message}"
+    if not config.active:
+        return words.EXCLUDED, "Its sync is switched off."
+    if config.paused_at is not None:
+        return words.PAUSED, "Its sync is paused. Edits wait on their side until it goes on."
+    if link is None:
+        return words.WAITING, "It is not tied to a record on the other side yet."
+    match link.state:
+        case LinkState.EXCLUDED:
+            return words.EXCLUDED, f"It takes no part: {link.reason or 'one side is gone'}."
+        case LinkState.UNLINKED:
+            return words.EXCLUDED, "Its tie was dissolved: both copies stay as they are."
+        case LinkState.TOMBSTONE:
+            return words.EXCLUDED, "It is gone on both sides."
+    if link.left_missing or link.right_missing:
+        side = "left" if link.left_missing else "right"
+        return words.WAITING, f"It was missing on {side} in the last reading; the next one confirms it."
+    return words.IN_SYNC, "Both sides held the same when they were last read."
+
+
+def _agreed(shadow: Shadow | None) -> list[KnownField]:
+    if shadow is None:
+        return []
+    names = list(dict.fromkeys([*shadow.left, *shadow.right]))
+    return [
+        KnownField(name, shown(shadow.left.get(name, MISSING)), shown(shadow.right.get(name, MISSING)))
+        for name in names
+    ]
+
+
+def _entries(
+    changes: Sequence[Change], conflicts: Sequence[Conflict], issues: Sequence[Issue]
+) -> list[Entry]:
+    found: list[Entry] = []
+    for change in changes:
+        badge = words.change_state(change.state)
+        title = f"{words.operation(change.operation)} on {change.side}: {badge.word.lower()}"
+        found.append(
+            Entry(
+                change.settled_at or change.decided_at or change.sent_at or change.created_at,
+                badge.icon,
+                badge.tone,
+                title,
+                text=_decided(change) or change.message or "",
+                change=ChangeRow(change),
+                run_id=change.run_id,
+            )
+        )
+    for item in conflicts:
+        name = item.field or "the whole record"
+        text = f"left {wrapped(item.left)}, right {wrapped(item.right)}"
+        found.append(
+            Entry(item.opened_at, "signpost-split", "warn", f"Conflict on {name}", text, conflict_id=item.id)
+        )
+        if item.closed_at is not None:
+            by = f"by {item.resolved_by}" if item.resolved_by else "by itself"
+            found.append(
+                Entry(item.closed_at, "check-circle-fill", "good", f"Conflict on {name} settled {by}")
+            )
+    for issue in issues:
+        found.append(
+            Entry(
+                issue.opened_at,
+                "exclamation-triangle-fill",
+                "bad",
+                cause(issue.code).title,
+                issue.message,
+                run_id=issue.last_run_id,
+            )
+        )
+        if issue.closed_at is not None:
+            found.append(
+                Entry(issue.closed_at, "check-circle-fill", "good", f"Healed: {cause(issue.code).title}")
+            )
+    return sorted(found, key=lambda entry: entry.at, reverse=True)
+
+
+def _decided(change: Change) -> str:
+    if not change.decided_by:
+        return ""
+    verb = "dismissed" if change.state == ChangeState.DISMISSED else "approved"
+    return f"{verb} by {change.decided_by}"
