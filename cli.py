@@ -339,14 +339,16 @@ def _preview(ctx: Context, config: SyncConfig, full: bool, mistakes: list[BaseEx
 
     if not config.active:
         runs.must_be_runnable(config)
-    run_id = ctx.new_id()
+    run_id, began = ctx.new_id(), ctx.now()
     try:
         with opened(ctx, config.id) as pairing:
-            return execute.preview(ctx, pairing, run_id=run_id, full=full)
+            summary = execute.preview(ctx, pairing, run_id=run_id, full=full)
     except (ConnectorError, WorkError) as problem:
         mistakes.append(problem)
         error = RunError(key="", side="", operation="", code=problem.code, message=problem.message)
-        return Summary(run_id, config.name, "failed", errors=[error], changes=[])
+        summary = Summary(run_id, config.name, "failed", errors=[error], changes=[])
+    summary.duration_ms = int((ctx.now() - began).total_seconds() * 1000)
+    return summary
 
 
 def _run_here(

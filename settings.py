@@ -84,6 +84,15 @@ class Settings:
         """The file of our own SQLite database: no connector may ever open it."""
         return Path(self.database_url.removeprefix("sqlite:///")).resolve() if self.is_local else None
 
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """Database, keys and the like: what no connector may ever open."""
+        names = ("secret_key", "encryption_keys", "supervisor.json", "redis/redis.conf", "redis/redis.log")
+        found = [self.home / name for name in names]
+        if own := self.own_database:
+            found += [own.with_name(own.name + ending) for ending in ("", "-wal", "-shm", "-journal")]
+        return tuple(found)
+
     @classmethod
     def from_env(cls, env: Mapping[str, str] = os.environ, *, folder: Path | None = None) -> Settings:
         """Read the environment once. `folder` is where `.syncline/` lies: the current one by default.

@@ -8,7 +8,6 @@ from sqlalchemy import select
 
 from connectors.errors import ConnectorError
 from models.connections import Connection
-from models.secrets import SecretUnreadable
 from sync.definition import nearest
 from sync.records import Stream
 from tasks.context import Context
@@ -27,8 +26,6 @@ def check(ctx: Context, name: str | None = None) -> list[dict[str, Any]]:
                 found.append({**item, "ok": True, "message": connector.check()})
         except ConnectorError as problem:
             found.append({**item, "ok": False, "code": problem.code, "message": problem.message})
-        except SecretUnreadable as problem:
-            found.append({**item, "ok": False, "code": "secret_unreadable", "message": str(problem)})
     return found
 
 

@@ -63,7 +63,6 @@ def live(
 ) -> Context:
     """The real thing over these settings. Connects to nothing until first used."""
     engine = make_engine(settings.database_url)
-    own = settings.own_database
     return Context(
         settings=settings,
         sessions=make_sessions(engine),
@@ -71,7 +70,7 @@ def live(
         ring=KeyRing({key.id: key.secret for key in settings.encryption_keys}),
         access=Access(
             folders=settings.sources_folders,
-            forbidden_files=(own,) if own else (),
+            forbidden_files=settings.own_files,
             networks=settings.allowed_networks,
             allow_http=settings.allow_http,
         ),

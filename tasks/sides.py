@@ -111,7 +111,7 @@ def definition_of(config: SyncConfig) -> SyncDefinition:
 def opened(ctx: Context, config_id: str) -> Iterator[Pairing]:
     """Both ends of a config, open until the block ends.
 
-    Raises NotFound, DefinitionError, SecretUnreadable, and the connector errors of opening a stream.
+    Raises NotFound, DefinitionError, and the connector errors of opening a connection or a stream.
     """
     with ctx.reads() as db:  # closed before the outside is asked anything
         config = db.get(SyncConfig, config_id)
