@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from difflib import get_close_matches
@@ -20,6 +20,7 @@ from pydantic_core import PydanticCustomError
 from sqlalchemy.engine import Connection
 from sqlalchemy.schema import CreateTable
 
+from connectors import queries
 from connectors.base import (
     Access,
     AnyStreamOptions,
@@ -52,6 +53,14 @@ class SqlOptions(Options):
         description="postgresql://user@host:5432/database, or sqlite:///folder/file.db",
     )
     password: SecretStr | None = Option(default=None, title="Password")
+    query_functions: tuple[str, ...] = Option(
+        default=(),
+        title="Functions for queries",
+        description="That a query may call beside the list of functions which only compute.",
+    )
+    query_seconds: int = Option(
+        default=10, ge=1, le=600, title="Query seconds", description="How long one query may take."
+    )
 
     @model_validator(mode="before")
     @classmethod
@@ -92,6 +101,17 @@ class SqlStreamOptions(StreamOptions):
     cursor: str | None = None
     overlap: timedelta = timedelta(0)
     create: bool = False
+    query: str | None = Option(
+        default=None, description="A SELECT in place of a table. It is only read, and needs a `key`."
+    )
+
+    @model_validator(mode="after")
+    def _query_has_a_key(self) -> SqlStreamOptions:
+        if self.query is not None and self.key is None:
+            raise PydanticCustomError("query", "a query needs a `key`: the column that names its rows")
+        if self.query is not None and self.create:
+            raise PydanticCustomError("query", "a query is only read, so there is nothing to `create`")
+        return self
 
 
 class Sql(Connector):
@@ -142,11 +162,15 @@ class Sql(Connector):
         return [self._described(_Keyed(item, item.keys[0] if item.keys else ())) for item in found]
 
     def stream(self, name: str, options: AnyStreamOptions) -> Stream:
-        with self._db.reading() as connection:
+        with self._reading(options) as connection:
             return self._described(self._looked_at(connection, name, options))
 
     def read(self, stream: Stream, options: AnyStreamOptions, since: Cursor | None = None) -> Iterator[Page]:
-        with self._db.reading() as connection:
+        pages = self._pages(stream, options, since)
+        return pages if _choices(options).query is None else queries.capped(pages)
+
+    def _pages(self, stream: Stream, options: AnyStreamOptions, since: Cursor | None) -> Iterator[Page]:
+        with self._reading(options) as connection:
             keyed = self._looked_at(connection, stream.name, options)
             if not keyed.key:
                 raise OptionsError(_no_key(keyed.table), code="no_key", stream=stream.name)
@@ -201,7 +225,7 @@ class Sql(Connector):
 
     def lookup(self, stream: Stream, options: AnyStreamOptions, ids: Sequence[str]) -> list[Looked]:
         keyed = self._keyed(stream.name, options)
-        with self._db.reading() as connection:
+        with self._reading(options) as connection:
             keys = [key for id in ids if (key := self._key_of(keyed, id)) is not None]
             there = self._rows(connection, keyed, keys)
         records = {id: self._record(keyed, id, rows[0]) for id, rows in there.items()}
@@ -211,7 +235,7 @@ class Sql(Connector):
         self, stream: Stream, options: AnyStreamOptions, field: str, values: Sequence[Value]
     ) -> list[Record]:
         keyed = self._keyed(stream.name, options)
-        with self._db.reading() as connection:
+        with self._reading(options) as connection:
             column = keyed.table.by_name.get(field)
             if column is None or column.kind in ("json", "array"):
                 raise OptionsError(
@@ -249,16 +273,32 @@ class Sql(Connector):
 
     # -- tables --
 
+    def _query(self, options: AnyStreamOptions) -> queries.Query | None:
+        text = _choices(options).query
+        if text is None:
+            return None
+        return queries.Query(text, self.options.query_functions, self.options.query_seconds)
+
+    def _reading(self, options: AnyStreamOptions) -> AbstractContextManager[Connection]:
+        """A transaction to read in; one with limits where a query is read."""
+        query = self._query(options)
+        return self._db.reading() if query is None else queries.limited(self._db, query)
+
     def _keyed(self, name: str, options: AnyStreamOptions) -> _Keyed:
         """The table as this run found it, and what names its rows. Raises StreamGone, OptionsError."""
         if (name, options.key) not in self._known:
-            with self._db.reading() as connection:
+            with self._reading(options) as connection:
                 return self._looked_at(connection, name, options)
         return self._known[name, options.key]
 
     def _looked_at(self, connection: Connection, name: str, options: AnyStreamOptions) -> _Keyed:
         """The table as it is now. Raises StreamGone, OptionsError."""
-        found = table(self._db, connection, name)
+        query = self._query(options)
+        found = (
+            table(self._db, connection, name)
+            if query is None
+            else queries.table(self._db, connection, name or "query", query)
+        )
         if found is None:
             near = get_close_matches(name, names(self._db, connection), n=1, cutoff=0.5)
             hint = f" Did you mean '{near[0]}'?" if near else ""
@@ -285,7 +325,7 @@ class Sql(Connector):
             key=keyed.key,
             writable=not why,
             read_only_because=why,
-            container=f"{self._db.fingerprint}#{keyed.table.name}",
+            container=f"{self._db.fingerprint}#{queries.container(keyed.table)}",
         )
 
     def _read_only_because(self, keyed: _Keyed) -> str:
@@ -327,7 +367,7 @@ class Sql(Connector):
         clause = found.clause
         # Labels, so that nothing after SELECT can mean the text form of a column instead of the column.
         selected = [
-            self._db.selected(clause.c[column.name], column).label(f"v{number}")
+            queries.cut(self._db, found, self._db.selected(clause.c[column.name], column)).label(f"v{number}")
             for number, column in enumerate(columns)
         ]
         if (row_hash := self._db.row_hash(found)) is not None:

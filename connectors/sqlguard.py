@@ -50,6 +50,12 @@ def check(sql: str, dialect: Dialect, extra_functions: Iterable[str] = ()) -> No
     _check_calls(tokens, tree, dialect, frozenset(name.lower() for name in extra_functions))
 
 
+def bare(sql: str, dialect: Dialect) -> str:
+    """A query that passed, without its comments and its last semicolon: fit to stand inside another one."""
+    tokens = _one_statement(_split(sql, dialect))
+    return "".join((" " if token.spaced else "") + token.source for token in tokens).strip()
+
+
 def _refuse(why: str) -> NoReturn:
     raise OptionsError(f"The query is refused: {why}.", code="query_refused", field="query")
 
@@ -68,6 +74,7 @@ class _Token:
     kind: str
     value: str
     spaced: bool  # whether anything separates it from the one before
+    source: str  # as it was typed
 
     @property
     def word(self) -> str:
@@ -161,21 +168,21 @@ def _token(sql: str, at: int, dialect: Dialect, spaced: bool) -> tuple[_Token, i
     sign = sql[at]
     if quoted := _quoted(sql, at, dialect):
         kind, value, end = quoted
-        return _Token(kind, value, spaced), end
+        return _Token(kind, value, spaced, sql[at:end]), end
     number = _NUMBERS.match(sql, at)
     word = _WORDS[dialect].match(sql, at)
     if word and (not number or word.end() > number.end()):
         for letter in word[0]:
             if not letter.isascii() and not letter.isalnum():
                 _refuse(f"the sign {letter!a} stands outside of a string. Remove it, or quote the name")
-        return _Token(_WORD, word[0], spaced), word.end()
+        return _Token(_WORD, word[0], spaced, word[0]), word.end()
     if number:
-        return _Token(_NUMBER, number[0], spaced), number.end()
+        return _Token(_NUMBER, number[0], spaced, number[0]), number.end()
     if dialect == "mysql" and sql.startswith("\\N", at):
-        return _Token(_WORD, "NULL", True), at + 2
+        return _Token(_WORD, "NULL", True, "NULL"), at + 2
     if not sign.isascii() or not sign.isprintable():
         _refuse(f"the sign {sign!a} stands outside of a string. Remove it, or quote the name")
-    return _Token(_SIGN, sign, spaced), at + 1
+    return _Token(_SIGN, sign, spaced, sign), at + 1
 
 
 def _quoted(sql: str, at: int, dialect: Dialect) -> tuple[str, str, int] | None:
