@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from tasks.summary import Summary
 
 SUCCESS, FAILED, MISTAKE, PARTIAL = 0, 1, 2, 3
+_MISTAKES = ("inactive", "paused", "take", "value", "options", "range", "email", "password")
 
 
 class Refused(click.ClickException):
@@ -52,7 +53,7 @@ def _exit_code(problem: BaseException) -> int:
 
     if isinstance(problem, OptionsError | DefinitionError | NotFound):
         return MISTAKE
-    if isinstance(problem, WorkError) and problem.code in ("inactive", "paused"):
+    if isinstance(problem, WorkError) and problem.code in _MISTAKES:
         return MISTAKE
     return FAILED
 
@@ -298,9 +299,12 @@ def discover(connection: str, stream: str | None, as_json: bool) -> None:
 @click.argument("name")
 @click.option("--preview", is_flag=True, help="Say what a run would do; write and change nothing.")
 @click.option("--full", is_flag=True, help="Read everything, also where the sync is incremental.")
+@click.option("--since", metavar="T", help="Only records modified since then, such as 2026-03-05.")
 @click.option("--retry", "retry_of", metavar="RUN", help="Only the records that failed in that run.")
 @json_option
-def sync(name: str, preview: bool, full: bool, retry_of: str | None, as_json: bool) -> None:
+def sync(
+    name: str, preview: bool, full: bool, since: str | None, retry_of: str | None, as_json: bool
+) -> None:
     """One run in this process: no queue and no Redis needed."""
     ctx = started()
     config = config_named(ctx, name)
@@ -308,7 +312,7 @@ def sync(name: str, preview: bool, full: bool, retry_of: str | None, as_json: bo
     if preview:
         summary = _preview(ctx, config, full, mistakes)
     else:
-        summary = _run_here(ctx, config.id, full, retry_of, mistakes)
+        summary = _run_here(ctx, config.id, full, since, retry_of, mistakes)
     show(as_json, summary.as_json(), _told(summary))
     sys.exit(_code_of(summary, mistakes))
 
@@ -352,20 +356,32 @@ def _preview(ctx: Context, config: SyncConfig, full: bool, mistakes: list[BaseEx
 
 
 def _run_here(
-    ctx: Context, config_id: str, full: bool, retry_of: str | None, mistakes: list[BaseException]
+    ctx: Context,
+    config_id: str,
+    full: bool,
+    since: str | None,
+    retry_of: str | None,
+    mistakes: list[BaseException],
 ) -> Summary:
     from models.sync_runs import RunKind
+    from sync.values import FieldType, ValueProblem, iso, parse
     from tasks import replay, shift
 
     stop = threading.Event()
     signal.signal(signal.SIGTERM, lambda *_: stop.set())
     keys = replay.keys_of(ctx, retry_of, config_id) if retry_of is not None else None
     options: dict[str, Any] = {} if keys is None else {"keys": keys}
+    kind = RunKind.RETRY if retry_of else RunKind.MANUAL
+    if since is not None:
+        try:
+            options["since"], kind, full = iso(parse(since, FieldType.DATETIME)), RunKind.BACKFILL, True
+        except ValueProblem as problem:
+            raise click.UsageError(f"--since: {problem}") from None
     return shift.run_here(
         ctx,
         config_id,
         asked_by=whoever(),
-        kind=RunKind.RETRY if retry_of else RunKind.MANUAL,
+        kind=kind,
         full=full,
         options=options,
         retry_of=retry_of,

@@ -33,6 +33,7 @@ from tasks.claims import Claim
 from tasks.context import Context
 from tasks.errors import WorkError
 from tasks.look import Outlook, look
+from tasks.narrow import narrow
 from tasks.reins import Reins
 from tasks.sides import Pairing, opened, records_at
 from tasks.summary import Summary
@@ -173,7 +174,7 @@ def _synchronize(work: Work, run: SyncRun) -> None:
     _refuse_if_strict(work, outlook)
     outlook = _fill_keys(work, run, outlook)
     _block_unknown_creates(work, outlook)
-    _narrow(outlook, run.options.get("keys"))
+    narrow(outlook, pairing, run.options)
     _count(work, outlook)
     _copy_what_goes(work, outlook)
     sendings = _store(work, outlook)
@@ -250,18 +251,6 @@ def _block_unknown_creates(work: Work, outlook: Outlook) -> None:
             for change in outlook.plan.changes
             if change.intent.operation != "create" or (change.intent.side, change.origin_id) not in blocked
         ]
-
-
-def _narrow(outlook: Outlook, keys: Sequence[str] | None) -> None:
-    """A retry of some records: nothing is sent for the others. What they need stays for the next run."""
-    if keys is None:
-        return
-    outlook.narrowed = True
-    wanted = set(keys)
-    for change in outlook.plan.changes:
-        if change.key not in wanted:
-            outlook.plan.items = [item for item in outlook.plan.items if item.tie is not change.tie]
-    outlook.plan.changes = [change for change in outlook.plan.changes if change.key in wanted]
 
 
 # -- containers -----------------------------------------------------------------------------------
