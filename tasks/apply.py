@@ -232,6 +232,8 @@ def _with_receipts(work: Work, batch: Sequence[Sending], outcomes: Sequence[Outc
 def settle(work: Work, db: Session, change: Change, outcome: Outcome, now: datetime) -> None:
     """Write down what became of one change, and move its link if it is confirmed."""
     outcome = replace(outcome, message=work.pairing.clean(outcome.message))
+    if change.state == ChangeState.UNKNOWN and outcome.status != "unknown":
+        ledger.close_unknown(db, change, now)
     change.settled_at = now
     change.code, change.message = outcome.code or None, outcome.message or None
     side: Side = "left" if change.side == "left" else "right"
@@ -352,6 +354,7 @@ def _read_back(
     """What stands there now for the written fields, and the fields in which nothing was retained."""
     mapping = work.pairing.built.rules.mapping
     before = decode_fields(change.before or {})
+    unset = None if change.operation == "create" else MISSING
     kept: dict[str, Any] = {}
     lost: set[str] = set()
     for name, intended in after.items():
@@ -359,7 +362,9 @@ def _read_back(
         if pair is None:
             continue
         got = seen.get(name) if seen is not None else MISSING
-        verdict = judge(pair, side, intended, before.get(name, MISSING), got)
+        if seen is not None and got is MISSING:
+            continue  # the system does not show this field: nothing is known of it
+        verdict = judge(pair, side, intended, before.get(name, unset), got)
         if verdict is Verdict.NOT_RETAINED:
             lost.add(name)
             work.fail(

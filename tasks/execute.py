@@ -80,6 +80,8 @@ def preview(
     summary = Summary(run=run_id, config=pairing.name)
     outlook = look(ctx, pairing, reins, full=full, previous_run_id=previous)
     work = Work(ctx, pairing, reins, run_id, "", summary, previous)  # type: ignore[arg-type]
+    _block_unknown_creates(work, outlook)
+    _let_rest(work, outlook)
     _count(work, outlook)
     for problem in outlook.plan.problems:
         work.fail(None, problem)
@@ -156,6 +158,7 @@ def recover(work: Work) -> None:
             now = work.ctx.db_now(db)
             change = db.get_one(Change, change_id)
             if outcome.code == "not_done":
+                ledger.close_unknown(db, change, now)
                 change.state, change.settled_at = ChangeState.ABANDONED, now
                 change.message = "A look showed that it did not happen; it is decided again."
             else:
@@ -175,6 +178,7 @@ def _synchronize(work: Work, run: SyncRun) -> None:
     outlook = _fill_keys(work, run, outlook)
     _block_unknown_creates(work, outlook)
     narrow(outlook, pairing, run.options)
+    _let_rest(work, outlook)
     _count(work, outlook)
     _copy_what_goes(work, outlook)
     sendings = _store(work, outlook)
@@ -251,6 +255,27 @@ def _block_unknown_creates(work: Work, outlook: Outlook) -> None:
             for change in outlook.plan.changes
             if change.intent.operation != "create" or (change.intent.side, change.origin_id) not in blocked
         ]
+
+
+def _let_rest(work: Work, outlook: Outlook) -> None:
+    """What was refused too often is not sent before its time, while it is the same; it counts as failed."""
+    with work.ctx.reads() as db:
+        resting = ledger.rested(db, work.config_id, work.ctx.db_now(db))
+    going: list[PlannedChange] = []
+    for change in outlook.plan.changes:
+        rest = None if change.guard else resting.get((change.intent.side, change.key[:500]))
+        if rest is None or rest.digest != change.fingerprint:
+            going.append(change)
+            continue
+        outlook.resting.append(change)
+        work.fail(
+            None,
+            Problem(
+                rest.code, rest.message, side=change.intent.side, key=change.key,
+                field_name=rest.field, operation=change.intent.operation,
+            ),
+        )  # fmt: skip
+    outlook.plan.changes = going
 
 
 # -- containers -----------------------------------------------------------------------------------
@@ -403,11 +428,12 @@ def _store(work: Work, outlook: Outlook) -> list[Sending]:
     plan = outlook.plan
     flowing, held = plan.flowing, plan.held
     work.reins.progress("storing the plan", 0, len(plan.changes))
-    busy = {id(change.tie) for change in plan.changes}
+    busy = {id(change.tie) for change in (*plan.changes, *outlook.resting)}
     with work.ctx.sessions.begin() as db:
         work.reins.fence(db)
         now = work.ctx.db_now(db)
         link_ids = _store_items(work, db, outlook, busy, now)
+        _settle_unknown(work, db, outlook, now)
         _store_problems(work, db, outlook, now)
         _store_held(work, db, outlook, held, link_ids, now)
         sendings = _store_changes(work, db, outlook, flowing, link_ids, now)
@@ -429,6 +455,25 @@ def _tell_what_waits(work: Work, db: Session, outlook: Outlook, now: Any) -> Non
         conflicts=work.summary.conflicts,
         held=outlook.plan.held,
     )
+
+
+def _settle_unknown(work: Work, db: Session, outlook: Outlook, now: Any) -> None:
+    """Writes that could not be looked up: a complete read of their side shows what became of them."""
+    linked = {
+        (side, item.tie.id_on(side))
+        for item in outlook.plan.items
+        for side in SIDES
+        if isinstance(item.left, Seen) and isinstance(item.right, Seen)
+    }
+    for row in ledger.open_changes(db, work.config_id, (ChangeState.UNKNOWN,)):
+        side: Side = "left" if row.side == "left" else "right"
+        if row.run_id == work.run_id or not outlook.scans[side].proves_absence:
+            continue
+        if row.operation == "create" and (other(side), row.origin_id) not in linked:
+            continue  # blocks a second one until a person has looked
+        ledger.close_unknown(db, row, now)
+        row.state, row.settled_at = ChangeState.ABANDONED, now
+        row.message = "A later read showed what stands there; all else was decided again."
 
 
 def _store_items(work: Work, db: Session, outlook: Outlook, busy: set[int], now: Any) -> dict[int, int]:
@@ -554,7 +599,6 @@ def _resolves(item: Item) -> list[str]:
 
 
 def _store_problems(work: Work, db: Session, outlook: Outlook, now: Any) -> None:
-    mapping = work.pairing.built.rules.mapping
     for problem in outlook.plan.problems:
         work.fail(db, problem)
     for side, count in outlook.unkeyed.items():
@@ -564,15 +608,6 @@ def _store_problems(work: Work, db: Session, outlook: Outlook, now: Any) -> None
         work.reins.log(
             "warning", f"{outlook.plan.keyless} records have an empty match field and take no part."
         )
-    ledger.close_issues(
-        db,
-        work.config_id,
-        now,
-        still=work.still,
-        examined={ledger.label_of(item, mapping) for item in outlook.plan.items},
-        whole=not outlook.narrowed and all(scan.proves_absence for scan in outlook.scans.values()),
-        rewritten=work.rewritten,
-    )
 
 
 def _store_held(
@@ -629,22 +664,11 @@ def _store_changes(
     approved: dict[str, list[Change]] = {}
     for row in ledger.open_changes(db, work.config_id, (ChangeState.APPROVED,)):
         approved.setdefault(row.fingerprint, []).append(row)
-    resting = ledger.rested(db, work.config_id, now)
     items = {id(item.tie): item for item in outlook.plan.items}
     sendings: list[tuple[Step, Change]] = []
     for step in in_order(flowing, work.pairing.built.rules):
         change = step.change
         if change.intent.operation == "relink":
-            continue
-        rest = resting.get((change.intent.side, change.key[:500]))
-        if rest is not None and rest.digest == change.fingerprint:
-            work.fail(
-                None,
-                Problem(
-                    rest.code, rest.message, side=change.intent.side, key=change.key,
-                    field_name=rest.field, operation=change.intent.operation,
-                ),
-            )  # fmt: skip
             continue
         answers = None if step.is_aside else approved.pop(change.fingerprint, None)
         if answers is None:
@@ -810,5 +834,14 @@ def _remember(work: Work, outlook: Outlook) -> None:
         if complete and guard.FIRST_RUN not in waits:
             row.full_at = now
         row.updated_at = now
-        # Answers have been carried out since the plan was stored.
+        # Answers have been carried out since the plan was stored, and what had failed may have landed.
         _tell_what_waits(work, db, outlook, now)
+        ledger.close_issues(
+            db,
+            work.config_id,
+            now,
+            still=work.still,
+            examined={ledger.label_of(item, built.rules.mapping) for item in outlook.plan.items},
+            whole=not outlook.narrowed and all(scan.proves_absence for scan in outlook.scans.values()),
+            rewritten=work.rewritten,
+        )

@@ -502,6 +502,21 @@ def close_issues(
             row.closed_at = now
 
 
+def close_unknown(db: Session, change: Change, now: datetime) -> None:
+    """It is known by now what became of this change."""
+    db.execute(
+        update(Issue)
+        .where(
+            Issue.config_id == change.config_id,
+            Issue.code == "unknown_outcome",
+            Issue.side == change.side,
+            Issue.key == change.key,
+            Issue.closed_at.is_(None),
+        )
+        .values(closed_at=now)
+    )
+
+
 # -- the journal ----------------------------------------------------------------------------------
 
 

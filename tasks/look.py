@@ -15,7 +15,7 @@ from connectors.errors import RetryableError
 from models.sync_configs import Baseline
 from sync import vanished as vanish
 from sync.diff import Scan, scan_pages
-from sync.guard import Facts
+from sync.guard import Facts, PlannedChange
 from sync.mapping import FieldPair
 from sync.plan import Gone, Intent, Look, Tie, Unknown
 from sync.planner import LinkIndex, Plan, SideFacts, make_plan, touched
@@ -46,6 +46,7 @@ class Outlook:
     is_full: bool
     unread: dict[Side, str]  # sides whose read broke off, with the reason
     unkeyed: dict[Side, int]  # records without a key in a column of the user's own
+    resting: list[PlannedChange] = field(default_factory=list)  # refused too often: not sent this time
     narrowed: bool = False  # a retry of some records: the plan says nothing of the others
     # What records that are to be deleted hold in fields that are not mapped: kept with the rest.
     unmapped: dict[tuple[Side, str], Fields] = field(default_factory=dict)

@@ -297,6 +297,15 @@ class Story:
         db.close()
         return image
 
+    def load_image(self, image: bytes) -> None:
+        """Our database is restored from a backup."""
+        with sqlite3.connect(":memory:") as kept, sqlite3.connect(self.database.path) as db:
+            # An image in memory has no write-ahead log beside it.
+            kept.deserialize(image[:18] + b"\x01\x01" + image[20:])
+            kept.backup(db)
+        kept.close()
+        db.close()
+
     def _previous(self) -> str | None:
         with self.ctx.reads() as db:
             return db.scalar(
