@@ -34,17 +34,16 @@ class Ends:
     def __init__(self, house: House, kind: str) -> None:
         self.house, self.kind = house, kind
         if kind == "sql":
-            house.table(
-                "l.db", "CREATE TABLE p (id VARCHAR(20) PRIMARY KEY NOT NULL, name TEXT, n NUMERIC(30, 10))"
-            )
+            columns = "id VARCHAR(20) PRIMARY KEY NOT NULL, name TEXT, n NUMERIC(12, 2)"
+            house.table("l.db", f"CREATE TABLE p ({columns})")
         else:
             house.write("left/p.csv", "id,name,n\n")
         house.write("right/q.csv", "id,name,n\n")
 
     def start(self, *more: str) -> None:
-        given = (
-            ("sql", '{url: "sqlite:///l.db"}', "p") if self.kind == "sql" else ("csv", "{folder: left}", "p.csv")
-        )  # fmt: skip
+        given = ("csv", "{folder: left}", "p.csv")
+        if self.kind == "sql":
+            given = ("sql", '{url: "sqlite:///l.db"}', "p")
         text = YAML + "".join(f"    {line}\n" for line in more)
         for name, value in zip(("CONNECTOR", "OPTIONS", "STREAM"), given, strict=True):
             text = text.replace(name, value)
@@ -234,10 +233,9 @@ def test_mass_delete_is_held_and_goes_through_when_approved(linked: Ends) -> Non
 
 def test_conflict_shows_both_values_and_what_was_agreed_on(at_odds: Ends) -> None:
     (conflict,) = at_odds.conflicts()
-    shown = {name: conflict[name] for name in ("config", "key", "field", "left", "right", "left_shadow")}
-    assert shown == {
-        "config": "people", "key": "2", "field": "name", "left": "Bert", "right": "Bill", "left_shadow": "Bob",
-    }  # fmt: skip
+    assert (conflict["config"], conflict["key"], conflict["field"]) == ("people", "2", "name")
+    assert (conflict["left"], conflict["right"]) == ("Bert", "Bill")
+    assert (conflict["left_shadow"], conflict["right_shadow"]) == ("Bob", "Bob")
     assert not conflict["answered"]
     assert (at_odds.names("left")["2"], at_odds.names("right")["2"]) == ("Bert", "Bill")
     assert at_odds.sync()["conflicts"] == 1
