@@ -16,7 +16,7 @@ from urllib.parse import urlsplit
 import structlog
 from flask import Flask, abort, current_app, g, redirect, request, session, url_for
 from flask.typing import ResponseReturnValue
-from flask_login import LoginManager, current_user, login_user, logout_user
+from flask_login import AnonymousUserMixin, LoginManager, current_user, login_user, logout_user
 from sqlalchemy import select
 
 from models.people import Membership, Role, Workspace
@@ -148,6 +148,11 @@ def person_or_none() -> Person | None:
     """The one who is signed in, if anybody is."""
     found = current_user._get_current_object()
     return found if isinstance(found, Person) else None
+
+
+def forget_person() -> None:
+    """Go on as if nobody were signed in, for the rest of this request: the database may be away."""
+    g._login_user = AnonymousUserMixin()  # where Flask-Login keeps whom it has loaded
 
 
 def enter(token: str) -> None:

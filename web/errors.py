@@ -13,6 +13,7 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
 from tasks.errors import DefinitionError, NotFound, RunActive, WorkError
+from web.auth import forget_person
 from web.database import ctx, db
 from web.reads.query import BadFilter
 
@@ -106,6 +107,8 @@ def _unexpected(problem: Exception) -> ResponseReturnValue:
 def _answer(said: Said) -> ResponseReturnValue:
     # What was read for the page that failed is of no use, and its transaction may be broken.
     db.session.remove()
+    if said.status >= 500:
+        forget_person()  # the layout without a person asks the database nothing
     if _wants_json():
         body = {"status": said.status, "title": said.title, "detail": said.message, "code": said.code}
         if said.error_id:

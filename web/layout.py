@@ -18,8 +18,9 @@ from web.preferences import clock
 from web.reads import definition, syncs
 from web.reads.conflicts import is_waiting
 from web.reads.health import Health, health
+from web.reads.held import is_held
 from web.reads.issues import IssueFilter
-from web.reads.query import Count, as_count, capped, is_word
+from web.reads.query import Count, as_count, capped, unindexed
 from web.times import duration
 
 bp = Blueprint("layout", __name__)
@@ -55,9 +56,8 @@ def frame() -> Frame:
     """What stands around the content: three queries, once per request."""
     if "frame" not in g:
         workspace = person().workspace_id
-        mine = Conflict.workspace_id == workspace
-        conflicts = select(Conflict.id).where(mine, is_waiting())
-        changes = select(Change.id).where(Change.workspace_id == workspace, is_word(Change.state, "held"))
+        conflicts = select(Conflict.id).where(unindexed(Conflict.workspace_id, workspace), is_waiting())
+        changes = select(Change.id).where(is_held(workspace))
         issues = select(Issue.id).where(Issue.workspace_id == workspace, *IssueFilter().condition)
         waiting = [capped(query, _NAV_CAP) for query in (issues, conflicts, changes)]
         found = db.session.execute(select(*waiting)).one()

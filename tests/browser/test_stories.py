@@ -151,7 +151,7 @@ def test_unchanged_regions_cost_nothing(theatre: tuple[str, Stage], open_page: O
     page.on("response", lambda response: statuses.append(response.status))
     page.goto("/runs")
     statuses.clear()
-    page.wait_for_timeout(8_000)
+    page.wait_for_timeout(8_000)  # the stage has a running sync, so the list is asked for each 3 s
     assert 304 in statuses
     assert statuses.count(200) <= 2, "the first poll of each region brings its tag, the others nothing"
 

@@ -12,7 +12,7 @@ from models.sync_runs import RunState
 from tests.web.browser import Browser
 from tests.web.world import World, summary
 
-MOST = 22  # per page, with who is signed in, the frame and the clock
+MOST = 30  # per page, with who is signed in, the frame and the clock
 
 
 @contextmanager

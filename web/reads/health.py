@@ -11,7 +11,7 @@ from sqlalchemy import func, select, true
 from models.processes import Process
 from models.sync_runs import SyncRun
 from web.database import db
-from web.reads.query import is_word
+from web.reads.query import is_word, unindexed
 from web.words import count
 
 # Beats come each 15 seconds; four missed ones are no hiccup. Ticks come each minute.
@@ -63,7 +63,7 @@ def health(now: datetime, workspace_id: str | None = None) -> Health:
 
     `now` is the panel's own clock: beats are judged by minutes, clocks differ by less.
     """
-    mine = SyncRun.workspace_id == workspace_id if workspace_id is not None else true()
+    mine = unindexed(SyncRun.workspace_id, workspace_id) if workspace_id is not None else true()
     processes: Sequence[Process] = db.session.scalars(
         select(Process).where(Process.beat_at >= now - FORGET_AFTER)
     ).all()

@@ -6,18 +6,30 @@ import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from sqlalchemy import Select, func, select
+from sqlalchemy import ColumnElement, Select, and_, func, select
 
 from models.journal import Change
 from models.sync_configs import Baseline, SyncConfig
 from sync.guard import APPROVAL, SENTENCES
 from web.database import db
-from web.reads.query import BadFilter, Slice, is_word, keyset
+from web.reads.query import BadFilter, Slice, in_index, is_word, keyset, unindexed
 from web.reads.runs import ChangeRow
 from web.words import both
 
 STATES = ("held", "approved", "dismissed", "expired", "withdrawn")
 MOST = 500  # changes of one plan; the next slice follows
+
+
+def is_held(workspace_id: str) -> ColumnElement[bool]:
+    """A change of this workspace that waits for somebody."""
+    return and_(unindexed(Change.workspace_id, workspace_id), _is("held"))
+
+
+def _is(state: str) -> ColumnElement[bool]:
+    condition = is_word(Change.state, state)
+    if state in ("held", "approved", "dismissed"):
+        return and_(condition, in_index(Change, "ix_changes_open"))
+    return condition
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +113,7 @@ def groups(workspace_id: str) -> Sequence[Group]:
             Change.operation,
             func.count().label("number"),
         )
-        .where(Change.workspace_id == workspace_id, is_word(Change.state, "held"))
+        .where(is_held(workspace_id))
         .group_by(Change.config_id, Change.guard, Change.side, Change.operation)
         .order_by(func.count().desc())
         .limit(100)
@@ -131,7 +143,7 @@ def groups(workspace_id: str) -> Sequence[Group]:
 
 def find(workspace_id: str, wanted: HeldFilter, args: Mapping[str, str]) -> Slice[ChangeRow]:
     """One page of changes in this state, the newest first. Raises BadFilter."""
-    query = select(Change).where(Change.workspace_id == workspace_id, is_word(Change.state, wanted.state))
+    query = select(Change).where(unindexed(Change.workspace_id, workspace_id), _is(wanted.state))
     if wanted.state not in ("held", "approved"):
         query = query.where(Change.guard.is_not(None))
     if wanted.config_id:
@@ -142,9 +154,7 @@ def find(workspace_id: str, wanted: HeldFilter, args: Mapping[str, str]) -> Slic
 
 def plan(workspace_id: str, args: Mapping[str, str], ids: Sequence[int]) -> Plan:
     """The held changes with these ids or, without ids, those of the group that `args` names."""
-    query: Select[Change] = select(Change).where(
-        Change.workspace_id == workspace_id, is_word(Change.state, "held")
-    )
+    query: Select[Change] = select(Change).where(is_held(workspace_id))
     if ids:
         query = query.where(Change.id.in_(ids))
     else:

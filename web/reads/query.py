@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Select, Table, and_, func, literal_column, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
+from models.db import Base
 from web.database import db
 
 T = TypeVar("T")
@@ -52,6 +53,22 @@ def is_word(column: InstrumentedAttribute[Any], word: str) -> ColumnElement[bool
     if not word.isidentifier():
         raise ValueError(word)
     return column == literal_column(f"'{word}'")
+
+
+def in_index(model: type[Base], index: str) -> ColumnElement[bool]:
+    """The condition of one of a model's partial indexes, word by word.
+
+    SQLite takes such an index only where a query repeats its condition: `state = 'held'` alone does not
+    prove `state IN ('held', ...)` to it.
+    """
+    [found] = [item for item in cast(Table, model.__table__).indexes if item.name == index]
+    condition: ColumnElement[bool] = found.dialect_options["sqlite"]["where"]
+    return condition
+
+
+def unindexed(column: InstrumentedAttribute[str], value: str) -> ColumnElement[bool]:
+    """`column = value` for a column that almost all rows share: another one's index serves better."""
+    return func.coalesce(column, "") == value
 
 
 def keyset(

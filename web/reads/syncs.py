@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, case, exists, func, literal, or_, select
+from flask import g
+from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, select
 from sqlalchemy.orm import aliased, joinedload
 
 from models.issues import Conflict, Issue
@@ -17,7 +18,7 @@ from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun
 from web.database import db
 from web.reads.conflicts import is_waiting
-from web.reads.query import BadFilter, Slice, is_word
+from web.reads.query import BadFilter, Slice, in_index, is_word
 from web.words import SYNC_STATES, Badge, both, count
 
 STRIP = 24  # runs in the little bar chart of a row
@@ -120,48 +121,66 @@ def partial_because(run: SyncRun) -> str:
     return f"{both(said)}." if said else "Some records did not get through."
 
 
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Which of the five words a sync has, and the run that it rests on."""
+
+    id: str
+    name: str
+    state: str
+    last_id: str | None
+    last_state: str | None
+
+
+def standings(workspace_id: str) -> Sequence[Standing]:
+    """All syncs of the workspace, by name. Asked once per request: six queries, however many there are."""
+    known = g.setdefault("standings", {})
+    if workspace_id not in known:
+        known[workspace_id] = _standings(SyncConfig.workspace_id == workspace_id)
+    found: Sequence[Standing] = known[workspace_id]
+    return found
+
+
 def find(workspace_id: str, wanted: SyncFilter, after: str | None, now: datetime) -> Slice[Sync]:
     """The syncs that match, by name, a page at a time."""
-    query = _with_state(workspace_id)
-    if wanted.text:
-        query = query.where(SyncConfig.name.icontains(wanted.text, autoescape=True))
-    if wanted.state:
-        query = query.where(_state() == wanted.state)
-    if after:
-        query = query.where(SyncConfig.name > after)
-    rows = db.session.execute(query.order_by(SyncConfig.name).limit(SIZE + 1)).all()
-    more = len(rows) > SIZE
-    rows = rows[:SIZE]
-    return Slice(
-        _fill([(config, state) for config, state in rows], now),
-        older=rows[-1][0].name if more else None,
-    )
+    text = wanted.text.casefold()
+    matching = [
+        item
+        for item in standings(workspace_id)
+        if (not wanted.state or item.state == wanted.state)
+        and text in item.name.casefold()
+        and (not after or item.name > after)
+    ]
+    shown = matching[:SIZE]
+    return Slice(_fill(shown, now), older=shown[-1].name if len(matching) > SIZE else None)
 
 
 def counts(workspace_id: str) -> dict[str, int]:
     """How many syncs there are in each of the five states."""
-    inner = select(_state().label("state")).where(SyncConfig.workspace_id == workspace_id).subquery()
-    rows = db.session.execute(select(inner.c.state, func.count().label("number")).group_by(inner.c.state))
-    return dict.fromkeys(SYNC_STATES, 0) | {row.state: row.number for row in rows}
+    found = dict.fromkeys(SYNC_STATES, 0)
+    for item in standings(workspace_id):
+        found[item.state] += 1
+    return found
 
 
 def attention(workspace_id: str, now: datetime, limit: int = 20) -> list[Sync]:
     """The syncs that need somebody, the ones that failed first."""
-    query = _with_state(workspace_id).where(_state() == "attention")
-    failed_first = case((_latest_told(SyncRun.state) == "failed", 0), else_=1)
-    rows = db.session.execute(query.order_by(failed_first, SyncConfig.name).limit(limit))
-    return _fill([(config, state) for config, state in rows], now)
+    found = [item for item in standings(workspace_id) if item.state == "attention"]
+    found.sort(key=lambda item: item.last_state != RunState.FAILED)
+    return _fill(found[:limit], now)
 
 
 def late(workspace_id: str, now: datetime, limit: int = 20) -> list[SyncConfig]:
     """The syncs whose slot has passed although nothing runs."""
     query = (
         _scheduled(workspace_id)
-        .where(SyncConfig.next_run_at < now - LATE_AFTER, ~_has_active())
+        .where(SyncConfig.next_run_at < now - LATE_AFTER)
         .order_by(SyncConfig.next_run_at)
-        .limit(limit)
+        .limit(10 * limit)
     )
-    return list(db.session.scalars(query))
+    passed = db.session.scalars(query).all()
+    active = {run.config_id for run in _active_runs([config.id for config in passed])}
+    return [config for config in passed if config.id not in active][:limit]
 
 
 def next_up(workspace_id: str, now: datetime, limit: int = 5) -> list[SyncConfig]:
@@ -177,8 +196,9 @@ def next_up(workspace_id: str, now: datetime, limit: int = 5) -> list[SyncConfig
 
 def one(workspace_id: str, config_id: str, now: datetime) -> Sync | None:
     """One sync, or None where this workspace has no such."""
-    row = db.session.execute(_with_state(workspace_id).where(SyncConfig.id == config_id)).one_or_none()
-    return _fill([(row[0], row[1])], now)[0] if row is not None else None
+    mine = and_(SyncConfig.id == config_id, SyncConfig.workspace_id == workspace_id)
+    found = _fill(_standings(mine), now)
+    return found[0] if found else None
 
 
 def names(workspace_id: str, limit: int = 200) -> list[tuple[str, str]]:
@@ -192,19 +212,72 @@ def names(workspace_id: str, limit: int = 200) -> list[tuple[str, str]]:
     return [(id, name) for id, name in rows]
 
 
-# -- the state, as the database decides it --------------------------------------------------------
+# -- the state ------------------------------------------------------------------------------------
 
 
-def _latest_told(column: Any) -> Any:
-    """A column of the newest run of the sync at hand that says something of its data."""
+def _standings(which: ColumnElement[bool]) -> list[Standing]:
+    rows = db.session.execute(
+        select(
+            SyncConfig.id,
+            SyncConfig.name,
+            SyncConfig.active,
+            SyncConfig.paused_at,
+            _latest_told().label("last_id"),
+        )
+        .where(which)
+        .order_by(SyncConfig.name)
+    ).all()
+    ids = select(SyncConfig.id).where(which)
+    told = {row.last_id for row in rows if row.last_id}
+    states = _states_of(told)
+    retried = {run.config_id for run in _active_runs(ids) if run.kind == RunKind.RETRY}
+    waiting = {
+        config_id
+        for query in (
+            select(Conflict.config_id).where(is_waiting(), Conflict.config_id.in_(ids)),
+            select(Change.config_id).where(_is_held(), Change.config_id.in_(ids)),
+            select(Issue.config_id).where(_is_open(), Issue.config_id.in_(ids)),
+        )
+        for config_id in db.session.scalars(query.distinct())
+    }
+    return [
+        Standing(
+            id=row.id,
+            name=row.name,
+            state=_word(
+                row.active,
+                row.paused_at,
+                states.get(row.last_id),
+                is_retried=row.id in retried,
+                waits=row.id in waiting,
+            ),
+            last_id=row.last_id,
+            last_state=states.get(row.last_id),
+        )
+        for row in rows
+    ]
+
+
+def _word(
+    active: bool, paused_at: datetime | None, last: str | None, *, is_retried: bool, waits: bool
+) -> str:
+    if not active:
+        return "excluded"
+    if paused_at is not None:
+        return "paused"
+    if last == RunState.FAILED and is_retried:
+        return "waiting"
+    if last in (RunState.FAILED, RunState.PARTIAL) or waits:
+        return "attention"
+    return "in_sync" if last == RunState.SUCCESS else "waiting"
+
+
+def _latest_told() -> Any:
+    """The id of the newest run of the sync at hand that says something of its data."""
     run = aliased(SyncRun)
     return (
-        select(getattr(run, column.key))
-        .where(
-            run.config_id == SyncConfig.id,
-            run.state.in_(_TOLD),
-            run.kind != RunKind.PREVIEW,
-        )
+        select(run.id)
+        .where(run.config_id == SyncConfig.id, run.state.in_(_TOLD), run.kind != RunKind.PREVIEW)
         .order_by(run.created_at.desc(), run.id.desc())
         .limit(1)
         .correlate(SyncConfig)
@@ -212,43 +285,29 @@ def _latest_told(column: Any) -> Any:
     )
 
 
-def _has_active(*kinds: RunKind) -> ColumnElement[bool]:
-    """Whether the sync at hand has a queued or running run (of these kinds)."""
-    run = aliased(SyncRun)
-    states = or_(is_word(run.state, "queued"), is_word(run.state, "running"))
-    query = select(run.id).where(run.config_id == SyncConfig.id, states, run.kind != RunKind.PREVIEW)
-    if kinds:
-        query = query.where(run.kind.in_(kinds))
-    return query.correlate(SyncConfig).exists()
+def _states_of(ids: Iterable[str]) -> dict[str, str]:
+    """The states of these runs, some hundred at a time."""
+    found: dict[str, str] = {}
+    wanted = sorted(ids)
+    for start in range(0, len(wanted), 1000):
+        rows = db.session.execute(
+            select(SyncRun.id, SyncRun.state).where(SyncRun.id.in_(wanted[start : start + 1000]))
+        )
+        found.update((row.id, row.state) for row in rows)
+    return found
 
 
-def _has(column: Any, condition: ColumnElement[bool]) -> ColumnElement[bool]:
-    return exists().where(column == SyncConfig.id, condition).correlate(SyncConfig)
+def _is_held() -> ColumnElement[bool]:
+    return and_(is_word(Change.state, "held"), in_index(Change, "ix_changes_open"))
 
 
-def _state() -> ColumnElement[str]:
-    last = _latest_told(SyncRun.state)
-    waits = or_(
-        _has(Conflict.config_id, is_waiting()),
-        _has(Change.config_id, is_word(Change.state, "held")),
-        _has(Issue.config_id, and_(Issue.closed_at.is_(None), Issue.muted.is_(False))),
-    )
-    return case(
-        (SyncConfig.active.is_(False), "excluded"),
-        (SyncConfig.paused_at.is_not(None), "paused"),
-        (and_(last == "failed", _has_active(RunKind.RETRY)), "waiting"),
-        (or_(last.in_(("failed", "partial")), waits), "attention"),
-        (last == "success", "in_sync"),
-        else_="waiting",
-    )
+def _is_open() -> ColumnElement[bool]:
+    return and_(Issue.closed_at.is_(None), Issue.muted.is_(False))
 
 
-def _with_state(workspace_id: str) -> Select[SyncConfig, str]:
-    return (
-        select(SyncConfig, _state().label("state"))
-        .where(SyncConfig.workspace_id == workspace_id)
-        .options(joinedload(SyncConfig.left_connection), joinedload(SyncConfig.right_connection))
-    )
+def _is_active(state: str) -> ColumnElement[bool]:
+    """The condition of one of the two unique indexes: at most one such run per sync."""
+    return and_(is_word(SyncRun.state, state), SyncRun.kind != literal_column("'preview'"))
 
 
 def _scheduled(workspace_id: str) -> Select[SyncConfig]:
@@ -264,48 +323,49 @@ def _scheduled(workspace_id: str) -> Select[SyncConfig]:
 # -- what stands around it ------------------------------------------------------------------------
 
 
-def _fill(found: Sequence[tuple[SyncConfig, str]], now: datetime) -> list[Sync]:
-    """The syncs with their runs and what waits in them: six queries, however many syncs."""
-    ids = [config.id for config, _ in found]
-    last = {run.config_id: run for run in _last_runs(ids)}
+def _fill(found: Sequence[Standing], now: datetime) -> list[Sync]:
+    """The syncs with their runs and what waits in them: seven queries, however many syncs."""
+    ids = [item.id for item in found]
+    configs = {
+        config.id: config
+        for config in db.session.scalars(
+            select(SyncConfig)
+            .where(SyncConfig.id.in_(ids))
+            .options(joinedload(SyncConfig.left_connection), joinedload(SyncConfig.right_connection))
+        )
+    }
+    told = db.session.scalars(select(SyncRun).where(SyncRun.id.in_([item.last_id for item in found])))
+    last = {run.id: run for run in told}
     active = {run.config_id: run for run in _active_runs(ids)}
     strips: dict[str, list[Any]] = defaultdict(list)
     for run in _latest_runs(ids):
         strips[run.config_id].append(run)
     conflicts = _counts(Conflict.config_id, is_waiting(), ids)
-    held = _counts(Change.config_id, is_word(Change.state, "held"), ids)
-    issues = _counts(Issue.config_id, and_(Issue.closed_at.is_(None), Issue.muted.is_(False)), ids)
+    held = _counts(Change.config_id, _is_held(), ids)
+    issues = _counts(Issue.config_id, _is_open(), ids)
     return [
         Sync(
-            config=config,
-            state=state,
-            last=last.get(config.id),
-            active=active.get(config.id),
-            strip=strips[config.id],
-            conflicts=conflicts.get(config.id, 0),
-            held=held.get(config.id, 0),
-            issues=issues.get(config.id, 0),
+            config=configs[item.id],
+            state=item.state,
+            last=last.get(item.last_id or ""),
+            active=active.get(item.id),
+            strip=strips[item.id],
+            conflicts=conflicts.get(item.id, 0),
+            held=held.get(item.id, 0),
+            issues=issues.get(item.id, 0),
             now=now,
         )
-        for config, state in found
+        for item in found
     ]
 
 
-def _last_runs(ids: Sequence[str]) -> Sequence[SyncRun]:
-    query = (
-        select(SyncRun).join(SyncConfig, SyncRun.id == _latest_told(SyncRun.id)).where(SyncConfig.id.in_(ids))
-    )
-    return db.session.scalars(query).all()
-
-
-def _active_runs(ids: Sequence[str]) -> Sequence[SyncRun]:
-    query = select(SyncRun).where(
-        SyncRun.config_id.in_(ids),
-        or_(is_word(SyncRun.state, "queued"), is_word(SyncRun.state, "running")),
-        SyncRun.kind != RunKind.PREVIEW,
-    )
-    # Where one runs and one waits behind it, the running one is what happens now.
-    return db.session.scalars(query.order_by(SyncRun.state)).all()
+def _active_runs(ids: Any) -> Sequence[SyncRun]:
+    """What is queued or running of these syncs (ids, or a query for them); the running one comes last."""
+    return [
+        run
+        for state in ("queued", "running")
+        for run in db.session.scalars(select(SyncRun).where(_is_active(state), SyncRun.config_id.in_(ids)))
+    ]
 
 
 def _latest_runs(ids: Sequence[str]) -> Sequence[Any]:

@@ -24,17 +24,27 @@
     addEventListener(name, () => { lastAct = Date.now(); }, { passive: true });
   }
 
+  // A region says itself how often it is worth asking for: often while something runs.
+  const paceOf = (region) => {
+    const told = region.querySelector("[data-pace]");
+    return told ? told.dataset.pace : region.dataset.live;
+  };
+  const renew = (pace) => {
+    for (const region of document.querySelectorAll("[data-live]")) {
+      if (paceOf(region) === pace) htmx.trigger(region, "renew");
+    }
+  };
   const poll = (force) => {
     if (document.hidden || !window.htmx) return;
     const now = Date.now();
     const pause = now - lastAct > IDLE_AFTER_MS ? IDLE_MS : ACTIVE_MS;
     if (force || now - lastPoll >= pause) {
       lastPoll = now;
-      for (const region of document.querySelectorAll("[data-live=fast]")) htmx.trigger(region, "renew");
+      renew("fast");
     }
     if (force || now - lastPulse >= PULSE_MS) {
       lastPulse = now;
-      for (const region of document.querySelectorAll("[data-live=slow]")) htmx.trigger(region, "renew");
+      renew("slow");
     }
   };
   setInterval(() => poll(false), 1000);
