@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import time
 from collections.abc import Generator, Iterator, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from models.sync_configs import SyncConfig
 from models.sync_runs import ENDED, RunState, SyncRun
 from settings import VARIABLES, Settings
 from tasks import definitions, local, runs
+from tasks.alive import is_alive
 from tasks.broker import Bell
 from tasks.context import Context, live
 from tasks.errors import RunActive, WorkError
@@ -33,6 +35,7 @@ ENDS = {"left": "crm.db", "right": "customers.csv"}
 TAKEN_OVER = {"REDIS_URL", "REDIS_URL_FILE", "PORT", "LOG_LEVEL", "LOG_FORMAT"}
 ASKED_BY = "demo"
 RUN_SECONDS = 120.0
+START_SECONDS = 60.0
 COLUMNS = ("read", "created", "updated", "deleted", "unchanged", "conflicts")
 WHAT_TO_DO = """Change something, and within a minute the other side follows:
   {database}   a SQLite database, table customers
@@ -95,6 +98,8 @@ class Demo:
         running.say(told("The first run", first))
         if not first.is_good:
             raise CannotStart("The first run failed, see above.")
+        yield from within(START_SECONDS, "the panel", local.panel_is_up(running))
+        yield from within(START_SECONDS, "the scheduler", _scheduler_beats(ctx))
         edits = Edits(self.files, mark=ctx.new_id()[:6])
         edits.make()
         running.say(f"Edited by hand: {edits.in_database} in crm.db, {edits.in_sheet} in customers.csv")
@@ -166,6 +171,20 @@ def run_now(ctx: Context, *, joins: bool) -> Generator[None, None, Ended]:
         if time.monotonic() > until:
             raise CannotStart(f"The run did not end within {RUN_SECONDS:g} s; the lines above may say why.")
         yield
+
+
+def within(seconds: float, what: str, wait: Iterator[object]) -> Iterator[object]:
+    """The same wait, but no longer than that. Raises CannotStart."""
+    until = time.monotonic() + seconds
+    for step in wait:
+        if time.monotonic() > until:
+            raise CannotStart(f"After {seconds:g} s {what} is not there; the lines above may say why.")
+        yield step
+
+
+def _scheduler_beats(ctx: Context) -> Iterator[object]:
+    while not is_alive(ctx, "scheduler", socket.gethostname()):
+        yield None
 
 
 def _ended(ctx: Context, run_id: str) -> Ended | None:

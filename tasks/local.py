@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 PROCFILE = Path(__file__).resolve().parents[1] / "Procfile"
 ONE_SHOTS = ("release",)  # run to their end before the others start
 REDIS_SECONDS = 15.0
+PANEL_SECONDS = 30.0
 EVERYWHERE = ("0.0.0.0", "::")  # noqa: S104  (compared with, not bound to)
 
 
@@ -114,10 +115,19 @@ def run(
         pid_file.give_back()
 
 
-def show_panel(running: Running, sign_in: Callable[[], str] | None = None) -> Iterator[None]:
-    """Wait until the panel answers and say where it is; `sign_in` gives the path of a one-time link."""
+def panel_is_up(running: Running) -> Iterator[object]:
+    """Wait until the panel answers. Says so when that takes long; the programs are tried again meanwhile."""
+    late = time.monotonic() + PANEL_SECONDS
     while not _answers(running.address):
-        yield
+        if time.monotonic() > late:
+            running.say("\nThe panel does not answer yet; the lines of `web` above may say why.\n")
+            late = time.monotonic() + PANEL_SECONDS
+        yield None
+
+
+def show_panel(running: Running, sign_in: Callable[[], str] | None = None) -> Iterator[object]:
+    """Wait until the panel answers and say where it is; `sign_in` gives the path of a one-time link."""
+    yield from panel_is_up(running)
     path = sign_in() if sign_in else ""
     running.say(f"\nThe panel: {running.address}{path}")
     if path:
