@@ -69,6 +69,8 @@ class Tie:
     resolutions: Mapping[str, Resolution] = field(default_factory=dict)
     # (field, side) -> the value that was written there three runs in a row: not a fourth time.
     worn_out: Mapping[tuple[str, Side], Value] = field(default_factory=dict)
+    restless: frozenset[tuple[str, Side]] = frozenset()  # (field, side) written to in each of the last runs
+    volatile: frozenset[str] = frozenset()  # fields that change by themselves, from one look to the next
 
     def shadow(self, side: Side) -> Fields:
         return self.left if side == "left" else self.right
@@ -139,6 +141,7 @@ class Decision:
     stale_resolutions: tuple[str, ...] = ()  # fields whose answer no longer fits what is there
     resolved: int = 0  # conflicts that the policy settled
     move: LinkMove | None = None
+    left_alone: tuple[str, ...] = ()  # fields that are not as the shadows say, and stay so
     waits: str = ""  # why nothing is decided: an unconfirmed absence, an unreadable record
     excluded: str = ""  # why the record takes no part
     notes: tuple[str, ...] = ()
@@ -146,8 +149,9 @@ class Decision:
     @property
     def is_settled(self) -> bool:
         """Nothing is open once the intents are confirmed: the versions may be kept with the shadows."""
-        return not (self.conflicts or self.problems or self.waits or self.excluded)
+        return not (self.conflicts or self.problems or self.left_alone or self.waits or self.excluded)
 
     @property
     def is_unchanged(self) -> bool:
-        return self.is_settled and not self.intents and self.move is None
+        is_open = self.conflicts or self.problems or self.waits or self.excluded
+        return not (is_open or self.intents or self.move)

@@ -184,6 +184,9 @@ def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
         )
         if item.left is MISSING or item.right is MISSING:
             continue  # not returned: neither an edit nor a clear
+        if pair.name in tie.volatile:
+            draft.problems.append(_volatile(item, label))
+            continue
         if pair.agree(item.left, item.right):
             # Equality beats history: the shadows follow, nothing is written, a conflict closes.
             if not item.has_base or item.changed("left") or item.changed("right"):
@@ -198,7 +201,23 @@ def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
             _one_way(item, ways[0], rules, draft, label)
         # no way at all: the field is only looked at
     _settle_two_way(contested, flowing, left, right, rules, draft, label)
-    return _finish(tie, left, right, draft)
+    return _finish(tie, left, right, draft, _left_alone(tie, left, right, rules, draft))
+
+
+def _left_alone(tie: Tie, left: Seen, right: Seen, rules: Rules, draft: _Draft) -> tuple[str, ...]:
+    """Fields of which a shadow will not tell what stands there: an edit that flows nowhere."""
+    settled = {*draft.agreed, *draft.after["left"], *draft.after["right"]}
+    looks = {"left": left, "right": right}
+
+    def is_known(pair: FieldPair, side: Side) -> bool:
+        value = looks[side].get(pair.name)
+        return value is MISSING or pair.same(side, value, tie.shadow(side).get(pair.name, MISSING))
+
+    return tuple(
+        pair.name
+        for pair in rules.mapping.pairs
+        if pair.name not in settled and not all(is_known(pair, side) for side in SIDES)
+    )
 
 
 def _two_way(
@@ -404,7 +423,7 @@ def _resolve(item: _Pair, tie: Tie, rules: Rules, draft: _Draft, label: str) -> 
     return True
 
 
-def _finish(tie: Tie, left: Seen, right: Seen, draft: _Draft) -> Decision:
+def _finish(tie: Tie, left: Seen, right: Seen, draft: _Draft, left_alone: tuple[str, ...]) -> Decision:
     looks = {"left": left, "right": right}
     intents = tuple(
         Intent(
@@ -427,6 +446,7 @@ def _finish(tie: Tie, left: Seen, right: Seen, draft: _Draft) -> Decision:
         conflicts=tuple(draft.conflicts),
         problems=tuple(draft.problems),
         stale_resolutions=tuple(draft.stale),
+        left_alone=left_alone,
         resolved=draft.resolved,
         move=LinkMove("linked") if resumes else None,
         notes=tuple(draft.notes),
@@ -458,6 +478,18 @@ def _ping_pong(item: _Pair, label: str) -> Problem:
         " An automation on one side keeps changing it. The field is frozen until one side settles.",
         key=label,
         field_name=item.field.name,
+        operation="update",
+    )
+
+
+def _volatile(item: _Pair, label: str) -> Problem:
+    name = item.field.name
+    return Problem(
+        "volatile",
+        f"{name} changes by itself, from one look to the next: it is a counter or is computed. It is left"
+        " alone; take it out of the mapping.",
+        key=label,
+        field_name=name,
         operation="update",
     )
 

@@ -428,11 +428,10 @@ def _store(work: Work, outlook: Outlook) -> list[Sending]:
     plan = outlook.plan
     flowing, held = plan.flowing, plan.held
     work.reins.progress("storing the plan", 0, len(plan.changes))
-    busy = {id(change.tie) for change in (*plan.changes, *outlook.resting)}
     with work.ctx.sessions.begin() as db:
         work.reins.fence(db)
         now = work.ctx.db_now(db)
-        link_ids = _store_items(work, db, outlook, busy, now)
+        link_ids = _store_items(work, db, outlook, now)
         _settle_unknown(work, db, outlook, now)
         _store_problems(work, db, outlook, now)
         _store_held(work, db, outlook, held, link_ids, now)
@@ -476,7 +475,7 @@ def _settle_unknown(work: Work, db: Session, outlook: Outlook, now: Any) -> None
         row.message = "A later read showed what stands there; all else was decided again."
 
 
-def _store_items(work: Work, db: Session, outlook: Outlook, busy: set[int], now: Any) -> dict[int, int]:
+def _store_items(work: Work, db: Session, outlook: Outlook, now: Any) -> dict[int, int]:
     """Links of fresh pairs, shadows that move without a write, conflicts. Link ids by id(tie)."""
     mapping = work.pairing.built.rules.mapping
     link_ids: dict[int, int] = {}
@@ -485,14 +484,14 @@ def _store_items(work: Work, db: Session, outlook: Outlook, busy: set[int], now:
     for item in outlook.plan.items:
         if item.tie.id is not None:
             link_ids[id(item.tie)] = item.tie.id
-            _move(work, db, item, id(item.tie) in busy, now)
+            _move(work, db, item, now)
             continue
         if not (isinstance(item.left, Seen) and isinstance(item.right, Seen)):
             continue  # a single record: its link is made when its twin exists
         fresh.append(item)
         agreed = item.decision.agreed
         key = mapping.match_key("left", item.left.values) or ""
-        quiet = item.decision.is_settled and id(item.tie) not in busy
+        quiet = item.decision.is_settled and not item.decision.intents
         rows.append(
             (
                 {
@@ -513,7 +512,7 @@ def _store_items(work: Work, db: Session, outlook: Outlook, busy: set[int], now:
     return link_ids
 
 
-def _move(work: Work, db: Session, item: Item, is_busy: bool, now: Any) -> None:
+def _move(work: Work, db: Session, item: Item, now: Any) -> None:
     """What moves at once for a link that exists: agreed shadows, a new id, its state, its versions."""
     link_id, decision, tie, row = item.tie.id, item.decision, item.tie, item.row
     if link_id is None or row is None:
@@ -547,14 +546,15 @@ def _move(work: Work, db: Session, item: Item, is_busy: bool, now: Any) -> None:
     moved = {
         side for side, seen in there.items() if seen.version is None or seen.version != row.version_on(side)
     }
-    if decision.is_settled and not is_busy:
+    # A change that waits, rests or was dismissed leaves the record as the shadows do not know it.
+    if decision.is_settled and not decision.intents:
         for side in moved:
             values[f"{side}_version"] = there[side].version
     elif not moved and not decision.waits:
         # Something is left to do here, though no record moved: the next run must look again.
         values.update({f"{side}_version": None for side in there})
     for problem in decision.problems:
-        if problem.code == "ping_pong":
+        if problem.code in ("ping_pong", "volatile"):
             ledger.keep_worn_out(db, link_id, problem.field_name, work.run_id)
     if values:
         ledger.move_link(db, link_id, **values)
@@ -794,7 +794,8 @@ def _write(work: Work, step: Step, row: Change, item: Item | None) -> Write:
 
 def _is_open(work: Work, outlook: Outlook) -> bool:
     """Whether something that this run read is not settled."""
-    return bool(work.failed or work.has_moved or work.summary.conflicts or outlook.narrowed)
+    waits = outlook.plan.waiting or outlook.narrowed
+    return bool(work.failed or work.has_moved or work.summary.conflicts or waits)
 
 
 def _remember(work: Work, outlook: Outlook) -> None:
