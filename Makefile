@@ -32,7 +32,7 @@ test-browser: setup-dev ## The panel in a real Chromium: every page, both themes
 	$(BIN)/pytest -m browser tests/browser
 
 test-parse: setup-dev ## Check the parse connector against a real Parse Server (needs Node)
-	SYNCLINE_TEST_PARSE=1 $(BIN)/pytest $(PYTEST) tests/connectors/test_parse_server.py
+	SYNCLINE_TEST_PARSE=1 $(BIN)/pytest $(PYTEST) tests/connectors/test_parse_server.py tests/connectors/test_parse_walk.py
 
 screenshots: setup-dev ## Renew the pictures of the README from a staged installation
 	$(BIN)/python -m tests.browser.screenshots
