@@ -21,6 +21,7 @@ from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from urllib.parse import urlsplit
 
+RELEASE = "0.1.0"
 LOCAL_FOLDER = ".syncline"
 DATABASE_NAME = "syncline.db"
 KEY_BYTES = 32
@@ -68,6 +69,11 @@ class Settings:
     ring_again_seconds: float
     connection_limit: int  # runs at once per connection
     workspace_limit: int  # runs at once per workspace
+
+    @property
+    def release(self) -> str:
+        """The version of this program."""
+        return RELEASE
 
     @property
     def is_local(self) -> bool:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import UTC
-from importlib.metadata import version
 from typing import Any
 
 from flask import Blueprint, current_app, jsonify
@@ -51,7 +50,7 @@ def show() -> ResponseReturnValue:
             "uptime": round((now - current_app.extensions["started_at"]).total_seconds(), 3),
             "responseTime": round((now - begun).total_seconds() * 1000, 1),
             "checks": checks,
-            "version": version("syncline"),
+            "version": context.settings.release,
         }
     )
     response.status_code = 200 if well else 503
