@@ -96,12 +96,12 @@ class Ends:
 
     def build(self, records: int) -> None:
         with self.connect() as db:
-            db.execute(_LOGGING.replace("SECONDS", str(self.seconds)))  # type: ignore[arg-type]
+            db.execute(_LOGGING.replace("SECONDS", str(self.seconds)))
             for config in self.configs:
                 for letter in "lr":
-                    db.execute(_TABLE.format(f"{letter}{config}"))  # type: ignore[arg-type]
+                    db.execute(_TABLE.format(f"{letter}{config}"))
                 db.execute(
-                    f"INSERT INTO l{config} (k, x, y) SELECT 'b' || n, 'x0', 'y0'"  # type: ignore[arg-type]
+                    f"INSERT INTO l{config} (k, x, y) SELECT 'b' || n, 'x0', 'y0'"
                     f" FROM generate_series(1, {records}) n"
                 )
                 self.wanted[config] = {f"b{n}": Wanted("x0", "y0") for n in range(1, records + 1)}
@@ -109,7 +109,7 @@ class Ends:
     def rows(self, db: psycopg.Connection[Any], config: str, side: Side) -> dict[str, list[Row]]:
         found: dict[str, list[Row]] = {}
         query = f"SELECT id::text, k, x, y FROM {side[0]}{config}"
-        for record_id, k, x, y in db.execute(query):  # type: ignore[arg-type]
+        for record_id, k, x, y in db.execute(query):
             found.setdefault(k, []).append(Row(record_id, x, y))
         return found
 
@@ -183,7 +183,7 @@ class People(threading.Thread):
             try:
                 if self._db is None or self._db.closed:
                     self._db = self.ends.connect()
-                return self._db.execute(query, values).rowcount  # type: ignore[arg-type]
+                return self._db.execute(query, values).rowcount
             except psycopg.OperationalError:
                 if self._db is not None:
                     self._db.close()

@@ -114,7 +114,7 @@ class House:
             admin.execute("ALTER ROLE syncline SET synchronous_commit = on")
             self._data = Path(str(admin.execute("SHOW data_directory").fetchall()[0][0]))
             for name in ("state", "ends"):
-                admin.execute(f"CREATE DATABASE {name}")  # type: ignore[arg-type]
+                admin.execute(f"CREATE DATABASE {name}")
         port = int(self.pg_url.rpartition("/")[0].rpartition(":")[2])
         self.proxy: Proxy | None = Proxy(port) if proxied else None
         if self.proxy:
@@ -190,7 +190,7 @@ class House:
     def ask(self, query: str, *values: Any) -> list[tuple[Any, ...]]:
         """Rows of our own database, over a connection that is not the program's."""
         with psycopg.connect(self.plain_state_url, autocommit=True, connect_timeout=3) as db:
-            return list(db.execute(query, values or None))  # type: ignore[arg-type]
+            return list(db.execute(query, values or None))
 
     def redis(self) -> redis.Redis:
         return redis.Redis.from_url(self.redis_url, socket_timeout=2, socket_connect_timeout=2)

@@ -82,7 +82,7 @@ def fault_run(
 def _carry_out(house: House, report: Report, stuck_seconds: float, heal_seconds: float) -> None:
     for role in ROLES:
         house.start(role)
-    people = People(house.ends, report.seed)
+    people = People(house.ends, report.seed, every=max(0.03, report.seconds / 7500))
     impatient = Impatient(house, report.seed, every=0.15)
     house.wait(lambda: house.ask("SELECT 1 FROM processes LIMIT 1"), 30)
     people.start()
@@ -95,6 +95,7 @@ def _carry_out(house: House, report: Report, stuck_seconds: float, heal_seconds:
             thread.stop.set()
         for thread in (people, impatient):
             thread.join(70)
+    driver.finish(report.scenario)
     if people.broken is not None:
         raise people.broken
     report.violations += _heal(house, report, stuck_seconds, heal_seconds)
