@@ -80,7 +80,7 @@ def every(browser: Browser, address: str, stage: Stage, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for width, (x, y) in WIDTHS.items():
         for theme in ("light", "dark"):
-            context = browser.new_context(viewport={"width": x, "height": y}, color_scheme=theme)  # type: ignore[arg-type]
+            context = browser.new_context(viewport={"width": x, "height": y}, color_scheme=theme)
             page = context.new_page()
             page.goto(f"{address}/sign-in")
             page.screenshot(path=folder / f"{width}-{theme}-sign-in.png")

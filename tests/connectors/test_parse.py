@@ -66,7 +66,7 @@ class Fake:
         if path == "/schemas":
             return httpx.Response(200, json={"results": [SCHEMA]})
         if path == "/batch":
-            return httpx.Response(200, json=[self.one(item) for item in body["requests"]])
+            return httpx.Response(200, json=[self.one(item) for item in (body or {})["requests"]])
         if body and body.get("_method") == "GET":
             return httpx.Response(200, json=self.query(body))
         found = self.one({"method": request.method, "path": request.url.path, "body": body})

@@ -49,8 +49,8 @@ class Shop:
             with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as shop, shop:
                 shop.executescript(text)
         else:
-            with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as shop:
-                shop.execute(text.encode())
+            with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as server:
+                server.execute(text.encode())
 
     def state(self) -> object:
         if self.is_sqlite:

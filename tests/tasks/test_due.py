@@ -14,7 +14,7 @@ from models.issues import Alert
 from models.processes import Process
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun
-from tasks import claims, due, runs
+from tasks import claims, due, overdue, runs
 from tasks.claims import Ending
 from tests.tasks.world import World
 
@@ -171,24 +171,24 @@ def test_a_schedule_that_cannot_be_used_stops_with_an_alert_and_holds_up_nobody(
 
 def test_an_overdue_config_raises_one_alarm_that_is_cleared_when_it_moves(world: World) -> None:
     config = due_config(world, ago=HOUR, cron="0 0 1 1 *")
-    assert due.overdue.look(world.ctx) == 1
-    assert due.overdue.look(world.ctx) == 1
+    assert overdue.look(world.ctx) == 1
+    assert overdue.look(world.ctx) == 1
     with world.ctx.reads() as db:
         (alert,) = db.scalars(select(Alert)).all()
     assert alert.config_id == config and alert.cleared_at is None
     due.tick(world.ctx)
-    assert due.overdue.look(world.ctx) == 0
+    assert overdue.look(world.ctx) == 0
     with world.ctx.reads() as db:
         assert db.scalars(select(Alert)).one().cleared_at is not None
 
 
 def test_a_run_for_which_no_worker_comes_raises_the_alarm_too(world: World) -> None:
     run_id = runs.queue(world.ctx, world.config(), asked_by="alice@example.org")
-    assert due.overdue.look(world.ctx) == 0
+    assert overdue.look(world.ctx) == 0
     world.advance(11 * 60)
-    assert due.overdue.look(world.ctx) == 1
+    assert overdue.look(world.ctx) == 1
     world.claim(run_id)
-    assert due.overdue.look(world.ctx) == 0
+    assert overdue.look(world.ctx) == 0
 
 
 def test_the_last_tick_is_known(world: World) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -32,7 +32,7 @@ class Probe:
 
     def __init__(self) -> None:
         self.done = 0
-        self.meanwhile = lambda duty: None
+        self.meanwhile: Callable[[Duty], object] = lambda duty: None
 
     def work(self, duty: Duty, options: JobOptions) -> Mapping[str, int]:
         self.done += 1

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 import pytest
 
@@ -89,7 +90,7 @@ def test_it_says_why(alice: Browser, world: World, config: str, make, word: str,
     ],
 )
 def test_it_says_why_it_takes_no_part(
-    alice: Browser, world: World, config: str, link: dict[str, object], word: str, why: str
+    alice: Browser, world: World, config: str, link: dict[str, Any], word: str, why: str
 ) -> None:
     world.link(config, **link)
     page = alice.words(f"/records/{config}?key=mary@example.com")
@@ -109,7 +110,11 @@ def test_its_history_is_whole_and_in_order(alice: Browser, world: World, config:
         created_at=NOW - timedelta(days=3),
         before=None,
     )
-    settled = {"closed_at": NOW - timedelta(hours=1), "state": "resolved", "resolved_by": "Bob"}
+    settled: dict[str, Any] = {
+        "closed_at": NOW - timedelta(hours=1),
+        "state": "resolved",
+        "resolved_by": "Bob",
+    }
     world.conflict(config, link_id=link, **settled)
     world.issue(config, closed_at=NOW - timedelta(minutes=30))
     page = alice.text(f"/records/{config}?key=mary@example.com")
