@@ -47,7 +47,10 @@ def check(sql: str, dialect: Dialect, extra_functions: Iterable[str] = ()) -> No
     _check_root(tree, tokens)
     for node in tree.walk():
         _check_node(node, dialect)
-    _check_calls(tokens, tree, dialect, frozenset(name.lower() for name in extra_functions))
+    extra = frozenset(name.lower() for name in extra_functions)
+    _check_calls(tokens, tree, dialect, extra)
+    if dialect == "postgres":
+        _check_fields(tokens, tree, FUNCTIONS[dialect] | extra)
 
 
 def bare(sql: str, dialect: Dialect) -> str:
@@ -493,6 +496,51 @@ def _check_calls(tokens: Sequence[_Token], tree: exp.Expr, dialect: Dialect, ext
         _check_size(name, _arguments(tokens, index + 1), dialect)
     if growing > 20:
         _refuse("it asks more than 20 times for a text of a given size")
+
+
+def _check_fields(tokens: Sequence[_Token], tree: exp.Expr, allowed: frozenset[str]) -> None:
+    """PostgreSQL calls f(x) where (x).f is no field of x: such names are held to the list of functions.
+
+    So is x.f where x is the result of a function in FROM, which may be one value and no row.
+    """
+    for index, token in enumerate(tokens[2:], 2):
+        follows = _is(tokens[index - 1], ".") and (_is(tokens[index - 2], ")") or _is(tokens[index - 2], "]"))
+        if follows and token.kind in (_WORD, _NAME) and token.value.lower() not in allowed:
+            _refuse(
+                f"{short(token.value, 40)[1:-1]} after a parenthesis and a dot may call a function, and is"
+                " not on the list of allowed functions"
+            )
+    named = dict(_function_results(tree))
+    tables = {item.alias_or_name.lower() for item in tree.find_all(exp.Table) if _is_table(item)}
+    # A function in FROM without an alias goes by its own name, which a table elsewhere may have too.
+    calls = tree.find_all(exp.Table, exp.Unnest, exp.Lateral)
+    is_bare = any(not _is_table(item) and not item.args.get("alias") for item in calls)
+    for column in tree.find_all(exp.Column):
+        source, name = column.table.lower(), column.name.lower()
+        is_call = source in named or (source in allowed and (is_bare or source not in tables))
+        fields = named.get(source, frozenset()) | _RESULT_FIELDS | allowed
+        if is_call and name not in fields and name != "*":
+            _refuse(
+                f"{source}.{name} may call a function, and is not on the list of allowed functions. Name the"
+                f" columns of the result, like AS {source}({name})"
+            )
+
+
+_RESULT_FIELDS = frozenset({"key", "value", "ordinality", "lexeme", "positions", "weights"})
+
+
+def _function_results(tree: exp.Expr) -> Iterator[tuple[str, frozenset[str]]]:
+    """The aliases of what is no table, subquery, CTE or VALUES, each with the columns that it is given."""
+    for alias in tree.find_all(exp.TableAlias):
+        source = alias.parent
+        given = source.this if isinstance(source, exp.Lateral) else source
+        if not _is_table(given) and not isinstance(given, exp.Subquery | exp.CTE | exp.Values):
+            name = alias.name.lower()
+            yield name, frozenset(item.name.lower() for item in alias.columns) | {name}
+
+
+def _is_table(node: exp.Expr | None) -> bool:
+    return isinstance(node, exp.Table) and isinstance(node.this, exp.Identifier)
 
 
 def _own_names(tree: exp.Expr) -> Counter[str]:
