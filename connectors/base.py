@@ -331,6 +331,10 @@ class Connector(ABC):
         """The records whose field holds one of these values: how an unknown create is found again."""
         raise NotImplementedError(f"{self.name} cannot look up values")
 
+    def clock(self) -> datetime | None:
+        """The system's own clock at this moment, where one cheap call tells it: times are corrected by it."""
+        return None
+
     def create_stream(self, stream: Stream, options: AnyStreamOptions) -> Stream:
         """Make a missing stream with these fields and this key, and return it as it then is."""
         raise NotImplementedError(f"{self.name} cannot create streams")

@@ -208,6 +208,7 @@ class SyncDefinition(_Model):
     drift: Drift = Drift.OVERWRITE
     first_run: Literal["hold", "apply"] = "hold"
     fill_empty: bool = True  # at first contact a value beats an empty one, whatever the policy
+    settle: Duration = timedelta(0)  # who is still typing is left in peace for so long
     guards: GuardsSpec | Literal["off"] = GuardsSpec()
     validation: Literal["lenient", "strict"] = "lenient"
     linked_records: LinkedRecordsSpec = LinkedRecordsSpec()
@@ -241,6 +242,8 @@ class SyncDefinition(_Model):
     def _fits_together(self) -> Self:
         if self.conflict is ConflictPolicy.NEWEST_WINS and self.modified is None:
             raise ValueError("newest_wins needs `modified`, the fields that hold trusted times on both sides")
+        if self.settle and self.modified is None:
+            raise ValueError("settle needs `modified`, the fields that hold trusted times on both sides")
         if self.exclusive and self.direction is Direction.BOTH:
             raise ValueError("exclusive is for one direction: in a two-way sync no record is foreign")
         if self.granularity is Granularity.RECORD and any(item.conflict for item in self.fields or ()):
@@ -280,6 +283,7 @@ class SyncDefinition(_Model):
             drift=self.drift,
             hold_first_run=self.first_run == "hold",
             fill_first=self.fill_empty,
+            settle=self.settle,
             strict=self.validation == "strict",
             guards=guards,
         )

@@ -20,7 +20,7 @@ from sync.mapping import FieldMapping, Seen
 from sync.plan import Decision, Gone, Intent, Look, OutOfScope, Tie, Unknown
 from sync.reconcile import Rules, reconcile
 from sync.records import SIDES, Problem, Record, Side, other
-from sync.values import Fields, display, dumps, encode_fields
+from sync.values import MISSING, Fields, display, dumps, encode_fields
 
 
 class LinkRow(NamedTuple):
@@ -111,6 +111,7 @@ class Plan:
     keyless: int = 0
     unchanged: int = 0
     excluded: int = 0
+    waiting: int = 0  # records that are left for a later run
     notes: list[str] = field(default_factory=list)
     missing: dict[Side, set[int]] = field(default_factory=dict)  # link ids not seen by a complete scan
 
@@ -155,7 +156,7 @@ def make_plan(
     for side in SIDES:
         _note_scan(plan, side, scans[side], index)
         for record in scans[side].new.values():
-            _take_in(side, record, sides[side], mapping, new[side], outside[side])
+            _take_in(plan, side, record, sides[side], rules, now, new[side], outside[side])
         plan.missing[side] = set()
     for link_id, tie in ties.items():
         row = index.by_id[link_id]
@@ -235,10 +236,12 @@ def _note_scan(plan: Plan, side: Side, scan: Scan, index: LinkIndex) -> None:
 
 
 def _take_in(
+    plan: Plan,
     side: Side,
     record: Record,
     facts: SideFacts,
-    mapping: FieldMapping,
+    rules: Rules,
+    now: datetime,
     into: list[Seen],
     outside: list[Record],
 ) -> None:
@@ -248,7 +251,18 @@ def _take_in(
     if facts.scope is not None and not facts.scope.includes(record):
         outside.append(record)
         return
-    into.append(mapping.see(side, record))
+    seen = rules.mapping.see(side, record)
+    if _is_being_typed(side, seen, rules, now):
+        outside.append(record)
+        plan.waiting += 1
+        return
+    into.append(seen)
+
+
+def _is_being_typed(side: Side, seen: Seen, rules: Rules, now: datetime) -> bool:
+    """Whether a record was edited so recently that its user may not have finished."""
+    modified = rules.modified(side, seen)
+    return bool(rules.policy.settle) and modified is not None and now - modified < rules.policy.settle
 
 
 def _keep_outsiders_out(
@@ -311,7 +325,15 @@ def _look(
     seen = rules.mapping.see(side, record)
     if facts.scope is not None and not facts.scope.includes(record):
         return OutOfScope(seen)
+    if _is_being_typed(side, seen, rules, now) and not _is_as_agreed(side, seen, tie, rules.mapping):
+        return Unknown(f"edited on {side} a moment ago; it waits until that has settled")
     return seen
+
+
+def _is_as_agreed(side: Side, seen: Seen, tie: Tie, mapping: FieldMapping) -> bool:
+    """Whether nothing but the time of its last edit (perhaps ours) has moved."""
+    shadow = tie.shadow(side)
+    return all(pair.same(side, seen.get(pair.name), shadow.get(pair.name, MISSING)) for pair in mapping.pairs)
 
 
 def _named(look: Look, tie: Tie) -> Look:
@@ -429,6 +451,7 @@ def _decide(
     decision = reconcile(tie, left, right, rules)
     fresh_foreign = tie.id is None and not decision.intents and not _is_pair(left, right)
     plan.problems.extend(decision.problems)
+    plan.waiting += bool(decision.waits)
     if decision.excluded:
         plan.excluded += 1
     if fresh_foreign:

@@ -119,6 +119,7 @@ class Policy:
     hold_first_run: bool = True
     strict: bool = False
     fill_first: bool = True  # at first contact a value beats an empty one
+    settle: timedelta = timedelta(0)  # a record edited more recently than this waits
     guards: Guards = field(default_factory=Guards)
 
 

@@ -195,7 +195,9 @@ def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
         if pair.name in tie.resolutions and _resolve(item, tie, rules, draft, label):
             continue
         ways = [side for side in SIDES if rules.flows_to(side, pair)]
-        if len(ways) == 2:
+        if tie.state == "excluded" and (back := _back_again(item, rules)) and other(back) in ways:
+            flowing.append((item, back))
+        elif len(ways) == 2:
             _two_way(item, contested, flowing, draft, rules)
         elif ways:
             _one_way(item, ways[0], rules, draft, label)
@@ -218,6 +220,25 @@ def _left_alone(tie: Tie, left: Seen, right: Seen, rules: Rules, draft: _Draft) 
         for pair in rules.mapping.pairs
         if pair.name not in settled and not all(is_known(pair, side) for side in SIDES)
     )
+
+
+def _back_again(item: _Pair, rules: Rules) -> Side | None:
+    """Where our archive mark stands alone: its record was deleted on the other side, and is there again."""
+    archive = rules.policy.deletes.archive
+    if archive is None or archive.field != item.field.name or not item.has_base:
+        return None
+    if item.changed("left") or item.changed("right"):
+        return None
+    for side in SIDES:
+        if item.field.same(side, item.now(side), _archived(item.field, side, archive.value)):
+            return other(side)
+    return None
+
+
+def _archived(pair: FieldPair, side: Side, mark: Value) -> Value:
+    """The archive mark as a side writes it."""
+    value = pair.own("left", mark)
+    return value if side == "left" else pair.across("left", value)
 
 
 def _two_way(
@@ -264,7 +285,8 @@ def _settle_two_way(
             contested = contested + [item for item, _ in flowing]
             flowing = []
     for item, side in flowing:
-        _send(item, side, f"{side} changed" if item.has_base else "filled", rules, draft, label)
+        rule = f"{side} changed" if item.changed(side) else f"back on {side}"
+        _send(item, side, rule if item.has_base else "filled", rules, draft, label)
     settled = 0
     for item in contested:
         if item.has_base and policy.granularity is Granularity.FIELD and item.field.merges:
@@ -690,9 +712,7 @@ def _archive(tie: Tie, here: Side, look: Seen, rules: Rules, rule: str) -> Decis
     there = other(here)
     reason = f"deleted on {there}"
     pair = rules.mapping.pair(archive.field)
-    value = pair.own("left", archive.value)
-    if here == "right":
-        value = pair.across("left", value)
+    value = _archived(pair, here, archive.value)
     if pair.same(here, look.get(pair.name), value):
         return Decision(move=LinkMove("excluded", reason), excluded=reason)
     intent = Intent(

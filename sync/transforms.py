@@ -58,7 +58,7 @@ def transform_of(spec: Any) -> Transform:
     return make(parameter)
 
 
-NAMES = ("trim", "lower", "upper", "map", "date", "number", "percent", "phone", "split", "join")
+NAMES = ("trim", "lower", "upper", "map", "date", "number", "percent", "phone", "split", "join", "duration")
 
 
 def _on_text(change: Callable[[str], str]) -> Step:
@@ -200,6 +200,41 @@ def _join(parameter: Any) -> Transform:
     return Transform("join", join, split)
 
 
+_UNITS = {"seconds": 1, "minutes": 60, "hours": 3600}
+_CLOCK = re.compile(r"(-?)(\d+):([0-5]\d)(?::([0-5]\d))?")
+
+
+def _duration(parameter: Any) -> Transform:
+    if parameter not in _UNITS:
+        raise TransformMistake("duration needs its unit, such as {duration: seconds}, or minutes, or hours")
+    unit = _UNITS[parameter]
+
+    def forward(value: Value) -> Value:
+        if value is None or not display(value).strip():
+            return None
+        found = _CLOCK.fullmatch(display(value).strip())
+        if found is None:
+            raise ValueProblem(f"{short(value)} is not a duration like 1:30 (hours and minutes)")
+        sign, hours, minutes, seconds = found.groups(default="0")
+        total = int(hours) * 3600 + int(minutes) * 60 + int(seconds)
+        number = Decimal(-total if sign == "-" else total) / unit
+        if number * unit != (-total if sign == "-" else total):
+            raise ValueProblem(f"{short(value)} is not a round number of {parameter}")
+        return number
+
+    def inverse(value: Value) -> Value:
+        if value is None:
+            return None
+        seconds = parse(value, FieldType.DECIMAL) * unit
+        if seconds != seconds.to_integral_value():
+            raise ValueProblem(f"{short(value)} {parameter} are not a whole number of seconds")
+        sign, left = "-" if seconds < 0 else "", abs(int(seconds))
+        text = f"{sign}{left // 3600}:{left // 60 % 60:02}"
+        return f"{text}:{left % 60:02}" if left % 60 else text
+
+    return Transform("duration", forward, inverse)
+
+
 _MAKERS: Mapping[str, Callable[[Any], Transform]] = {
     "trim": _lossy("trim", str.strip, "the blanks are lost; use canon: [trim] to ignore them"),
     "lower": _lossy("lower", str.lower, "capitals are lost; use canon: [lower] to ignore them"),
@@ -211,4 +246,5 @@ _MAKERS: Mapping[str, Callable[[Any], Transform]] = {
     "phone": _phone,
     "split": _split,
     "join": _join,
+    "duration": _duration,
 }

@@ -70,6 +70,7 @@ class ValueProblem(ValueError):
 
 _TRUE = frozenset({"true", "t", "yes", "y", "1", "on", "checked"})
 _FALSE = frozenset({"false", "f", "no", "n", "0", "off", "unchecked"})
+_HALVES = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[+-]?\d+")
 
 
@@ -89,6 +90,8 @@ def parse(raw: Value, kind: FieldType) -> Value:
 def _text(raw: Value) -> str:
     match raw:
         case str():
+            if not raw.isascii():
+                _must_be_whole(raw)
             return raw
         case bool():
             return "true" if raw else "false"
@@ -109,6 +112,13 @@ def _text(raw: Value) -> str:
             return ", ".join(raw)
         case _:
             return json_text(raw)
+
+
+def _must_be_whole(text: str) -> None:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise ValueProblem("the text is broken: it holds half of a character") from None
 
 
 def _integer(raw: Value) -> int:
@@ -335,8 +345,13 @@ def _attachment_identity(item: Mapping[str, Value]) -> str:
 def encode(value: Value) -> Value:
     """A JSON-ready form of a canonical value from which `decode` makes the same value again."""
     match value:
-        case None | bool() | str():
+        case None | bool():
             return value
+        case str():
+            # What a database's JSON cannot hold: a NUL, half of a character.
+            if "\0" not in value and (value.isascii() or not _HALVES.search(value)):
+                return value
+            return {"$text": base64.b64encode(value.encode("utf-8", "surrogatepass")).decode("ascii")}
         case int():
             # Other readers of the JSON (a browser) lose integers past 2**53.
             return value if abs(value) <= 2**53 else {"$int": str(value)}
@@ -380,6 +395,8 @@ def decode(stored: Value) -> Value:
                 return datetime.fromisoformat(body)
             case "$date":
                 return date.fromisoformat(body)
+            case "$text":
+                return base64.b64decode(body).decode("utf-8", "surrogatepass")
             case "$bytes":
                 return base64.b64decode(body)
             case "$list":

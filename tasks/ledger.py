@@ -6,7 +6,7 @@ Nothing here decides. Every writing function works inside the caller's fenced tr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -25,6 +25,7 @@ from sync.values import MISSING, ValueProblem, decode, decode_fields, encode, en
 
 CHUNK = 500  # ids in one IN list
 WORN_OUT = 3  # the same write so many runs in a row is not made again
+IN_TURN = 2  # nor is it after two of it and two of its opposite, in turn
 HELD_FOR = timedelta(days=7)
 APPROVAL_LASTS = timedelta(hours=24)
 PATIENCE = 3  # rejections in a row before a record is left alone for a while
@@ -86,16 +87,14 @@ def load_ties(
                 key=mapping.label("left", left, row.left_id),
                 resolutions=answers.get(link_id, {}),
                 worn_out=_worn_out(shadow.flaps if shadow else None, previous_run_id),
+                restless=_restless(shadow.flaps if shadow else None, previous_run_id),
             )
     for start in range(0, len(wanted), CHUNK):
         part = [link_id for link_id in wanted[start : start + CHUNK] if ties[link_id].state != "linked"]
         if part:
             for link_id, reason in db.execute(select(Link.id, Link.reason).where(Link.id.in_(part))):
                 tie = ties[link_id]
-                ties[link_id] = Tie(
-                    tie.id, tie.left_id, tie.right_id, tie.left, tie.right, tie.state, reason, tie.key,
-                    tie.resolutions, tie.worn_out,
-                )  # fmt: skip
+                ties[link_id] = replace(tie, reason=reason)
         db.expire_all()
     return ties
 
@@ -158,12 +157,30 @@ def _resolution(stored: Mapping[str, Any]) -> Resolution:
 
 
 def _worn_out(flaps: Mapping[str, Any] | None, previous_run_id: str | None) -> dict[tuple[str, Side], Any]:
+    """The writes made too often: three times in a row, or twice in turn with one to the other side."""
     found: dict[tuple[str, Side], Any] = {}
-    for name, entry in (flaps or {}).items():
-        if entry["count"] >= WORN_OUT and entry["run"] == previous_run_id:
-            side, _, field_name = name.partition(":")
-            found[field_name, "left" if side == "left" else "right"] = decode(entry["value"])
+    for slot, entry in (flaps or {}).items():
+        side, field_name = _slot(slot)
+        far = (flaps or {}).get(f"{other(side)}:{field_name}") or {"count": 0, "run": None}
+        is_alive = previous_run_id in (entry["run"], far["run"]) and previous_run_id is not None
+        if is_alive and (entry["count"] >= WORN_OUT or min(entry["count"], far["count"]) >= IN_TURN):
+            found[field_name, side] = decode(entry["value"])
     return found
+
+
+def _restless(flaps: Mapping[str, Any] | None, previous_run_id: str | None) -> frozenset[tuple[str, Side]]:
+    """Fields of a side that run after run was written to."""
+    return frozenset(
+        (field_name, side)
+        for slot, entry in (flaps or {}).items()
+        if entry.get("streak", 0) >= WORN_OUT and entry["run"] == previous_run_id
+        for side, field_name in [_slot(slot)]
+    )
+
+
+def _slot(slot: str) -> tuple[Side, str]:
+    side, _, field_name = slot.partition(":")
+    return ("left" if side == "left" else "right"), field_name
 
 
 def baseline_of(db: Session, config_id: str) -> Baseline | None:
@@ -565,18 +582,23 @@ def flap(
     run_id: str,
     previous_run_id: str | None,
 ) -> None:
-    """Count in how many runs in a row the same value was written to each field of a side."""
+    """Count the runs in a row that wrote each field of a side, and those that wrote the same value.
+
+    In a row: in the run before, or there the other side was written (each undoes what the other does).
+    """
     flaps = dict(row.flaps or {})
     for name, value in after.items():
         slot, stored = f"{side}:{name}", encode(value)
-        last = flaps.get(slot)
-        again = (
-            last is not None
-            and not reset
-            and last["value"] == stored
-            and last["run"] in (previous_run_id, run_id)
-        )
-        flaps[slot] = {"value": stored, "count": last["count"] + 1 if again and last else 1, "run": run_id}
+        last, far = flaps.get(slot), flaps.get(f"{other(side)}:{name}")
+        in_row = last is not None and not reset and last["run"] in (previous_run_id, run_id)
+        echoed = last is not None and not reset and far is not None and far["run"] == previous_run_id
+        again = last is not None and last["value"] == stored and (in_row or echoed)
+        flaps[slot] = {
+            "value": stored,
+            "count": last["count"] + 1 if again and last else 1,
+            "streak": last.get("streak", 1) + 1 if in_row and last else 1,
+            "run": run_id,
+        }
     row.flaps = flaps
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 
 from connectors.base import Can, Page, is_unkeyed
@@ -19,6 +19,7 @@ from sync.guard import Facts, PlannedChange
 from sync.mapping import FieldPair
 from sync.plan import Gone, Intent, Look, Tie, Unknown
 from sync.planner import LinkIndex, Plan, SideFacts, make_plan, touched
+from sync.policy import ConflictPolicy
 from sync.reconcile import Rules
 from sync.records import SIDES, Problem, Record, Side, other
 from sync.values import Fields, Value
@@ -26,8 +27,9 @@ from tasks import ledger
 from tasks.context import Context
 from tasks.ledger import Decided
 from tasks.reins import Reins
-from tasks.sides import End, Pairing, call, probe
+from tasks.sides import End, Pairing, call, probe, records_at
 
+WRONG_CLOCK = timedelta(minutes=1)  # beyond it people are told
 MOST_PROBES = 500  # missing ids that are looked up one by one in one run
 KEYS_AT_ONCE = 100  # match values in one question
 
@@ -105,10 +107,13 @@ def look(
     )
     side_facts = {side: _side_facts(pairing, side, index, scans[side]) for side in SIDES}
     vanished = {side: _vanished(ctx, pairing, side, scans, ties) for side in SIDES}
-    rules = _without(built.rules, vanished)
+    rules, clock_notes = _by_their_clocks(ctx, pairing, _without(built.rules, vanished))
     plan = make_plan(ties, index, scans, side_facts, rules, facts, now)
     if _meet_the_unread(pairing, plan, scans, index):
         plan = make_plan(ties, index, scans, side_facts, rules, facts, now)
+    if _freeze_volatile(pairing, plan, ties):
+        plan = make_plan(ties, index, scans, side_facts, rules, facts, now)
+    plan.notes.extend(clock_notes)
     _note_paused(plan, pairing)
     for side in SIDES:
         names = sorted(mapping.pair(name).on(side) for name in vanished[side])
@@ -128,6 +133,52 @@ def _vanished(
         return frozenset()
     with ctx.reads() as db:
         return frozenset(found) - ledger.fields_held(db, pairing.config_id, side, found, set(ties))
+
+
+def _freeze_volatile(pairing: Pairing, plan: Plan, ties: dict[int, Tie]) -> bool:
+    """Fields that were written to in each of the last runs are looked at once more: one that has another
+    value by now, a moment after it was read, changes by itself. Returns whether there are any."""
+    mapping, found = pairing.built.rules.mapping, False
+    for side in SIDES:
+        suspects: dict[str, tuple[PlannedChange, list[str]]] = {}
+        for change in plan.changes:
+            intent, tie = change.intent, change.tie
+            names = [name for name in intent.settle if (name, intent.side) in tie.restless]
+            if names and change.intent.side == other(side) and change.origin_id:
+                suspects[change.origin_id] = change, names
+        end = pairing.end(side)
+        if not suspects or not end.can_look_up:
+            continue
+        for record in records_at(end, sorted(suspects), retries=pairing.definition.retries).values():
+            change, names = suspects[record.id]
+            again = mapping.see(side, record)
+            moved = {
+                name
+                for name in names
+                if not mapping.pair(name).same(side, again.get(name), change.intent.settle[name])
+            }
+            if moved and change.tie.id is not None:
+                ties[change.tie.id] = replace(ties[change.tie.id], volatile=frozenset(moved))
+                found = True
+    return found
+
+
+def _by_their_clocks(ctx: Context, pairing: Pairing, rules: Rules) -> tuple[Rules, list[str]]:
+    """The rules with both sides' clocks compared to ours, where it matters when a record was edited."""
+    policies = {rules.policy.conflict, *(pair.conflict for pair in rules.mapping.pairs)}
+    if ConflictPolicy.NEWEST_WINS not in policies and not rules.policy.settle:
+        return rules, []
+    ahead: dict[Side, timedelta] = {}
+    for side in SIDES:
+        theirs = call(pairing.end(side).connector.clock, retries=pairing.definition.retries)
+        ahead[side] = timedelta(0) if theirs is None else theirs - ctx.now()
+    notes = [
+        f"the clock of {side} is {abs(off)} {'ahead' if off > timedelta(0) else 'behind'}:"
+        " the times of its records are corrected by that"
+        for side, off in ahead.items()
+        if abs(off) > WRONG_CLOCK
+    ]
+    return replace(rules, left_ahead=ahead["left"], right_ahead=ahead["right"]), notes
 
 
 def _without(rules: Rules, vanished: Mapping[Side, frozenset[str]]) -> Rules:

@@ -95,6 +95,8 @@ class Knobs:
     can_look_up: bool = True
     lag: int = 0  # for so many reads a write of ours does not show
 
+    clock: Callable[[], datetime] | None = None  # what it takes for the time
+
     # Reads.
     empty: bool = False  # no records, and "that is all"
     fail_at_page: int | None = None  # a 5xx in place of page n
@@ -396,6 +398,9 @@ class HostileMemory(Memory):
             )
             system.hide(outcome.id, before)
         return replace(outcome, record=system.returned(outcome.id) if knobs.has_receipts else None)
+
+    def clock(self) -> datetime | None:
+        return self.system.knobs.clock and self.system.knobs.clock()
 
     def lookup(self, stream: Stream, options: StreamOptions, ids: Sequence[str]) -> list[Looked]:
         with self.system.call("lookup"):

@@ -36,7 +36,7 @@ from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun
 from models.tables import metadata
 from settings import Settings
-from sync.definition import SyncDefinition
+from sync.definition import Blank, Built, SyncDefinition, build
 from sync.mapping import FieldMapping
 from sync.order import ASIDE
 from sync.records import SIDES, Field, Side
@@ -47,7 +47,7 @@ from tasks.context import Context, live
 from tasks.errors import WorkError
 from tasks.heartbeat import Heartbeat
 from tasks.reins import Reins
-from tasks.sides import open_end, opened, place_of, tie
+from tasks.sides import open_end, opened, place_of
 from tasks.summary import RunError, Summary
 from tests.hostile import Accepted, Hostile, Knobs
 from tests.scenarios import words
@@ -153,30 +153,43 @@ class Story:
     def define(self, **said: Any) -> None:
         """The sync as the story has it. What was defined before and is not named stays."""
         self.definition |= said
+        definition = self._defined(self.definition)
+        known = []
+        if definition.fields is None:
+            known = [pair.name for pair in self._tie(definition).rules.mapping.pairs]
+        stored = definition.model_dump(mode="json", exclude_unset=True, by_alias=True)
+        with self.ctx.sessions.begin() as db:
+            row = db.get_one(SyncConfig, CONFIG)
+            row.definition, row.version, row.known_pairs = stored, row.version + 1, known
+
+    def check(self, **said: Any) -> Built:
+        """The definition as it is checked when somebody saves it. Raises MappingMistake."""
+        return self._tie(self._defined(said), saving=True)
+
+    def _defined(self, said: Mapping[str, Any]) -> SyncDefinition:
         raw = {
-            "left": {"connection": "left", "stream": "people", **self.definition.get("left", {})},
-            "right": {"connection": "right", "stream": "people", **self.definition.get("right", {})},
+            "left": {"connection": "left", "stream": "people", **said.get("left", {})},
+            "right": {"connection": "right", "stream": "people", **said.get("right", {})},
             "match": ["k"],
             "fields": list(PAIRS),
             "first_run": "apply",
             "retries": 0,
-            **{name: value for name, value in self.definition.items() if name not in ("left", "right")},
+            **{name: value for name, value in said.items() if name not in ("left", "right")},
         }
         if self.swapped:
             raw = mirrored(raw)
             for side in SIDES:
                 raw[side]["connection"] = side
-        definition = SyncDefinition.model_validate(raw)
-        known = []
-        if definition.fields is None:
-            built = tie(
-                definition, {side: open_end(self.systems[side].connect(), side, definition) for side in SIDES}
-            )
-            known = [pair.name for pair in built.rules.mapping.pairs]
-        stored = definition.model_dump(mode="json", exclude_unset=True, by_alias=True)
-        with self.ctx.sessions.begin() as db:
-            row = db.get_one(SyncConfig, CONFIG)
-            row.definition, row.version, row.known_pairs = stored, row.version + 1, known
+        return SyncDefinition.model_validate(raw)
+
+    def _tie(self, definition: SyncDefinition, *, saving: bool = False) -> Built:
+        ends = {side: open_end(self.systems[side].connect(), side, definition) for side in SIDES}
+        return build(
+            definition,
+            {side: ends[side].stream for side in SIDES},
+            {side: Blank(self.systems[side].knobs.blank_is_null) for side in SIDES},
+            saving=saving,
+        )
 
     def keep_secret(self, told: Side, **secrets: str) -> None:
         """A secret of a side's connection, stored as any is: encrypted."""
@@ -195,9 +208,18 @@ class Story:
         if not self.definition:
             self.define()
         self.both(*keys, **values)
-        self.both(*(key for key in BYSTANDERS if key not in keys), x="calm", y="calm", z="calm")
+        calm = {
+            item.name: "calm"
+            for item in self.left.system.store.fields
+            if item.name in ("x", "y", "z") and item.type is FieldType.TEXT
+            if self._right_type(item.name) is FieldType.TEXT
+        }
+        self.both(*(key for key in BYSTANDERS if key not in keys), **calm)
         outcome = self.run(preview=False, repeat=False)
         assert outcome == words.NOTHING, outcome
+
+    def _right_type(self, name: str) -> FieldType | None:
+        return next((item.type for item in self.right.system.store.fields if item.name == name), None)
 
     # -- running -----------------------------------------------------------------------------------
 
@@ -528,7 +550,7 @@ class Story:
             seen = {
                 side: rules.mapping.see(side, record)
                 for side in SIDES
-                if (record := self.systems[side].store.record(rows[side])) is not None
+                if (record := self.systems[side].returned(rows[side])) is not None
             }
             if len(seen) < 2:
                 continue
@@ -536,6 +558,8 @@ class Story:
                 if not any(rules.flows_to(side, pair) for side in SIDES) or rules.policy.drift != "overwrite":
                     continue
                 left, right = seen["left"].get(pair.name), seen["right"].get(pair.name)
+                if left is MISSING or right is MISSING:
+                    continue
                 shadows = self.shadows()[link.id]
                 rendered = (
                     decode_fields(shadows[0]).get(pair.name, MISSING) == left
