@@ -8,6 +8,7 @@ Exit codes: 0 success; 3 partial; 1 failed; 2 a mistake in the call, the YAML, t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -15,12 +16,13 @@ import sys
 import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
 if TYPE_CHECKING:
     from models.sync_configs import SyncConfig
+    from settings import Settings
     from tasks.claims import Claim
     from tasks.context import Context
     from tasks.reins import Reins
@@ -133,14 +135,23 @@ def started(*, check_keys: bool = True) -> Context:
     """The context of a command over the environment's settings."""
     from settings import Settings
     from tasks import logs, start
-    from tasks.context import live
 
     settings = Settings.from_env()
     logs.set_up(
         settings.log_level if "LOG_LEVEL" in os.environ else "WARNING", settings.log_format, process="command"
     )
-    ctx = live(settings)
+    ctx = connected(settings)
     start.command(ctx, check_keys=check_keys)
+    return ctx
+
+
+def connected(settings: Settings) -> Context:
+    """The context over these settings. Its database is closed when the command ends."""
+    from tasks import start
+    from tasks.context import live
+
+    ctx = live(settings)
+    click.get_current_context().call_on_close(start.engine_of(ctx).dispose)
     return ctx
 
 
@@ -192,30 +203,57 @@ def main() -> None:
 
 @main.command()
 @click.option("--host", default="127.0.0.1", show_default=True, help="The address that the panel listens on.")
-def up(host: str) -> None:
+@json_option
+def up(host: str, as_json: bool) -> None:
     """Run everything on this machine: Redis, web, worker and scheduler. Ctrl-C ends it all."""
     from settings import Settings
     from tasks import local
-    from tasks.context import live
 
     settings = Settings.from_env()
     machine = local.Machine(settings.home, os.environ, settings.port, settings.redis_url, host)
+
     # A link that signs an administrator in is only for the terminal of a machine of one's own.
-    sign_in = (lambda: local.sign_in(live(settings))) if settings.is_local else None
-    local.run(machine, lambda running: local.show_panel(running, sign_in))
+    def sign_in() -> str:
+        return local.sign_in(connected(settings)) if settings.is_local else ""
+
+    def story(running: local.Running) -> Iterator[object]:
+        if not as_json:
+            yield from local.show_panel(running, sign_in)
+            return
+        yield from local.panel_is_up(running)
+        path = sign_in()
+        found = {"panel": running.address, "sign_in": f"{running.address}{path}" if path else None}
+        print(json.dumps(found), file=out, flush=True)
+
+    with _only_answers(as_json) as out:
+        local.run(machine, story)
 
 
 @main.command()
 @click.option("--once", is_flag=True, help="Two runs with an edit on each side between them, then stop.")
 @click.option("--reset", is_flag=True, help="Forget the demo's files and state, and stop.")
-def demo(once: bool, reset: bool) -> None:
+@json_option
+def demo(once: bool, reset: bool, as_json: bool) -> None:
     """Run everything with a demo: a customer database and a sheet that follow each other."""
     from demo.show import Demo
+    from tasks import overview
 
-    if reset:
-        Demo().reset()
-    else:
-        Demo().run(once=once)
+    demo_ = Demo()
+    with _only_answers(as_json):
+        if reset:
+            demo_.reset()
+        else:
+            demo_.run(once=once)
+    runs = [] if reset else overview.latest_runs(connected(demo_.settings), None, 2)
+    show(as_json, {"runs": runs}, ())
+
+
+@contextlib.contextmanager
+def _only_answers(as_json: bool) -> Iterator[TextIO]:
+    """The real stdout. With `--json`, what programs and stories say meanwhile goes to stderr."""
+    out = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr) if as_json else contextlib.nullcontext():
+        yield out
 
 
 @main.command()
@@ -224,11 +262,10 @@ def release(as_json: bool) -> None:
     """Bring the database to this release's schema; make the first workspace and administrators."""
     from settings import Settings
     from tasks import logs, start
-    from tasks.context import live
 
     settings = Settings.from_env()
     logs.set_up(settings.log_level, settings.log_format, process="release")
-    said = start.release(live(settings))
+    said = start.release(connected(settings))
     show(as_json, {"done": said}, said or ["The database is up to date."])
 
 
@@ -306,6 +343,8 @@ def sync(
     name: str, preview: bool, full: bool, since: str | None, retry_of: str | None, as_json: bool
 ) -> None:
     """One run in this process: no queue and no Redis needed."""
+    if sum(map(bool, (preview, since, retry_of))) > 1:
+        raise click.UsageError("Only one of --preview, --since and --retry can be given.")
     ctx = started()
     config = config_named(ctx, name)
     mistakes: list[BaseException] = []
@@ -811,7 +850,6 @@ def see_doctor(as_json: bool) -> None:
 
     from settings import Settings, SettingsError
     from tasks import doctor, logs
-    from tasks.context import live
 
     try:
         settings = Settings.from_env()
@@ -819,7 +857,7 @@ def see_doctor(as_json: bool) -> None:
         found = [doctor.Finding("settings", "wrong", line) for line in str(mistakes).splitlines()]
     else:
         logs.set_up("WARNING", settings.log_format, process="command")
-        found = [doctor.Finding("settings", "ok", "They can be read."), *doctor.examine(live(settings))]
+        found = [doctor.Finding("settings", "ok", "They can be read."), *doctor.examine(connected(settings))]
     is_well = doctor.is_well(found)
     marks = {"ok": "ok     ", "warning": "warning", "wrong": "WRONG  "}
     lines = [f"{marks[item.state]} {item.check}: {item.message}" for item in found]

@@ -81,9 +81,12 @@ class Ends:
         return list(self.house.json("conflicts"))
 
 
-@pytest.fixture(params=["csv", "sql"])
+@pytest.fixture
 def ends(request: pytest.FixtureRequest, house: House) -> Ends:
-    return Ends(house, request.param)
+    return Ends(house, getattr(request, "param", "csv"))
+
+
+on_both_kinds = pytest.mark.parametrize("ends", ["csv", "sql"], indirect=True)
 
 
 @pytest.fixture
@@ -144,6 +147,7 @@ def test_one_approval_lets_one_change_through(held: Ends) -> None:
     assert held.names("right") == {"3": "Cid", "1": "Ann"}
 
 
+@on_both_kinds
 def test_approval_of_all_lets_all_through(held: Ends) -> None:
     assert len(held.house.json("held", "approve", "--all", "--sync", "people")) == 3
     assert held.sync()["status"] == "success"
@@ -215,6 +219,7 @@ def test_who_decided_is_kept(held: Ends) -> None:
     assert held.house.stored("SELECT count(*) FROM audit_events WHERE action = 'change.approved'") == [(3,)]
 
 
+@on_both_kinds
 def test_mass_delete_is_held_and_goes_through_when_approved(linked: Ends) -> None:
     linked.fill("left", ("1", "Ann", "1"))
     linked.fill("right", ("1", "Ann", "1"), ("2", "Bob", "2"), ("3", "Cid", "3"))
@@ -242,6 +247,7 @@ def test_conflict_shows_both_values_and_what_was_agreed_on(at_odds: Ends) -> Non
     assert ids(at_odds.conflicts()) == [str(conflict["id"])]
 
 
+@on_both_kinds
 @pytest.mark.parametrize(
     ("take", "becomes", "sentence"),
     [
@@ -264,6 +270,7 @@ def test_answer_is_written_by_the_next_run(at_odds: Ends, take: str, becomes: st
     assert (said.code, said.value["error"]) == (1, "wrong_state")
 
 
+@on_both_kinds
 def test_typed_value_is_of_the_field_s_own_type_and_exact(linked: Ends) -> None:
     linked.fill("left", ("1", "Ann", "1.5"), ("2", "Bob", "2"), ("3", "Cid", "3"))
     linked.fill("right", ("1", "Ann", "1.7"), ("2", "Bob", "2"), ("3", "Cid", "3"))
@@ -280,6 +287,7 @@ def test_typed_value_is_of_the_field_s_own_type_and_exact(linked: Ends) -> None:
     assert linked.sync()["unchanged"] == 3
 
 
+@on_both_kinds
 @pytest.mark.parametrize("moved", ["left", "right"])
 def test_answer_that_a_side_has_outrun_is_asked_for_again(at_odds: Ends, moved: str) -> None:
     (conflict,) = ids(at_odds.conflicts())
@@ -312,6 +320,7 @@ def test_several_are_answered_together_or_none(linked: Ends) -> None:
     assert linked.names("left") == linked.names("right") == {"1": "X", "2": "Y", "3": "Z"}
 
 
+@on_both_kinds
 @pytest.mark.parametrize(("take", "left", "right"), [("left", False, False), ("right", True, True)])
 def test_edit_against_delete_is_settled_by_a_side(ends: Ends, take: str, left: bool, right: bool) -> None:
     ends.fill("left", ("1", "Ann", "1"), ("2", "Bob", "2"), ("3", "Cid", "3"))
@@ -352,6 +361,7 @@ def undo(ends: Ends, run: str) -> Said:
     return ends.house.run("undo", run, "--json")
 
 
+@on_both_kinds
 def test_undo_puts_back_what_a_run_wrote_and_the_next_run_lets_it_be(linked: Ends) -> None:
     linked.fill("left", ("1", "Anna", "1"), ("2", "Bob", "2"), ("4", "Dan", "4"))
     before = linked.names("right")
@@ -367,6 +377,7 @@ def test_undo_puts_back_what_a_run_wrote_and_the_next_run_lets_it_be(linked: End
     assert linked.names("right") == before
 
 
+@on_both_kinds
 def test_undo_can_be_undone(linked: Ends) -> None:
     linked.fill("left", ("1", "Anna", "1"), ("2", "Bob", "2"), ("3", "Cid", "3"))
     done = linked.sync()
@@ -395,6 +406,7 @@ def test_undo_of_a_run_that_is_not_there_is_refused(linked: Ends) -> None:
 # -- why a record is as it is ----------------------------------------------------------------------
 
 
+@on_both_kinds
 def test_explain_says_what_will_happen_under_each_policy(at_odds: Ends) -> None:
     found = at_odds.house.json("explain", "people", "2")
     assert (found["config"], found["key"], found["state"]) == ("people", "2", "linked")
