@@ -350,12 +350,16 @@ class Parse(HttpConnector):
 
     def _all(self, name: str, field: str, values: Sequence[Any]) -> list[Any]:
         """All objects whose field holds one of these values (as they are sent)."""
-        found = []
+        found: list[Any] = []
         for start in range(0, len(values), LOOKUPS):
-            wanted = {field: {"$in": list(values[start : start + LOOKUPS])}}
+            chunk = list(values[start : start + LOOKUPS])
+            wanted = {field: {"$in": chunk}}
             page = self._query(name, wanted, limit=self.page_size, order="objectId")
+            asked = len(found)
             while page:
                 found += page
+                if field == "objectId" and len(found) - asked == len(chunk):
+                    break  # each id names one object
                 after = {"objectId": {"$gt": page[-1]["objectId"]}}
                 page = self._query(name, {"$and": [wanted, after]}, limit=self.page_size, order="objectId")
         return found
