@@ -513,7 +513,9 @@ def resume(name: str, as_json: bool) -> None:
 
 @main.command()
 @click.argument("name", required=False)
-@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+@click.option(
+    "--limit", default=20, show_default=True, type=click.IntRange(1, 1000), help="How many, the newest first."
+)
 @json_option
 def runs(name: str | None, limit: int, as_json: bool) -> None:
     """The latest runs, of all syncs or of one."""
@@ -580,7 +582,7 @@ def list_conflicts(name: str | None, as_json: bool) -> None:
 
 
 @conflicts.command("resolve")
-@click.argument("ids", nargs=-1, required=True, type=int)
+@click.argument("ids", nargs=-1, required=True, type=int, metavar="ID")
 @click.option(
     "--take", required=True, metavar="left|right|VALUE", help="The side whose value stands, or a value."
 )
@@ -619,7 +621,7 @@ def list_held(name: str | None, as_json: bool) -> None:
 
 
 @held.command("approve")
-@click.argument("ids", nargs=-1, type=int)
+@click.argument("ids", nargs=-1, type=int, metavar="ID")
 @click.option("--all", "everything", is_flag=True, help="All that is held now.")
 @click.option("--sync", "name", help="With --all: only of this sync.")
 @json_option
@@ -629,7 +631,7 @@ def approve_held(ids: tuple[int, ...], everything: bool, name: str | None, as_js
 
 
 @held.command("dismiss")
-@click.argument("ids", nargs=-1, type=int)
+@click.argument("ids", nargs=-1, type=int, metavar="ID")
 @click.option("--all", "everything", is_flag=True, help="All that is held now.")
 @click.option("--sync", "name", help="With --all: only of this sync.")
 @json_option
@@ -766,7 +768,11 @@ def list_users(as_json: bool) -> None:
 @users.command("add")
 @click.argument("email")
 @click.option(
-    "--role", type=click.Choice(["admin", "operator", "viewer"]), default="viewer", show_default=True
+    "--role",
+    type=click.Choice(["admin", "operator", "viewer"]),
+    default="viewer",
+    show_default=True,
+    help="What the person may do: everything, run and settle, or only look.",
 )
 @click.option("--name", default="", help="How the person is called.")
 @json_option

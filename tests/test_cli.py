@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,6 +17,7 @@ import cli
 from settings import new_data_key, new_secret_key
 from tasks.redis_server import free_port
 from tests.house import House, Said
+from tests.pages import SECTIONS, commands_page
 
 ROOT = Path(__file__).parents[1]
 YAML = """\
@@ -126,6 +128,27 @@ def test_answer_without_json_is_for_people(shop: House, path: tuple[str, ...]) -
     assert said.code == code
     assert (said.out if code == 0 else said.err).strip()
     assert "Traceback" not in said.out + said.err
+
+
+def test_every_command_is_documented() -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    assert page == commands_page(), "Write it anew with: python -m tests.pages"
+    assert {name for names in SECTIONS.values() for name in names} == set(cli.main.commands)
+
+
+def test_every_option_says_what_it_does() -> None:
+    for path, command in COMMANDS.items():
+        assert command.help, path
+        assert command.help.endswith("."), path
+        for option in command.params:
+            assert isinstance(option, click.Argument) or getattr(option, "help", None), (path, option.name)
+
+
+def test_commands_in_other_documents_exist() -> None:
+    words = {path[0] for path in COMMANDS}
+    for page in (*ROOT.glob("docs/*.md"), ROOT / "README.md", ROOT / "CHANGELOG.md"):
+        for name in re.findall(r"`syncline ([a-z]+)", page.read_text(encoding="utf-8")):
+            assert name in words, f"{page.name} speaks of syncline {name}"
 
 
 # -- sync ------------------------------------------------------------------------------------------
