@@ -25,9 +25,11 @@ def create_app(ctx: Context | None = None) -> Flask:
     from tasks.start import begin
     from web import (
         assets,
+        audit,
         auth,
         configs,
         conflicts,
+        connections,
         csrf,
         database,
         desk,
@@ -42,6 +44,7 @@ def create_app(ctx: Context | None = None) -> Flask:
         preferences,
         records,
         runs,
+        schedules,
     )
 
     if ctx is None:
@@ -63,7 +66,20 @@ def create_app(ctx: Context | None = None) -> Flask:
     preferences.install(app)
     assets.install(app)
     layout.install(app)
-    for module in (desk, configs, runs, issues, conflicts, held, records, people, health):
+    for module in (
+        desk,
+        configs,
+        runs,
+        records,
+        issues,
+        conflicts,
+        held,
+        schedules,
+        connections,
+        audit,
+        people,
+        health,
+    ):
         app.register_blueprint(module.bp)
     return app
 

@@ -53,6 +53,7 @@ ICONS = (
     "pause-circle-fill",
     "pause-fill",
     "play-fill",
+    "plug",
     "question-circle-fill",
     "search",
     "shield-lock",

@@ -10,6 +10,7 @@ from flask.typing import ResponseReturnValue
 from models.issues import Conflict
 from tasks import decisions
 from tasks.errors import WrongState
+from web import export as files
 from web.auth import needs, person
 from web.database import act
 from web.live import page
@@ -34,6 +35,15 @@ def index() -> ResponseReturnValue:
         found=reads.find(workspace, wanted, request.args),
         names=syncs.names(workspace),
     )
+
+
+@bp.post("/exports")
+@needs("export")
+def export() -> ResponseReturnValue:
+    """The filtered conflicts as a file."""
+    wanted = reads.ConflictFilter.of(request.form)
+    rows = reads.exported(person().workspace_id, wanted, files.MOST)
+    return files.answer("conflicts", reads.EXPORTED, rows)
 
 
 @bp.get("/<int:conflict_id>")

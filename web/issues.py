@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from tasks import issues, retries
 from tasks.errors import RunActive
+from web import export as files
 from web import forms
 from web.auth import needs, person
 from web.database import act
@@ -31,6 +32,14 @@ def index() -> ResponseReturnValue:
         groups=reads.groups(workspace, wanted),
         names=syncs.names(workspace),
     )
+
+
+@bp.post("/exports")
+@needs("export")
+def export() -> ResponseReturnValue:
+    """The filtered issues as a file, a row per record."""
+    wanted = reads.IssueFilter.of(request.form)
+    return files.answer("issues", reads.EXPORTED, reads.exported(person().workspace_id, wanted, files.MOST))
 
 
 @bp.get("/<config_id>/<code>")

@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from models.sync_runs import RunKind, RunState, SyncRun
 from tasks import retries, runs
 from tasks.errors import RunActive
+from web import export as files
 from web import forms
 from web.auth import needs, person
 from web.database import act
@@ -35,6 +36,24 @@ def index() -> ResponseReturnValue:
         names=syncs.names(workspace),
         paged=bool(request.args.get("before") or request.args.get("after")),
     )
+
+
+@bp.post("/exports")
+@needs("export")
+def export() -> ResponseReturnValue:
+    """The filtered list as a file."""
+    wanted = reads.RunFilter.of(request.form)
+    found = reads.everything(person().workspace_id, wanted, files.MOST)
+    return files.answer("runs", reads.EXPORTED, [reads.exported(run) for run in found])
+
+
+@bp.post("/<run_id>/exports")
+@needs("export")
+def export_changes(run_id: str) -> ResponseReturnValue:
+    """The changes of a run as a file, a row per field."""
+    run = _found(run_id)
+    rows = reads.exported_changes(run.id, request.form.get("outcome", ""), files.MOST)
+    return files.answer("changes", reads.EXPORTED_CHANGES, rows)
 
 
 @bp.get("/<run_id>")

@@ -42,6 +42,9 @@ def paths(stage: Stage) -> dict[str, str]:
         "issue": f"/issues/{stage.orders}/rejected",
         "records": "/records?q=ORD-20",
         "record": f"/records/{stage.customers}?key=amelie.laurent@example.com",
+        "schedules": "/schedules",
+        "connections": "/connections",
+        "audit": "/audit",
         "not-found": "/runs/nothing",
         "empty": "/runs?state=cancelled",
     }

@@ -15,7 +15,7 @@ pytestmark = pytest.mark.browser
 NAMES = [
     "desk", "syncs", "sync", "runs", "run", "run-partial", "run-failed", "run-running",
     "conflicts", "conflict", "conflict-plan", "held", "held-plan", "issues", "issue", "records", "record",
-    "not-found", "empty",
+    "schedules", "connections", "audit", "not-found", "empty",
 ]  # fmt: skip
 
 

@@ -85,13 +85,13 @@ def test_syncs_are_found_by_a_part_of_their_name(alice: Browser, world: World) -
 
 
 def test_many_syncs_come_in_pages(alice: Browser, world: World) -> None:
-    for number in range(105):
+    for number in range(55):
         world.config(f"sync {number:03}")
     first = alice.text("/configs")
-    assert len(re.findall("cover break", first)) == 100
+    assert len(re.findall("cover break", first)) == 50
     more = re.search(r'<a href="([^"]+)">More', first)
     assert more is not None
-    assert re.findall(r"sync (\d+)</a>", alice.text(more[1])) == [f"{number}" for number in range(100, 105)]
+    assert re.findall(r"sync (\d+)</a>", alice.text(more[1])) == [f"{number:03}" for number in range(50, 55)]
 
 
 def test_conflicts_are_listed_open_first(alice: Browser, world: World) -> None:

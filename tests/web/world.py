@@ -29,9 +29,10 @@ from settings import Settings
 from sync.values import dumps, encode_fields
 from tasks import people
 from tasks.context import Context
+from tasks.people import DEFAULT_WORKSPACE
 
 NOW = datetime(2026, 11, 23, 14, 5, 30, tzinfo=UTC)
-OWN, OTHER = "ws-own", "ws-other"
+OWN, OTHER = DEFAULT_WORKSPACE, "ws-other"
 DEFINITION: dict[str, Any] = {
     "left": {"connection": "crm", "stream": "customers"},
     "right": {"connection": "sheets", "stream": "customers.csv", "key": "Customer ID"},

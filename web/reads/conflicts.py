@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import JSON, ColumnElement, Select, and_, or_, select
 
@@ -18,6 +19,10 @@ from web.reads.values import Shown, wrapped
 from web.words import both
 
 STATES = ("open", "answered", "settled")
+EXPORTED = (
+    "conflict", "sync", "record", "field", "left", "right", "left_agreed", "right_agreed",
+    "state", "answer", "answered_by", "opened_at", "closed_at",
+)  # fmt: skip
 MOST = 500  # conflicts that one plan settles; the next slice follows
 
 
@@ -154,6 +159,16 @@ def find(workspace_id: str, wanted: ConflictFilter, args: Mapping[str, str]) -> 
         args,
     )
     return Slice(_rows(found.items), older=found.older, newer=found.newer)
+
+
+def exported(workspace_id: str, wanted: ConflictFilter, limit: int) -> Iterator[tuple[Any, ...]]:
+    """Rows under EXPORTED, the newest first."""
+    query = wanted.rows(workspace_id).order_by(Conflict.opened_at.desc(), Conflict.id.desc())
+    for row in _rows(db.session.scalars(query.limit(limit)).all()):
+        what, item = row.what, row.conflict
+        sides = (what.left.text, what.right.text, what.left_before.text, what.right_before.text)
+        told = (what.answer, item.resolved_by, item.opened_at, item.closed_at)
+        yield (item.id, row.config, item.key, item.field, *sides, item.state, *told)
 
 
 def record(workspace_id: str, conflict_id: int) -> Contested | None:

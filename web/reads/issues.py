@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -43,6 +43,12 @@ class IssueFilter:
             "muted": (is_open, Issue.muted),
             "healed": (Issue.closed_at.is_not(None),),
         }[self.state]
+
+
+EXPORTED = (
+    "sync", "code", "side", "record", "field", "message", "seen_in_runs",
+    "opened_at", "last_seen_at", "closed_at",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,22 @@ def groups(workspace_id: str, wanted: IssueFilter) -> Sequence[Group]:
         )
         for row in rows
     ]
+
+
+def exported(workspace_id: str, wanted: IssueFilter, limit: int) -> Iterator[tuple[Any, ...]]:
+    """Rows under EXPORTED, the newest first."""
+    query = (
+        select(Issue, SyncConfig.name)
+        .join(SyncConfig, SyncConfig.id == Issue.config_id)
+        .where(Issue.workspace_id == workspace_id, *wanted.condition)
+        .order_by(Issue.opened_at.desc(), Issue.id.desc())
+        .limit(limit)
+    )
+    if wanted.config_id:
+        query = query.where(Issue.config_id == wanted.config_id)
+    for issue, name in db.session.execute(query):
+        told = (name, issue.code, issue.side, issue.key, issue.field, issue.message, issue.seen)
+        yield (*told, issue.opened_at, issue.last_seen_at, issue.closed_at)
 
 
 def group(workspace_id: str, config_id: str, code: str, wanted: IssueFilter) -> Group | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
@@ -32,6 +32,8 @@ TABS: Mapping[str, tuple[RunState, ...]] = {
     "cancelled": (RunState.CANCELLED,),
     "skipped": (RunState.SKIPPED,),
 }
+
+Cell = str | int | float | bool | datetime | None
 
 LINES = 200
 CHANGES_COUNTED = 20_000
@@ -121,6 +123,55 @@ def one(workspace_id: str, run_id: str) -> SyncRun | None:
     """One run with its sync, or None where this workspace has no such."""
     query = select(SyncRun).where(SyncRun.id == run_id, SyncRun.workspace_id == workspace_id)
     return db.session.scalar(query.options(joinedload(SyncRun.config)))
+
+
+EXPORTED = (
+    "run", "sync", "kind", "state", "asked_by", "reason", "created_at", "started_at", "finished_at",
+    "left_read", "left_created", "left_updated", "left_deleted",
+    "right_read", "right_created", "right_updated", "right_deleted",
+    "unchanged", "resolved", "conflicts", "held", "failed", "excluded", "error_code", "error",
+)  # fmt: skip
+EXPORTED_CHANGES = (
+    "record", "side", "operation", "state", "rule", "field", "before", "after", "kept", "message",
+    "settled_at",
+)  # fmt: skip
+
+
+def everything(workspace_id: str, wanted: RunFilter, limit: int) -> Sequence[SyncRun]:
+    """The newest runs that match, for a file."""
+    query = wanted.rows(workspace_id).options(
+        joinedload(SyncRun.config).load_only(SyncConfig.name, raiseload=True)
+    )
+    if wanted.state:
+        query = query.where(SyncRun.state.in_(TABS[wanted.state]))
+    return db.session.scalars(query.order_by(SyncRun.created_at.desc(), SyncRun.id.desc()).limit(limit)).all()
+
+
+def exported(run: SyncRun) -> Sequence[Cell]:
+    """A run as a row under EXPORTED."""
+    summary = run.summary or {}
+    verbs = ("read", "created", "updated", "deleted")
+    counts = [(summary.get(side) or {}).get(verb) for side in ("left", "right") for verb in verbs]
+    totals = [
+        summary.get(word) for word in ("unchanged", "resolved", "conflicts", "held", "failed", "excluded")
+    ]
+    told = (run.id, run.config.name, run.kind, run.state, run.asked_by, run.reason)
+    return (
+        *told, run.created_at, run.started_at, run.finished_at, *counts, *totals, run.error_code, run.error
+    )  # fmt: skip
+
+
+def exported_changes(run_id: str, outcome: str, limit: int) -> Iterator[Sequence[Cell]]:
+    """Rows under EXPORTED_CHANGES, one per field."""
+    query = select(Change).where(Change.run_id == run_id)
+    if outcome in set(ChangeState):
+        query = query.where(Change.state == outcome)
+    for change in db.session.scalars(query.order_by(Change.id).limit(limit)):
+        told = (change.key, change.side, change.operation, change.state, change.rule)
+        for item in ChangeRow(change).fields:
+            kept = item.kept.text if item.kept else None
+            values = (item.name, item.before.text, item.after.text, kept)
+            yield (*told, *values, change.message, change.settled_at)
 
 
 # -- what one run has to tell ---------------------------------------------------------------------
@@ -261,6 +312,7 @@ def story(run: SyncRun, args: Mapping[str, str]) -> RunStory:
     config = run.config
     related = db.session.scalars(
         select(SyncRun)
+        .where(SyncRun.config_id == run.config_id)
         .where((SyncRun.retry_of == run.id) | (SyncRun.id == (run.retry_of or "")))
         .options(load_only(SyncRun.id, SyncRun.state, SyncRun.created_at, SyncRun.retry_of))
         .order_by(SyncRun.created_at)

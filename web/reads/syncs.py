@@ -22,7 +22,7 @@ from web.reads.query import BadFilter, Slice, in_index, is_word
 from web.words import SYNC_STATES, Badge, both, count
 
 STRIP = 24  # runs in the little bar chart of a row
-SIZE = 100
+SIZE = 50
 # A slot that a tick has not picked up after this long is late.
 LATE_AFTER = timedelta(minutes=3)
 

@@ -1,0 +1,120 @@
+"""Lists as files: the page's own filter, audited, and nothing in them that a spreadsheet would compute."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+
+import pytest
+from sqlalchemy import select
+
+from models.audit import AuditEvent
+from models.sync_runs import RunState
+from tests.web.browser import Browser
+from tests.web.world import World
+from web.export import is_formula, safe
+
+RISKY = [
+    "=LEN(B2)",
+    " =1+1",
+    "\ufeff=1",
+    "\u200b@SUM(A1)",
+    "@x",
+    "+2-3",
+    "+44 20 7946 0018",
+    "-",
+    "-2+3+cmd|' /C calc'!A0",
+    "\u2212A1",
+    "\ttotal",
+    "\rtotal",
+    "\ntotal",
+    "\x00x",
+    "\uff1d1+1",  # full-width "="
+    "\u00a0=1",
+    "--1",
+    "+",
+    "-1-1",
+    "+1,0000",
+]
+HARMLESS = [
+    "",
+    "-12.75",
+    "+3",
+    "\u22125",
+    "-1,234,567.50",
+    "-.5",
+    "-1e5",
+    "+1E-3",
+    "size=10",
+    "R+D",
+    "a@example.com",
+    "x\ty",
+    "  12",
+    "'=1",
+    "0",
+    "Søren",
+]
+
+
+@pytest.mark.parametrize("text", RISKY)
+def test_formulas_get_a_quote(text: str) -> None:
+    assert is_formula(text)
+    assert safe(text) == "'" + text
+
+
+@pytest.mark.parametrize("text", HARMLESS)
+def test_everything_else_stays_as_it_is(text: str) -> None:
+    assert safe(text) == text
+
+
+def rows(body: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(body, newline="")))
+
+
+def test_runs_are_exported_with_the_filter_of_the_page(vera: Browser, world: World) -> None:
+    config = world.config('=HYPERLINK("x")')
+    world.run(config)
+    world.run(config, RunState.FAILED, error="Line one\nline two, with a comma")
+    response = vera.post("/runs/exports", form="csv", state="failed")
+    assert response.headers["Content-Disposition"] == 'attachment; filename="syncline-runs.csv"'
+    assert response.headers["Cache-Control"] == "no-store"
+    [row] = rows(response.text)
+    assert row["sync"] == '\'=HYPERLINK("x")'
+    assert row["error"] == "Line one\nline two, with a comma"
+    assert row["finished_at"] == "2026-11-23T14:04:30Z"
+    everything = json.loads(vera.post("/runs/exports", form="json").text)
+    assert len(everything) == 2
+    assert everything[1]["right_updated"] == 1
+
+
+def test_each_export_is_audited(vera: Browser, world: World) -> None:
+    world.run(world.config())
+    vera.post("/runs/exports", form="json")
+    with world.ctx.reads() as db:
+        [event] = db.scalars(select(AuditEvent).where(AuditEvent.action == "export.taken"))
+    assert (event.actor, event.subject, event.detail) == (
+        "vera@example.com",
+        "runs",
+        {"rows": 1, "form": "json"},
+    )
+
+
+def test_changes_issues_and_conflicts_are_exported(alice: Browser, charlie: Browser, world: World) -> None:
+    config = world.config()
+    run = world.run(config)
+    world.change(run, after={"name": "=1+1"})
+    world.issue(config)
+    world.conflict(config)
+    [change] = rows(alice.post(f"/runs/{run}/exports", form="csv").text)
+    assert (change["field"], change["before"], change["after"]) == ("name", "Mary", "'=1+1")
+    assert [row["record"] for row in rows(alice.post("/issues/exports").text)] == ["mary@example.com"]
+    assert [row["left"] for row in rows(alice.post("/conflicts/exports").text)] == ["Marie"]
+    assert rows(alice.post("/audit/exports").text)[0]["actor"] == "alice@example.com"
+    assert charlie.post(f"/runs/{run}/exports", form="csv").status_code == 404
+    for path in ("/issues/exports", "/conflicts/exports", "/runs/exports"):
+        assert rows(charlie.post(path, form="csv").text) == []
+
+
+def test_another_form_is_refused(alice: Browser, world: World) -> None:
+    assert alice.post("/runs/exports", form="exe").status_code == 400

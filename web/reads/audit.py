@@ -1,0 +1,114 @@
+"""Who did what, when and why, in one workspace."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Select, select
+
+from models.audit import AuditEvent
+from sync.values import dumps
+from web.database import db
+from web.reads.query import Slice, keyset
+from web.words import plain
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    actor: str = ""
+    action: str = ""
+    subject: str = ""
+
+    @classmethod
+    def of(cls, args: Mapping[str, str]) -> AuditFilter:
+        return cls(
+            args.get("actor", "").strip()[:320],
+            args.get("action", "").strip()[:60],
+            args.get("subject", "").strip()[:200],
+        )
+
+    def args(self, **changed: str) -> dict[str, str]:
+        named = {"actor": self.actor, "action": self.action, "subject": self.subject} | changed
+        return {name: value for name, value in named.items() if value}
+
+    def rows(self, workspace_id: str) -> Select[AuditEvent]:
+        query = select(AuditEvent).where(AuditEvent.workspace_id == workspace_id)
+        for column, value in (
+            (AuditEvent.actor, self.actor),
+            (AuditEvent.action, self.action),
+            (AuditEvent.subject, self.subject),
+        ):
+            if value:
+                query = query.where(column == value)
+        return query
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    event: AuditEvent
+    endpoint: str  # the page that the subject has, "" where it has none
+    args: Mapping[str, Any]
+
+    @property
+    def what(self) -> str:
+        return plain(self.event.action.replace(".", " "))
+
+    @property
+    def reason(self) -> str:
+        return str(self.event.detail.get("reason") or "")
+
+    @property
+    def detail(self) -> str:
+        """The rest of it, in one line."""
+        said = self.event.detail.items()
+        return ", ".join(
+            f"{name} {value}" for name, value in said if name != "reason" and value not in ("", None)
+        )
+
+
+def find(workspace_id: str, wanted: AuditFilter, args: Mapping[str, str]) -> Slice[Entry]:
+    """One page of events, the newest first. Raises BadFilter."""
+    found = keyset(
+        wanted.rows(workspace_id),
+        AuditEvent.at,
+        AuditEvent.id,
+        lambda event: (event.at, event.id),
+        args,
+    )
+    return Slice([_entry(event) for event in found.items], older=found.older, newer=found.newer)
+
+
+EXPORTED = ("at", "actor", "action", "subject", "detail")
+
+
+def exported(workspace_id: str, wanted: AuditFilter, limit: int) -> Iterator[tuple[Any, ...]]:
+    """Rows under EXPORTED, the newest first."""
+    query = wanted.rows(workspace_id).order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
+    for event in db.session.scalars(query.limit(limit)):
+        yield (event.at, event.actor, event.action, event.subject, dumps(event.detail))
+
+
+def actions(workspace_id: str) -> list[str]:
+    """What has been done here so far, for a list to choose from."""
+    newest = (
+        select(AuditEvent.action)
+        .where(AuditEvent.workspace_id == workspace_id)
+        .order_by(AuditEvent.at.desc())
+        .limit(5000)
+        .subquery()
+    )
+    return sorted(db.session.scalars(select(newest.c.action).distinct()))
+
+
+def _entry(event: AuditEvent) -> Entry:
+    noun = event.action.partition(".")[0]
+    endpoint, name = {
+        "run": ("runs.show", "run_id"),
+        "config": ("configs.show", "config_id"),
+        "conflict": ("conflicts.show", "conflict_id"),
+    }.get(noun, ("", ""))
+    if not endpoint or (noun == "conflict" and not event.subject.isdigit()):
+        return Entry(event, "", {})
+    return Entry(event, endpoint, {name: event.subject})

@@ -1,0 +1,75 @@
+"""Connections: what they lead to, who uses them, and whether they answer. Never their secrets."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from sqlalchemy import or_, select
+
+from connectors.catalog import get as connector_named
+from connectors.errors import OptionsError
+from models.circuits import Circuit
+from models.connections import Connection
+from models.sync_configs import SyncConfig
+from web.causes import Cause, cause
+from web.database import db
+from web.words import Badge
+
+WELL = Badge("Answers", "check-circle-fill", "good", "Its last runs reached it.")
+SHAKY = Badge("Shaky", "exclamation-triangle-fill", "warn", "Its latest calls failed.")
+AWAY = Badge("Away", "x-circle-fill", "bad", "Runs wait; one at a time tries whether it is back.")
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A connection, as far as people may see it."""
+
+    connection: Connection
+    title: str  # the connector's
+    used_by: Sequence[SyncConfig]
+    circuit: Circuit | None
+
+    @property
+    def badge(self) -> Badge:
+        if self.circuit is None or not self.circuit.failures:
+            return WELL
+        return AWAY if self.circuit.opened_at is not None else SHAKY
+
+    @property
+    def cause(self) -> Cause | None:
+        return cause(self.circuit.code) if self.circuit is not None and self.circuit.failures else None
+
+    @property
+    def options(self) -> Sequence[tuple[str, str]]:
+        """The options that are no secrets."""
+        return [(name, str(value)) for name, value in sorted(self.connection.options.items())]
+
+
+def all_of(workspace_id: str) -> list[Reach]:
+    """The connections of the workspace by name: three queries."""
+    connections = db.session.scalars(
+        select(Connection).where(Connection.workspace_id == workspace_id).order_by(Connection.name)
+    ).all()
+    ids = [item.id for item in connections]
+    circuits = {
+        item.connection_id: item
+        for item in db.session.scalars(select(Circuit).where(Circuit.connection_id.in_(ids)))
+    }
+    users: dict[str, list[SyncConfig]] = defaultdict(list)
+    for config in db.session.scalars(
+        select(SyncConfig)
+        .where(or_(SyncConfig.left_connection_id.in_(ids), SyncConfig.right_connection_id.in_(ids)))
+        .order_by(SyncConfig.name)
+    ):
+        for id in {config.left_connection_id, config.right_connection_id}:
+            users[id].append(config)
+    return [Reach(item, _title(item), users[item.id], circuits.get(item.id)) for item in connections]
+
+
+def _title(connection: Connection) -> str:
+    try:
+        return connector_named(connection.connector).title
+    except OptionsError:
+        return connection.connector
