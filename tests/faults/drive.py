@@ -17,7 +17,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from tasks import runs
 from tasks.errors import WorkError
-from tests.faults.house import House
+from tests.faults.house import House, Running
 
 ROLES = ("worker-1", "worker-2", "scheduler")
 WORKERS = ROLES[:2]
@@ -58,8 +58,10 @@ class Driver:
 
     def kill(self) -> None:
         """kill -9 of a worker, the scheduler or Redis."""
-        self.sleep(0.8, 3.0)
+        self.sleep(1.0, 5.0)
         victim = self.chance.choices((*ROLES, "redis"), (5, 5, 2, 1))[0]
+        if victim in WORKERS and self.chance.random() < 0.5 and (busy := self._writing()):
+            victim = self.chance.choice(busy).role
         if victim == "redis":
             self.redis(0.1, 1.0)
             return
@@ -96,22 +98,38 @@ class Driver:
             self.house.start(role)
 
     def pause(self) -> None:
-        """SIGSTOP of a worker that holds a run, past its lease, then SIGCONT."""
+        """SIGSTOP of a worker that writes, until somebody else has its run, then SIGCONT."""
         house = self.house
         self.sleep(0.2, 1.0)
-        held = house.ask(
-            "SELECT DISTINCT m.worker FROM sync_runs r JOIN faults.moves m ON m.run_id = r.id AND"
-            " m.token = r.token AND m.state = 'running' WHERE r.state = 'running' AND r.phase = 'writing'"
-        )
-        busy = [item for item in house.running.values() if (item.name,) in held]
-        if not busy:
+        for _ in range(20):
+            busy = self._writing()
+            if not busy:
+                threading.Event().wait(0.1)
+                continue
+            item = self.chance.choice(busy)
+            item.signal(signal.SIGSTOP)
+            at = time()
+            threading.Event().wait(0.3)
+            if not house.ask(_IN_OUR_DATABASE):
+                break
+            item.signal(signal.SIGCONT)  # it keeps its run by a lock: no take-over for a minute
+        else:
             return
-        item = self.chance.choice(busy)
-        item.signal(signal.SIGSTOP)
-        self.taken_down.append((item.name, time()))
+        self.taken_down.append((item.name, at))
         self.injected["pause"] += 1
-        threading.Event().wait(house.lease * self.chance.uniform(1.5, 3.0))
+        house.wait(lambda: house.ask(_TAKEN_OVER, item.name, at), house.lease * 4)
+        self.sleep(0.1, 1.0)
         item.signal(signal.SIGCONT)
+        threading.Event().wait(0.5)
+
+    def _writing(self) -> list[Running]:
+        """The workers that are writing to a side just now."""
+        with self.house.ends.connect() as db:
+            held = db.execute(
+                "SELECT DISTINCT worker FROM (SELECT worker, at FROM accepted ORDER BY seq DESC LIMIT 200) a"
+                " WHERE at > clock_timestamp() - interval '0.5 s'"
+            ).fetchall()
+        return [item for item in self.house.running.values() if (item.name,) in held]
 
     def redis(self, least: float = 0.5, most: float = 8.0) -> None:
         self.sleep(0.5, 3.0)
@@ -143,9 +161,13 @@ class Driver:
             proxy.cut()  # what was swallowed does not come any more
 
     def all(self) -> None:
-        self.chance.choice(
-            (self.kill, self.kill, self.term, self.flush, self.pause, self.redis, self.postgres)
-        )()
+        kinds = (self.kill, self.kill, self.term, self.flush, self.pause, self.redis, self.postgres)
+        self.chance.choice(kinds)()
+
+    def short(self) -> None:
+        """One after the other, so that a short run has some of each."""
+        kinds = (self.kill, self.pause, self.flush, self.kill, self.term)
+        kinds[sum(self.injected.values()) % len(kinds)]()
 
 
 FAULTS: dict[str, Callable[[Driver], None]] = {
@@ -157,8 +179,22 @@ FAULTS: dict[str, Callable[[Driver], None]] = {
     "postgres": Driver.postgres,
     "proxy": Driver.proxy,
     "all": Driver.all,
+    "short": Driver.short,
 }
-LAST: dict[str, Callable[[Driver], None]] = {"flush": Driver.flush_while_nobody_works}
+LAST: dict[str, Callable[[Driver], None]] = {
+    "flush": Driver.flush_while_nobody_works,
+    "short": Driver.flush_while_nobody_works,
+}
+
+_IN_OUR_DATABASE = (
+    "SELECT 1 FROM pg_stat_activity WHERE datname = 'state' AND state = 'idle in transaction'"
+    " AND state_change < clock_timestamp() - interval '0.2 s'"
+)
+_TAKEN_OVER = (
+    "SELECT 1 FROM faults.moves later JOIN faults.moves before ON before.run_id = later.run_id"
+    " AND before.token < later.token AND before.state = 'running' WHERE before.worker = %s"
+    " AND later.worker <> before.worker AND later.state = 'running' AND later.at > to_timestamp(%s)"
+)
 
 
 def ask_for_run(house: House, config_id: str, *, full: bool = False) -> bool:

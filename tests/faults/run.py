@@ -59,6 +59,7 @@ def fault_run(
     without: str = "",
     stuck_seconds: float = STUCK_SECONDS,
     heal_seconds: float = HEAL_SECONDS,
+    commit_seconds: float = 0.004,
     keep_log: Path | None = None,
 ) -> Report:
     report = Report(seed, scenario, without, seconds, configs, configs * records)
@@ -69,6 +70,7 @@ def fault_run(
             records=records,
             without=without,
             proxied=scenario == "proxy",
+            commit_seconds=commit_seconds,
         )
         try:
             _carry_out(house, report, stuck_seconds, heal_seconds)
@@ -121,7 +123,8 @@ def _heal(house: House, report: Report, stuck_seconds: float, heal_seconds: floa
 
     def settled() -> bool:
         house.restart_the_dead()
-        stuck[:] = check.stuck(house, stuck_seconds)
+        if monotonic() - begun > stuck_seconds:
+            stuck[:] = check.stuck(house, stuck_seconds)
         return bool(stuck) or _open(house) == 0
 
     if not house.wait(settled, heal_seconds, 0.25):
