@@ -420,6 +420,32 @@ def test_named_database_is_migrated_by_release_alone(house: House, pg_url: str) 
     assert house.json("status") == []
 
 
+def test_whole_story_goes_the_same_way_on_postgresql(shop: House, pg_url: str) -> None:
+    shop.env = production(DATABASE_URL=pg_url, SOURCES_FOLDERS=".")
+    assert shop.run("release").code == 0
+    text = YAML + "    first_run: apply\n    guards: {updates_share: 0.75}\n    full_every: 2h\n"
+    assert shop.apply(text).value["created"] == ["connection crm", "connection sheets", "sync people"]
+    assert shop.apply(text).value["unchanged"] == ["connection crm", "connection sheets", "sync people"]
+    assert shop.json("sync", "people", "--preview")["right"]["created"] == 3
+    done = shop.json("sync", "people")
+    assert (done["status"], done["right"]["created"]) == ("success", 3)
+    shop.write("sheets/people.csv", "id,name\n1,Anna\n2,Bob\n3,Cid\n")
+    shop.table("crm.db", "UPDATE people SET name = 'Aenne' WHERE id = '1'")
+    assert shop.json("sync", "people")["conflicts"] == 1
+    (conflict,) = shop.json("conflicts")
+    assert shop.run("conflicts", "resolve", str(conflict["id"]), "--take", "left").code == 0
+    settled = shop.json("sync", "people")
+    assert (settled["status"], settled["right"]["updated"]) == ("success", 1)
+    assert shop.json("undo", settled["run"])["right"]["updated"] == 1
+    assert shop.rows("crm.db", "SELECT name FROM people WHERE id = '1'") == [("Aenne",)]
+    assert shop.json("explain", "people", "1")["state"] == "linked"
+    assert [run["kind"] for run in shop.json("runs", "people", "--limit", "2")] == ["undo", "manual"]
+    assert shop.json("keys", "rotate")["failed"] == []
+    assert {item["check"] for item in shop.json("doctor")["checks"] if item["state"] == "wrong"} == {
+        "redis", "workers", "scheduler",
+    }  # fmt: skip
+
+
 def test_named_sqlite_database_is_migrated_by_release_alone(house: House) -> None:
     house.env = {"DATABASE_URL": "sqlite:///deep/own.db"}
     assert house.run("release").code == 0

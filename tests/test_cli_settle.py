@@ -447,3 +447,60 @@ def test_held_record_is_explained_as_held(held: Ends) -> None:
     found = held.house.json("explain", "people", "1")
     assert found["sentence"] == "A change is planned, and a guard holds it until a person has looked."
     assert found["next"][0]["held"] == "first_run"
+
+
+def explained(ends: Ends, key: str) -> dict[str, Any]:
+    found: dict[str, Any] = ends.house.json("explain", "people", key)
+    assert ends.house.run("explain", "people", key).out.splitlines()[1] == found["sentence"]
+    return found
+
+
+def test_record_that_the_filter_leaves_out_is_explained(ends: Ends) -> None:
+    ends.fill("left", ("1", "Ann", "1"), ("2", "Bob", "2"))
+    ends.start()
+    text = (ends.house.folder / "syncline.yaml").read_text()
+    filtered = text.replace(
+        "stream: p.csv, key: id", "stream: p.csv, key: id, filter: {field: name, equals: Ann}"
+    )
+    assert ends.house.apply(filtered).code == 0
+    assert ends.sync()["right"]["created"] == 1
+    assert explained(ends, "2")["sentence"] == "It takes no part: the filter of left leaves it out."
+
+
+def test_record_that_was_deleted_where_deletes_do_not_flow_is_explained(ends: Ends) -> None:
+    ends.fill("left", ("1", "Ann", "1"), ("2", "Bob", "2"), ("3", "Cid", "3"))
+    ends.start("deletes: never")
+    ends.sync()
+    ends.fill("left", ("1", "Ann", "1"), ("3", "Cid", "3"))
+    assert ends.sync()["status"] == "success"
+    found = explained(ends, "2")
+    assert found["sentence"] == "It takes no part: deleted on left."
+    assert (found["left"]["state"], found["right"]["state"]) == ("not there", "there")
+
+
+def test_foreign_record_of_a_one_way_sync_is_explained(ends: Ends) -> None:
+    ends.fill("left", ("1", "Ann", "1"))
+    ends.fill("right", ("9", "Zoe", "9"))
+    ends.start("direction: left_to_right", "first_run: apply")
+    ends.sync()
+    said = explained(ends, "9")["sentence"]
+    assert said == "It takes no part: it stands only on right, from which nothing is copied."
+
+
+def test_records_that_cannot_be_told_apart_are_explained(ends: Ends) -> None:
+    ends.start("first_run: apply")
+    text = (ends.house.folder / "syncline.yaml").read_text()
+    assert ends.house.apply(text.replace("match: [id]", "match: [name]")).code == 0
+    ends.fill("left", ("1", "Ann", "1"), ("2", "Ann", "2"), ("3", "", "3"))
+    summary = ends.sync()
+    assert (summary["failed"], summary["right"]["created"]) == (2, 0)
+    assert explained(ends, "1")["sentence"].startswith(
+        "It is set aside: 2 records on left have the same name"
+    )
+    assert explained(ends, "3")["sentence"] == "It takes no part: its match field is empty on left."
+
+
+def test_side_that_cannot_be_read_is_said(linked: Ends) -> None:
+    (linked.house.folder / "right" / "q.csv").unlink()
+    said = linked.house.run("explain", "people", "1", "--json")
+    assert (said.code, said.value["error"]) == (1, "stream_gone")
