@@ -70,11 +70,11 @@ def sign_in(page: Page, address: str, name: str = "alice") -> None:
     _COOKIES[address, name] = [cookie for cookie in page.context.cookies() if cookie["name"] == "syncline"]
 
 
-def one(browser: Browser, address: str, target: Path) -> None:
+def one(browser: Browser, address: str, stage: Stage, target: Path) -> None:
     context = browser.new_context(viewport={"width": 1280, "height": 860}, device_scale_factor=2)
     page = context.new_page()
     sign_in(page, address)
-    page.goto(f"{address}/")
+    page.goto(f"{address}/configs/{stage.customers}")
     target.parent.mkdir(parents=True, exist_ok=True)
     page.screenshot(path=target)
 
@@ -99,7 +99,7 @@ def main() -> None:
         if len(sys.argv) > 1:
             every(browser, address, stage, Path(sys.argv[1]))
         else:
-            one(browser, address, PANEL)
+            one(browser, address, stage, PANEL)
 
 
 if __name__ == "__main__":
