@@ -98,21 +98,24 @@ class Driver:
             self.house.start(role)
 
     def pause(self) -> None:
-        """SIGSTOP of a worker that writes, until somebody else has its run, then SIGCONT."""
+        """SIGSTOP of a worker that writes, until somebody else has its run, then SIGCONT.
+
+        One that was stopped in the middle of a transaction of ours keeps its run by a lock, for a minute
+        at most: then it goes on before anybody could take over.
+        """
         house = self.house
         self.sleep(0.2, 1.0)
-        for _ in range(20):
-            busy = self._writing()
+        for _ in range(60):
+            with house.ends.connect() as db:
+                committing = db.execute(_COMMITTING).fetchall()
+            busy = self._writing() if committing else []
             if not busy:
-                threading.Event().wait(0.1)
+                threading.Event().wait(0.03)
                 continue
             item = self.chance.choice(busy)
             item.signal(signal.SIGSTOP)
             at = time()
-            threading.Event().wait(0.3)
-            if not house.ask(_IN_OUR_DATABASE):
-                break
-            item.signal(signal.SIGCONT)  # it keeps its run by a lock: no take-over for a minute
+            break
         else:
             return
         self.taken_down.append((item.name, at))
@@ -186,9 +189,8 @@ LAST: dict[str, Callable[[Driver], None]] = {
     "short": Driver.flush_while_nobody_works,
 }
 
-_IN_OUR_DATABASE = (
-    "SELECT 1 FROM pg_stat_activity WHERE datname = 'state' AND state = 'idle in transaction'"
-    " AND state_change < clock_timestamp() - interval '0.2 s'"
+_COMMITTING = (
+    "SELECT 1 FROM pg_stat_activity WHERE datname = 'ends' AND state = 'active' AND query ILIKE 'commit%'"
 )
 _TAKEN_OVER = (
     "SELECT 1 FROM faults.moves later JOIN faults.moves before ON before.run_id = later.run_id"
