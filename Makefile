@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST ?= -n auto
 UV ?= uv
 
-.PHONY: help setup setup-dev demo demo-once demo-reset test test-browser test-parse screenshots lint format lock
+.PHONY: help setup setup-dev demo demo-once demo-reset test test-browser test-parse test-faults test-faults-short screenshots lint format lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -33,6 +33,12 @@ test-browser: setup-dev ## The panel in a real Chromium: every page, both themes
 
 test-parse: setup-dev ## Check the parse connector against a real Parse Server (needs Node)
 	SYNCLINE_TEST_PARSE=1 $(BIN)/pytest $(PYTEST) tests/connectors/test_parse_server.py tests/connectors/test_parse_walk.py
+
+test-faults: setup-dev ## Kill, stop, pause and flush real processes; SCENARIO=every, SECONDS=60, SEED=1 (about 15 minutes)
+	$(BIN)/python -m tests.faults.run --scenario $(or $(SCENARIO),every) --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
+
+test-faults-short: setup-dev ## The same in two minutes, and the proof that missing safeguards are seen
+	$(BIN)/pytest -m faults tests/faults
 
 screenshots: setup-dev ## Renew the pictures of the README from a staged installation
 	$(BIN)/python -m tests.browser.screenshots
