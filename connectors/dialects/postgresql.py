@@ -73,6 +73,9 @@ _SESSION = {
     "extra_float_digits": "1",
     "standard_conforming_strings": "on",
     "lock_timeout": "10s",
+    # A process that stands still between a write and its commit loses both before its lease ends: a write
+    # that nobody saw must not appear after somebody else has looked for it.
+    "idle_in_transaction_session_timeout": "30s",
 }
 
 _RIGHTS = sa.text(
