@@ -510,6 +510,7 @@ def _look_at_record(work: Work, change: Change, side: Side, unknown: Outcome) ->
     mapping = work.pairing.built.rules.mapping
     seen = mapping.see(side, found.record)
     after, before = decode_fields(change.after or {}), decode_fields(change.before or {})
+    before.update(decode_fields((change.settle or {}).get("stood") or {}))
     for name, value in before.items():
         pair = mapping.by_name.get(name)
         if pair is None or pair.same(side, value, after.get(name, MISSING)):

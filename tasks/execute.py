@@ -683,6 +683,9 @@ def _store_changes(
             row.run_id, row.state = work.run_id, ChangeState.PLANNED
             row.settle = _settle_with(change, items.get(id(change.tie)), outlook)
             row.link_id = link_ids.get(id(change.tie))
+        if step.moved:
+            # What an earlier step of this run leaves there: a look after a crash must know it for ours.
+            row.settle = {**(row.settle or {}), "stood": encode_fields(step.moved)}
         sendings.append((step, row))
     for row in (row for rows in approved.values() for row in rows):
         if row.operation in ("relink", "container"):
