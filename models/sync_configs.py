@@ -65,6 +65,8 @@ class Baseline(Base):
     left_count: Mapped[int | None]  # records of the last complete scan
     right_count: Mapped[int | None]
     pairs: Mapped[dict[str, Any]] = mapped_column(default=dict)  # left field -> right field, as shadowed
+    # What the mapped fields were in their streams, by side and name: a renamed one is known by its id.
+    fields: Mapped[dict[str, Any]] = mapped_column(default=dict, server_default="{}")
     left_cursor: Mapped[str | None]
     right_cursor: Mapped[str | None]
     full_at: Mapped[datetime | None]  # the last full run that got through

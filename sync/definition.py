@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Annotated, Any, Literal, Self
@@ -17,7 +17,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from sync.filter import Scope
-from sync.mapping import FieldMapping, FieldPair, definition_of
+from sync.mapping import FieldMapping, FieldPair
 from sync.policy import (
     Archive,
     Budget,
@@ -317,8 +317,16 @@ class Built:
     mapping_hash: str  # differs when the mapping means something else
     identity_hash: str  # differs when the ends, the match fields, the filter or the direction differ
     policy_hash: str  # differs when the same difference may be decided otherwise
+    names: Mapping[str, str]  # all mapped fields by the definition's words, the paused ones too
     paused: tuple[str, ...]  # mapped fields that a side no longer has: left alone on the other
+    fields: Mapping[str, Any]  # what the streams' own fields are: KnownFields of the next run
+    retyped: bool = False  # a field has another type than in the last run
+    proposed: tuple[str, ...] = ()  # fields of both sides that are new and not mapped
     notes: tuple[str, ...] = ()
+
+
+# What was known of the streams' fields at the last run: side -> name in the definition -> {"id", "type"}.
+KnownFields = Mapping[str, Mapping[str, Mapping[str, Any]]]
 
 
 def build(
@@ -328,16 +336,25 @@ def build(
     *,
     saving: bool = False,
     known_pairs: Sequence[str] | None = None,
+    known_fields: KnownFields | None = None,
 ) -> Built:
     """Tie a definition to both streams as they are now. Raises MappingMistake.
 
     While `saving`, a mapped field that a stream lacks is a mistake; in a run it is a field that went
     away since: it is paused, and nothing is cleared on the other side. `known_pairs` are the pairs
-    that an omitted `fields` stood for when the config was saved.
+    that an omitted `fields` stood for when the config was saved. `known_fields` tell which field was
+    renamed: one that keeps its id is followed.
     """
     paused: list[str] = []
     specs = definition.fields
+    names = _Names(streams, known_fields or {})
+    proposed: tuple[str, ...] = ()
     if specs is None:
+        if known_pairs is not None and definition.new_fields != "ignore":
+            there = {spec.left for spec in _same_names(definition, streams, None)}
+            proposed = tuple(sorted(there - set(known_pairs)))
+            if definition.new_fields == "add":
+                known_pairs, proposed = [*known_pairs, *proposed], ()
         specs = _same_names(definition, streams, known_pairs)
         if not specs:
             raise MappingMistake(
@@ -346,7 +363,7 @@ def build(
     blank = emptiness["left"].blank_is_null or emptiness["right"].blank_is_null
     pairs: list[FieldPair] = []
     for number, spec in enumerate(specs):
-        gone = [side for side in SIDES if streams[side].field(_name(spec, side)) is None]
+        gone = [side for side in SIDES if streams[side].field(names.real(side, _name(spec, side))) is None]
         if gone and saving:
             side = gone[0]
             name = _name(spec, side)
@@ -358,29 +375,98 @@ def build(
         if gone:
             paused.append(f"{_name(spec, gone[0])} on {gone[0]}")
             continue
-        pairs.append(_pair(spec, number, definition, streams, blank))
+        there_as: dict[str, Any] = {side: names.real(side, _name(spec, side)) for side in SIDES}
+        pair = _pair(spec.model_copy(update=there_as), number, definition, streams, blank)
+        pairs.append(replace(pair, name=spec.left, said_right=spec.right))
     _check_pairs(pairs, definition, streams)
     mapping = FieldMapping(
         pairs=tuple(pairs),
         match=_match(definition, pairs, streams, saving),
-        left_modified=definition.modified.left if definition.modified else None,
-        right_modified=definition.modified.right if definition.modified else None,
+        left_modified=names.real("left", definition.modified.left) if definition.modified else None,
+        right_modified=names.real("right", definition.modified.right) if definition.modified else None,
         left_omits_empty=emptiness["left"].omits_empty,
         right_omits_empty=emptiness["right"].omits_empty,
     )
-    _check_ends(definition, streams, mapping, saving)
-    whole = FieldMapping(pairs=tuple(pairs), match=mapping.match)
+    _check_ends(definition, streams, mapping, saving, names)
     return Built(
         rules=Rules(mapping, definition.policy(), streams["left"], streams["right"]),
         scopes={
-            "left": definition.left.filter.scope() if definition.left.filter else None,
-            "right": definition.right.filter.scope() if definition.right.filter else None,
+            side: names.scope(side, chosen.scope()) if (chosen := definition.end(side).filter) else None
+            for side in SIDES
         },
-        mapping_hash=_hash(definition_of(whole)),
+        mapping_hash=_hash(dumps(sorted(dumps(_meaning(spec)) for spec in specs))),
         identity_hash=_hash(dumps(_identity(definition, mapping))),
         policy_hash=_hash(repr((definition.policy(), [(pair.conflict, pair.merge) for pair in pairs]))),
+        names={spec.left: spec.right for spec in specs},
         paused=tuple(paused),
+        fields=names.known(definition, specs),
+        retyped=names.retyped(specs),
+        proposed=proposed,
+        notes=names.notes(),
     )
+
+
+def _meaning(spec: FieldSpec) -> list[Any]:
+    """What of a mapped field decides what its values mean: without its policies, and without the types that
+    the streams have just now."""
+    return [
+        spec.left, spec.right, str(spec.type or ""), str(spec.direction), [str(step) for step in spec.canon],
+        spec.scale, spec.ordered, spec.transform,
+    ]  # fmt: skip
+
+
+class _Names:
+    """The streams' fields under the names that the definition has for them."""
+
+    def __init__(self, streams: Mapping[Side, Stream], known: KnownFields) -> None:
+        self.streams = streams
+        self.before: KnownFields = {side: known.get(side, {}) for side in SIDES}
+        self.renamed: dict[tuple[Side, str], str] = {}
+        for side in SIDES:
+            by_id = {item.id: item.name for item in streams[side].fields if item.id}
+            for name, was in self.before[side].items():
+                now = by_id.get(was.get("id") or "")
+                if now is not None and now != name and streams[side].field(name) is None:
+                    self.renamed[side, name] = now
+
+    def real(self, side: Side, name: str) -> str:
+        return self.renamed.get((side, name), name)
+
+    def scope(self, side: Side, scope: Scope) -> Scope:
+        return replace(scope, field=self.real(side, scope.field))
+
+    def known(self, definition: SyncDefinition, specs: Sequence[FieldSpec]) -> dict[str, Any]:
+        """For the next run; of a field that is away, what was known."""
+        found: dict[str, Any] = {}
+        for side in SIDES:
+            wanted = [_name(spec, side) for spec in specs]
+            if definition.modified is not None:
+                wanted.append(definition.modified.left if side == "left" else definition.modified.right)
+            if (chosen := definition.end(side).filter) is not None:
+                wanted.append(chosen.field)
+            there = {name: self.streams[side].field(self.real(side, name)) for name in wanted}
+            found[side] = {
+                name: {"id": item.id, "type": str(item.type)}
+                if item
+                else dict(self.before[side].get(name, {}))
+                for name, item in there.items()
+            }
+        return found
+
+    def retyped(self, specs: Sequence[FieldSpec]) -> bool:
+        for side in SIDES:
+            for spec in specs:
+                name = _name(spec, side)
+                item, was = self.streams[side].field(self.real(side, name)), self.before[side].get(name)
+                if item is not None and was and was.get("type") != str(item.type):
+                    return True
+        return False
+
+    def notes(self) -> tuple[str, ...]:
+        return tuple(
+            f"the field '{name}' on {side} is called '{now}' now"
+            for (side, name), now in self.renamed.items()
+        )
 
 
 def _identity(definition: SyncDefinition, mapping: FieldMapping) -> list[Any]:
@@ -574,7 +660,11 @@ def _match(
 
 
 def _check_ends(
-    definition: SyncDefinition, streams: Mapping[Side, Stream], mapping: FieldMapping, saving: bool
+    definition: SyncDefinition,
+    streams: Mapping[Side, Stream],
+    mapping: FieldMapping,
+    saving: bool,
+    names: _Names,
 ) -> None:
     for side in SIDES:
         stream, spec = streams[side], definition.end(side)
@@ -583,7 +673,7 @@ def _check_ends(
                 f"{stream.name} on {side} cannot be written: {stream.read_only_because or 'it is read-only'}",
                 f"{side}.stream",
             )
-        if spec.filter is not None and stream.field(spec.filter.field) is None:
+        if spec.filter is not None and stream.field(names.real(side, spec.filter.field)) is None:
             raise MappingMistake(
                 f"The filter's field '{spec.filter.field}' is not a field of {stream.name} on {side}."
                 + nearest(spec.filter.field, [item.name for item in stream.fields]),

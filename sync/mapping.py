@@ -48,6 +48,12 @@ class FieldPair:
     left_type: FieldType | None = None  # the own type of a side, where a transform changes it
     right_type: FieldType | None = None
     blank_is_null: bool = False  # one of the two systems cannot tell "" from null
+    said_right: str = ""  # what the definition calls the right field, where it was renamed since
+
+    @property
+    def partner(self) -> str:
+        """The right field by its name in the definition, as `name` is the left one's."""
+        return self.said_right or self.right
 
     def on(self, side: Side) -> str:
         return self.left if side == "left" else self.right
@@ -217,25 +223,6 @@ class FieldMapping:
 def _in_common(pair: FieldPair, side: Side, value: Value) -> tuple[Side, Value]:
     towards: Side = "left" if pair.direction is Direction.RIGHT_TO_LEFT else "right"
     return (towards, value) if side == towards else (towards, pair.across(side, value))
-
-
-def definition_of(mapping: FieldMapping) -> str:
-    """A text that differs when the mapping means something else: what the mapping hash is made of."""
-    return dumps(
-        [
-            [
-                pair.name,
-                pair.right,
-                pair.type,
-                pair.direction,
-                list(pair.canon),
-                pair.scale,
-                pair.ordered,
-                [step.name for step in pair.transforms],
-            ]
-            for pair in sorted(mapping.pairs, key=lambda item: item.name)
-        ]
-    )
 
 
 def contract_problem(pair: FieldPair, side: Side, value: Value, stream: Stream) -> str | None:

@@ -14,6 +14,7 @@ from sync.plan import Tie
 from sync.records import Problem, Side, other
 from sync.values import MISSING, Fields
 
+CODE = "field_vanished"
 FEW = 3  # so many records that lose a field, and none that has it, are no coincidence
 
 
@@ -26,11 +27,10 @@ def suspects(
     still holds the field.
     """
     scan, far = scans[side], scans[other(side)]
-    records = [*scan.changed.values(), *scan.new.values()]
+    there = brought(side, scan, mapping)
     found = []
     for pair in mapping.pairs:
-        name = pair.on(side)
-        if any(name in record.fields for record in records):
+        if pair.name in there:
             continue
         lost = 0
         for tie in ties.values():
@@ -38,10 +38,23 @@ def suspects(
             if mine not in scan.changed or not _has(tie.shadow(side), pair.name):
                 continue
             twin = far.changed.get(theirs or "")
-            there = twin.fields if twin is not None else tie.shadow(other(side))
-            lost += _has(there, pair.on(other(side)) if twin is not None else pair.name)
+            fields = twin.fields if twin is not None else tie.shadow(other(side))
+            lost += _has(fields, pair.on(other(side)) if twin is not None else pair.name)
         if lost >= FEW:
             found.append(pair.name)
+    return found
+
+
+def brought(side: Side, scan: Scan, mapping: FieldMapping) -> set[str]:
+    """The pairs whose field came with at least one of the records that were looked at."""
+    waiting = {pair.on(side): pair.name for pair in mapping.pairs}
+    found: set[str] = set()
+    for records in (scan.changed, scan.new):
+        for record in records.values():
+            if not waiting:
+                return found
+            for name in waiting.keys() & record.fields.keys():
+                found.add(waiting.pop(name))
     return found
 
 
@@ -51,7 +64,7 @@ def _has(fields: Fields, name: str) -> bool:
 
 def problem(side: Side, field_name: str) -> Problem:
     return Problem(
-        "field_vanished",
+        CODE,
         f"The field '{field_name}' came back with no record on {side}, though records held values in it."
         " Nothing is cleared on the other side. If the field was really emptied, empty it there too.",
         side=side,

@@ -66,6 +66,19 @@ class Work:
     def config_id(self) -> str:
         return self.pairing.config_id
 
+    def warn(self, db: Session, problem: Problem) -> None:
+        """Keep an issue that is no record's failure."""
+        self.still.add((problem.code, problem.side or "", problem.key[:500], problem.field_name))
+        ledger.store_issue(
+            db,
+            problem,
+            workspace_id=self.workspace_id,
+            config_id=self.config_id,
+            run_id=self.run_id,
+            link_id=None,
+            now=self.ctx.db_now(db),
+        )
+
     def fail(
         self, db: Session | None, problem: Problem, *, link_id: int | None = None, digest: str = ""
     ) -> None:

@@ -599,6 +599,8 @@ def _resolves(item: Item) -> list[str]:
 
 
 def _store_problems(work: Work, db: Session, outlook: Outlook, now: Any) -> None:
+    for problem in outlook.warnings:
+        work.warn(db, problem)
     for problem in outlook.plan.problems:
         work.fail(db, problem)
     for side, count in outlook.unkeyed.items():
@@ -683,6 +685,9 @@ def _store_changes(
             row.run_id, row.state = work.run_id, ChangeState.PLANNED
             row.settle = _settle_with(change, items.get(id(change.tie)), outlook)
             row.link_id = link_ids.get(id(change.tie))
+        if step.moved:
+            # What an earlier step of this run leaves there: a look after a crash must know it for ours.
+            row.settle = {**(row.settle or {}), "stood": encode_fields(step.moved)}
         if step.moved:
             # What an earlier step of this run leaves there: a look after a crash must know it for ours.
             row.settle = {**(row.settle or {}), "stood": encode_fields(step.moved)}
@@ -823,9 +828,9 @@ def _remember(work: Work, outlook: Outlook) -> None:
             row.policy_hash = built.policy_hash
         if guard.MIGRATION not in waits and complete:
             if row.mapping_hash != built.mapping_hash:
-                ledger.prune_shadows(db, work.config_id, built.rules.mapping, dict(row.pairs))
+                ledger.prune_shadows(db, work.config_id, built.names, dict(row.pairs))
             row.mapping_hash, row.identity_hash = built.mapping_hash, built.identity_hash
-            row.pairs = {pair.name: pair.right for pair in built.rules.mapping.pairs}
+            row.pairs, row.fields = dict(built.names), dict(built.fields)
         for side in SIDES:
             scan, stream = scans[side], work.pairing.end(side).stream
             if scan.proves_absence:

@@ -109,7 +109,7 @@ def _own(
     found: dict[str, Any] = {}
     for name, value in decode_fields(stored).items():
         pair = mapping.by_name.get(name)
-        if pair is None or (known_pairs is not None and known_pairs.get(name, pair.right) != pair.right):
+        if pair is None or (known_pairs is not None and known_pairs.get(name, pair.partner) != pair.partner):
             continue
         try:
             found[name] = pair.own(side, value)
@@ -305,9 +305,11 @@ def fields_held(
     return frozenset(found)
 
 
-def prune_shadows(db: Session, config_id: str, mapping: FieldMapping, known_pairs: Mapping[str, str]) -> None:
+def prune_shadows(
+    db: Session, config_id: str, names: Mapping[str, str], known_pairs: Mapping[str, str]
+) -> None:
     """Drop what the shadows say of fields that are no longer mapped, or to another partner."""
-    keep = {pair.name for pair in mapping.pairs if known_pairs.get(pair.name, pair.right) == pair.right}
+    keep = {name for name, partner in names.items() if known_pairs.get(name, partner) == partner}
     rows = db.scalars(select(Shadow).join(Link, Link.id == Shadow.link_id).where(Link.config_id == config_id))
     for row in rows.yield_per(1000):
         if not set(row.left) <= keep or not set(row.right) <= keep:
@@ -517,6 +519,14 @@ def close_issues(
                 row.closed_at = now
         elif row.key in examined or (whole and row.code != "unknown_outcome"):
             row.closed_at = now
+
+
+def open_fields(db: Session, config_id: str, code: str, side: Side) -> set[str]:
+    """The fields of which an open issue of this cause tells."""
+    query = select(Issue.field).where(
+        Issue.config_id == config_id, Issue.code == code, Issue.side == side, Issue.closed_at.is_(None)
+    )
+    return set(db.scalars(query))
 
 
 def close_unknown(db: Session, change: Change, now: datetime) -> None:

@@ -48,6 +48,7 @@ class Outlook:
     is_full: bool
     unread: dict[Side, str]  # sides whose read broke off, with the reason
     unkeyed: dict[Side, int]  # records without a key in a column of the user's own
+    warnings: list[Problem] = field(default_factory=list)  # what is no record's failure
     resting: list[PlannedChange] = field(default_factory=list)  # refused too often: not sent this time
     narrowed: bool = False  # a retry of some records: the plan says nothing of the others
     # What records that are to be deleted hold in fields that are not mapped: kept with the rest.
@@ -73,7 +74,7 @@ def look(
         decided = ledger.load_decided(db, pairing.config_id, now)
         answered = ledger.answered_links(db, pairing.config_id)
     built = pairing.built
-    remap = baseline is not None and baseline.mapping_hash != built.mapping_hash
+    remap = baseline is not None and (baseline.mapping_hash != built.mapping_hash or built.retyped)
     moved = baseline is not None and baseline.identity_hash != built.identity_hash
     # Another policy may decide otherwise about records that have not moved: all are looked at once.
     redecide = baseline is None or baseline.policy_hash != built.policy_hash
@@ -113,7 +114,7 @@ def look(
         plan = make_plan(ties, index, scans, side_facts, rules, facts, now)
     if _freeze_volatile(pairing, plan, ties):
         plan = make_plan(ties, index, scans, side_facts, rules, facts, now)
-    plan.notes.extend(clock_notes)
+    plan.notes.extend((*clock_notes, *built.notes))
     _note_paused(plan, pairing)
     for side in SIDES:
         names = sorted(mapping.pair(name).on(side) for name in vanished[side])
@@ -121,6 +122,7 @@ def look(
     return Outlook(
         index, ties, scans, plan, facts, baseline, decided,
         is_full=all(scan.full for scan in scans.values()), unread=unread, unkeyed=unkeyed,
+        warnings=_warnings(pairing),
     )  # fmt: skip
 
 
@@ -128,11 +130,15 @@ def _vanished(
     ctx: Context, pairing: Pairing, side: Side, scans: Mapping[Side, Scan], ties: Mapping[int, Tie]
 ) -> frozenset[str]:
     """The pairs whose field this side returns with no record any more."""
-    found = vanish.suspects(side, scans, ties, pairing.built.rules.mapping)
-    if not found:
-        return frozenset()
+    mapping = pairing.built.rules.mapping
+    found = vanish.suspects(side, scans, ties, mapping)
     with ctx.reads() as db:
-        return frozenset(found) - ledger.fields_held(db, pairing.config_id, side, found, set(ties))
+        # Once gone, a field stays so until some record brings it again.
+        open_ = ledger.open_fields(db, pairing.config_id, vanish.CODE, side)
+        still = {pair.name for pair in mapping.pairs if pair.on(side) in open_}
+        still -= vanish.brought(side, scans[side], mapping)
+        held = ledger.fields_held(db, pairing.config_id, side, found, set(ties)) if found else frozenset()
+    return frozenset(found) - held | still
 
 
 def _freeze_volatile(pairing: Pairing, plan: Plan, ties: dict[int, Tie]) -> bool:
@@ -372,6 +378,26 @@ def _merged(side: Side, record_id: str, into: str) -> Gone:
             operation="read",
         )
     )
+
+
+def _warnings(pairing: Pairing) -> list[Problem]:
+    """What people should know of the streams, though all records are carried as they should be."""
+    found = [
+        Problem("schema", text, side=side, field_name=str(number), operation="read")
+        for side in SIDES
+        for number, text in enumerate(pairing.end(side).stream.problems)
+    ]
+    found += [
+        Problem(
+            "new_field",
+            f"Both sides have a field '{name}' that this sync does not carry yet. Add it under `fields`, or"
+            " let new fields be added by themselves: new_fields: add.",
+            field_name=name,
+            operation="read",
+        )
+        for name in pairing.built.proposed
+    ]
+    return found
 
 
 def _note_paused(plan: Plan, pairing: Pairing) -> None:

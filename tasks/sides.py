@@ -16,8 +16,8 @@ from connectors.base import Can, Connector, IdKind, StreamOptions
 from connectors.errors import AuthError, ConnectorError, OptionsError, RateLimited, RetryableError
 from models.connections import Connection
 from models.secrets import Place, SecretUnreadable
-from models.sync_configs import SyncConfig
-from sync.definition import Blank, Built, MappingMistake, SyncDefinition, build
+from models.sync_configs import Baseline, SyncConfig
+from sync.definition import Blank, Built, KnownFields, MappingMistake, SyncDefinition, build
 from sync.records import SIDES, Record, Side, Stream
 from tasks.context import Context
 from tasks.errors import DefinitionError, NotFound
@@ -118,6 +118,10 @@ def opened(ctx: Context, config_id: str) -> Iterator[Pairing]:
         if config is None:
             raise NotFound(f"There is no sync {config_id}.")
         name, definition, known = config.name, definition_of(config), list(config.known_pairs or ())
+        baseline = db.get(Baseline, config_id)
+        fields = dict(baseline.fields) if baseline is not None else {}
+        if known and baseline is not None and definition.new_fields == "add":
+            known = [*known, *(name for name in baseline.pairs if name not in known)]
         connections = {"left": config.left_connection, "right": config.right_connection}
         ids = {side: connections[side].id for side in SIDES}
         connectors = {side: connector_of(ctx, connections[side]) for side in SIDES}
@@ -136,7 +140,7 @@ def opened(ctx: Context, config_id: str) -> Iterator[Pairing]:
             config_id=config_id,
             name=name,
             definition=definition,
-            built=tie(definition, ends, known_pairs=known or None),
+            built=tie(definition, ends, known_pairs=known or None, known_fields=fields),
             left=ends["left"],
             right=ends["right"],
             secrets=secrets,
@@ -181,6 +185,7 @@ def tie(
     *,
     saving: bool = False,
     known_pairs: list[str] | None = None,
+    known_fields: KnownFields | None = None,
 ) -> Built:
     """The definition over both streams. Raises DefinitionError that names the place in it."""
     try:
@@ -193,6 +198,7 @@ def tie(
             },
             saving=saving,
             known_pairs=known_pairs,
+            known_fields=known_fields,
         )
     except MappingMistake as mistake:
         raise DefinitionError(mistake.message, place=mistake.place) from None

@@ -357,6 +357,10 @@ def test_R20_a_field_is_returned_for_no_record_any_more(story: Story, omits_empt
     assert "R.z=moved" in outcome
     assert "issue(field_vanished)" in outcome
     assert story.right.get("y") == "a"
+    # Nor is it later, when a single record moves.
+    story.left.edit("k1", z="moved again")
+    assert story.run() == "R.k1.z=moved_again issue(field_vanished)"
+    assert story.right.get("y", "k1") == "a"
     # Back again, all is as it was.
     story.left.knobs.dropped = set()
     story.left.edit(y="b")

@@ -67,7 +67,9 @@ def name_of(key: str) -> str:
 
 
 def update(side: Side, key: str, field: str, value: Value) -> str:
-    return ".".join(part for part in (LETTER[side], name_of(key), f"{field}={said(value)}") if part)
+    return ".".join(
+        part for part in (LETTER[side], name_of(key), f"{field.replace(' ', '_')}={said(value)}") if part
+    )
 
 
 def create(side: Side, key: str) -> str:
