@@ -7,12 +7,14 @@ import itertools
 import logging
 import os
 import signal
+import sys
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 import redis
 import structlog
+from structlog._config import BoundLoggerLazyProxy
 
 from tests.house import House, build
 from tests.services import PostgresMissing, Services, fresh_database
@@ -110,3 +112,7 @@ def house(tmp_path: Path, house_template: Path) -> Iterator[House]:
     logging.raiseExceptions = raises
     logging.captureWarnings(False)
     structlog.reset_defaults()
+    for module in list(sys.modules.values()):  # a logger that was used keeps what was set up for it
+        logger = vars(module).get("log")
+        if isinstance(logger, BoundLoggerLazyProxy):
+            vars(logger).pop("bind", None)

@@ -24,7 +24,7 @@ def of_this_type(column: Column) -> Iterator[None]:
 
 
 def checked_text(column: Column, value: Value) -> str:
-    text = display(value)
+    text = value if isinstance(value, str) else display(value)
     spec = column.field
     if (broken := unstorable(text)) is not None:
         raise Unfit("encoding", f"'{spec.name}' cannot hold {broken}.", spec.name)
