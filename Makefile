@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST ?= -n auto
 UV ?= uv
 
-.PHONY: help setup setup-dev demo demo-once demo-reset test test-browser test-parse test-faults test-faults-short screenshots lint format lock
+.PHONY: help setup setup-dev demo demo-once demo-reset test test-browser test-parse test-faults test-faults-short screenshots docs lint format lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -52,6 +52,11 @@ lint: setup-dev ## Only the checks that run nothing
 format: setup-dev ## Let ruff put the code in order
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+docs: setup-dev ## Write the pages that are made from the code
+	$(BIN)/python -m connectors.handbook
+	$(BIN)/python -m tests.pages
+	$(BIN)/python -m tests.scenarios.table
 
 lock: ## Pin what pyproject.toml asks for, with hashes (needs uv)
 	$(UV) pip compile pyproject.toml --extra local --universal --python-version 3.11 \
