@@ -13,7 +13,6 @@ import json
 import os
 import signal
 import sys
-import threading
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TextIO
@@ -406,8 +405,7 @@ def _run_here(
     from sync.values import FieldType, ValueProblem, iso, parse
     from tasks import replay, shift
 
-    stop = threading.Event()
-    signal.signal(signal.SIGTERM, lambda *_: stop.set())
+    signal.signal(signal.SIGTERM, lambda *_: ctx.stop.set())
     keys = replay.keys_of(ctx, retry_of, config_id) if retry_of is not None else None
     options: dict[str, Any] = {} if keys is None else {"keys": keys}
     kind = RunKind.RETRY if retry_of else RunKind.MANUAL
@@ -425,7 +423,6 @@ def _run_here(
         options=options,
         retry_of=retry_of,
         carry_out=_noting(mistakes),
-        stop=stop,
     )
 
 

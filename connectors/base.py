@@ -14,11 +14,12 @@ from datetime import date, datetime
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from connectors.errors import OptionsError
+from connectors.quotas import Limiter, NoLimiter, Quota
 from sync.records import Record, Stream
 from sync.values import MISSING, Fields, FieldType, Value, ValueProblem, parse
 
@@ -85,9 +86,19 @@ class StreamOptions(BaseModel):
 AnyStreamOptions = StreamOptions
 
 
+class Token(Protocol):
+    """The access token of a connection that somebody signed in, asked for at each call.
+
+    `refused` is the one that the system no longer takes: then it is renewed first, unless that was done
+    meanwhile. Raises AuthError where only a new sign-in helps.
+    """
+
+    def __call__(self, *, refused: str | None = None) -> str: ...
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
-    """What this installation lets connectors reach. Built once from the settings."""
+    """What this installation lets connectors reach. Built once from the settings; `token` per connection."""
 
     folders: tuple[Path, ...] = ()  # where SQLite and CSV files may lie
     forbidden_files: tuple[Path, ...] = ()  # our own database
@@ -95,6 +106,8 @@ class Access:
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     allow_http: bool = False
     memory: dict[str, Any] = field(default_factory=dict)  # the spaces of the `memory` connector
+    limiter: Limiter = field(default_factory=NoLimiter)  # holds calls to the systems' quotas
+    token: Token | None = None  # of a connection that was signed in; None where its options hold a secret
 
 
 @dataclass(frozen=True, slots=True)
@@ -338,6 +351,10 @@ class Connector(ABC):
     def create_stream(self, stream: Stream, options: AnyStreamOptions) -> Stream:
         """Make a missing stream with these fields and this key, and return it as it then is."""
         raise NotImplementedError(f"{self.name} cannot create streams")
+
+    def quotas(self, stream: Stream | None = None) -> Sequence[Quota]:
+        """What the calls about this stream are counted by, the tightest first. Answered without a call."""
+        return ()
 
     def close(self) -> None:  # noqa: B027  most connectors hold nothing open
         """Give back what was opened. May be called twice."""

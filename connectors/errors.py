@@ -65,13 +65,17 @@ class RetryableError(ConnectorError):
 
 
 class RateLimited(RetryableError):
-    """The system asked for a pause of `retry_after` seconds."""
+    """The system asked for a pause of `retry_after` seconds.
+
+    `is_held`: the limiter knows, and holds the next call back by itself.
+    """
 
     code = "rate_limited"
 
     def __init__(self, message: str, *, retry_after: float, stream: str | None = None) -> None:
         super().__init__(message, stream=stream)
         self.retry_after = retry_after
+        self.is_held = False
 
 
 class Unavailable(RetryableError):

@@ -1,7 +1,8 @@
 """The one way out over HTTP: it checks the address that it connects to, and names what went wrong.
 
 A connector over HTTP is an HttpConnector and asks `self.http`. There are no redirects, no proxies of the
-environment and no second tries; whoever called decides about those.
+environment and no second tries; whoever called decides about those. Each call waits for its place under the
+system's quotas, and a system that asks for a pause gets it from everybody.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from connectors.errors import (
     StreamGone,
     Unavailable,
 )
+from connectors.quotas import Quota
 
 MAX_URL = 8192
 PORTS = frozenset({80, 443, 8080, 8443})  # on public addresses; allowed private ranges may use any
@@ -116,6 +118,7 @@ class Http:
         secrets: Sequence[str] = (),
         judge_answer: Judge | None = None,
         limits: Limits | None = None,
+        quotas: Sequence[Quota] = (),
         transport: httpx.BaseTransport | None = None,
         backend: httpcore.NetworkBackend | None = None,
         resolve: Resolve | None = None,
@@ -133,6 +136,8 @@ class Http:
                     " line breaks or spaces around it."
                 )
         self._judge = judge_answer
+        self._limiter = access.limiter
+        self._quotas = quotas
         self._clock = clock
         self._transport = transport
         self._backend = _CheckedBackend(backend or httpcore.SyncBackend(), access.networks, resolve)
@@ -151,14 +156,18 @@ class Http:
         content: bytes | None = None,
         headers: Mapping[str, str] | None = None,
         changes: bool = False,
+        quotas: Sequence[Quota] | None = None,
     ) -> Answer:
         """One call; its answer if the status is below 300.
 
-        `changes` is set where the call may change something: then a lost answer is OutcomeUnknown. Raises
+        `changes` is set where the call may change something: then a lost answer is OutcomeUnknown. `quotas`
+        are what this call is counted by, where that is not the same for all calls. Raises
         what the connector's judge says of a refusal, else AuthError, StreamGone, RecordRejected,
         RateLimited, Unavailable, BadAnswer or OptionsError.
         """
         request = self._request(method, path, params, json, content, headers)
+        counted = self._quotas if quotas is None else quotas
+        self._limiter.take(counted)
         answer = self._exchange(request, changes)
         if answer.status < 300:
             return answer
@@ -168,8 +177,11 @@ class Http:
                 " Correct the URL to where it leads.",
                 code="redirect",
             )
-        problem = self._judge(answer) if self._judge else None
-        raise problem or self.refusal(answer)
+        problem = (self._judge(answer) if self._judge else None) or self.refusal(answer)
+        if isinstance(problem, RateLimited) and counted:
+            self._limiter.pause(counted, problem.retry_after)
+            problem.is_held = True
+        raise problem
 
     def refusal(self, answer: Answer) -> ConnectorError:
         """What a status means where a system says nothing more of it."""

@@ -7,6 +7,7 @@ clock that stands still and ids that count.
 from __future__ import annotations
 
 import random
+import threading
 import uuid
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,6 +21,9 @@ from models.db import db_now, make_engine, make_read_sessions, make_sessions
 from models.secrets import KeyRing
 from settings import Settings
 from settings import SettingsError as SettingsError  # through this door too
+from tasks.broker import make_client
+from tasks.errors import Stopping
+from tasks.quotas import InProcess, InRedis, SharedLimiter, Store
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +39,7 @@ class Context:
     rand: Callable[[], float]  # in [0, 1)
     wake: Callable[[str], None]  # ring a worker for this run id; swallows a silent queue
     queue_answers: Callable[[], bool]  # whether the queue can be reached just now
+    stop: threading.Event  # set when this process is asked to stop
 
     def connector(self, name: str, options: Mapping[str, object]) -> Connector:
         """A connector over these options (secrets included). Raises OptionsError."""
@@ -63,6 +68,7 @@ def live(
 ) -> Context:
     """The real thing over these settings. Connects to nothing until first used."""
     engine = make_engine(settings.database_url)
+    stop = threading.Event()
     return Context(
         settings=settings,
         sessions=make_sessions(engine),
@@ -73,6 +79,7 @@ def live(
             forbidden_files=settings.own_files,
             networks=settings.allowed_networks,
             allow_http=settings.allow_http,
+            limiter=SharedLimiter(_store(settings), lambda seconds: _wait(stop, seconds)),
         ),
         now=lambda: datetime.now(UTC),
         db_now=db_now,
@@ -80,4 +87,18 @@ def live(
         rand=random.random,
         wake=wake,
         queue_answers=queue_answers,
+        stop=stop,
     )
+
+
+def _store(settings: Settings) -> Store:
+    """Where the quotas are counted: by all processes together where they share a Redis."""
+    if settings.redis_url is None:
+        return InProcess()
+    return InRedis(make_client(settings.redis_url, timeout=2))
+
+
+def _wait(stop: threading.Event, seconds: float) -> None:
+    """Raises Stopping where the process is asked to stop meanwhile."""
+    if stop.wait(seconds):
+        raise Stopping("this process was asked to stop")

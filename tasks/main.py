@@ -5,7 +5,6 @@ The worker is `dramatiq tasks.main:setup`: dramatiq calls `setup` in the process
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -74,7 +73,7 @@ def become_worker(ctx: Context, carry_out: CarryOut) -> None:
     """
     url = redis_url(ctx)
     start.begin(ctx)
-    heartbeat = Heartbeat(ctx, "worker", threading.Event())
+    heartbeat = Heartbeat(ctx, "worker", ctx.stop)
     broker = make_broker(url, [Life(heartbeat)])
     declare_start_run(broker, ctx, heartbeat, carry_out)
     dramatiq.set_broker(broker)

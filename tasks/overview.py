@@ -83,6 +83,9 @@ def _status_of(db: Session, config: SyncConfig) -> dict[str, Any]:
         word = _WORDS.get(RunState(last.state), "Waiting")
         became = f"ended as {last.state}" if last.state in ENDED else f"is {last.state}"
         sentence = last.error or f"Its last run, {iso(last.created_at)}, {became}."
+        if last.state == RunState.QUEUED and last.wait_text:
+            until = f" It starts not before {iso(last.not_before)}." if last.not_before else ""
+            sentence = last.wait_text + until
     waits = [f"{count} {what}" for count, what in ((conflicts, "conflicts"), (held, "held")) if count]
     if waits:
         sentence += f" Waiting for a person: {', '.join(waits)}."

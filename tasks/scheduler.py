@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import signal
 import sys
-import threading
 from queue import SimpleQueue
 from typing import Any
 
@@ -65,7 +64,7 @@ class Beat(Scheduler):  # type: ignore[misc]  # periodiq has no types
 
 def run(ctx: Context, queue_url: str) -> None:
     """Tick until a signal says stop."""
-    stop = threading.Event()
+    stop = ctx.stop
     heartbeat = Heartbeat(ctx, "scheduler", stop)
     broker = make_broker(queue_url, [PeriodiqMiddleware(skip_delay=SKIP_AFTER_SECONDS), Life(heartbeat)])
     beat = Beat(ctx, [declare_tick(broker, ctx, stop.is_set)])

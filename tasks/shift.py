@@ -5,7 +5,6 @@ Whatever happens inside, the run ends in a state that says what happened, or goe
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, replace
 from time import monotonic
@@ -24,12 +23,12 @@ from tasks.claims import Claim, Ending, Lines
 from tasks.context import Context
 from tasks.errors import CancelRequested, LeaseLost, RunActive, Stopping, WorkError
 from tasks.heartbeat import Heartbeat
+from tasks.quotas import LONGEST_WAIT
 from tasks.reins import Reins
 from tasks.summary import RunError, Summary
 
 CarryOut = Callable[[Context, Claim, Reins], Summary]
 
-_LONG_QUOTA_WAIT_SECONDS = 30.0
 _TRIES = 6  # to write the end of a run into a database that is away
 log = structlog.get_logger(__name__)
 
@@ -61,16 +60,15 @@ def run_here(
     full: bool = False,
     options: Mapping[str, Any] | None = None,
     retry_of: str | None = None,
-    stop: threading.Event | None = None,
 ) -> Summary:
     """One run in this process, without queue and worker. Returns its summary, also when it failed.
 
-    Setting `stop` ends it as cancelled at the next batch. No automatic retry follows: who asked sees
+    Setting `ctx.stop` ends it as cancelled at the next batch. No automatic retry follows: who asked sees
     the failure. Raises RunActive when a run is waiting or running already, NotFound and WrongState as
     `runs.queue` does.
     """
     upkeep.sweep(ctx)  # what an earlier command left when it was killed does not block this one
-    heartbeat = Heartbeat(ctx, "command", stop or threading.Event(), sweeps=False)
+    heartbeat = Heartbeat(ctx, "command", ctx.stop, sweeps=False)
     try:
         claim = _start_here(
             ctx,
@@ -168,7 +166,7 @@ def _reaction(
             return _CANCELLED
         case Stopping():
             return _Back() if in_line else _CANCELLED
-        case RateLimited() if in_line and problem.retry_after > _LONG_QUOTA_WAIT_SECONDS:
+        case RateLimited() if in_line and problem.retry_after > LONGEST_WAIT:
             return _Back(problem.retry_after, Wait.QUOTA, problem.message)
         case ConnectorError():
             of_connection = isinstance(problem, RetryableError | AuthError)

@@ -21,12 +21,12 @@ from sync.definition import Blank, Built, KnownFields, MappingMistake, SyncDefin
 from sync.records import SIDES, Record, Side, Stream
 from tasks.context import Context
 from tasks.errors import DefinitionError, NotFound
+from tasks.quotas import LONGEST_WAIT
 
 Answer = TypeVar("Answer")
 REMOVED = "•••"
 SHORTEST_SECRET = 4  # a shorter one would take harmless words out of every sentence
 AT_ONCE = 200  # ids in one look-up
-LONGEST_WAIT = 30.0  # seconds that a call may wait for a quota; a longer wait gives the run back
 
 
 @dataclass(frozen=True)
@@ -213,7 +213,7 @@ class _WaitAsAsked(wait_base):
     def __call__(self, retry_state: Any) -> float:
         problem = retry_state.outcome.exception() if retry_state.outcome else None
         if isinstance(problem, RateLimited):
-            return problem.retry_after
+            return 0.0 if problem.is_held else problem.retry_after
         return float(self.otherwise(retry_state))
 
 

@@ -193,6 +193,7 @@ class Stage:
             rand=lambda: 0.5,
             wake=self.rung.append,
             queue_answers=lambda: True,
+            stop=real.stop,
             systems=systems,
             deaths=self.deaths,
         )

@@ -334,10 +334,9 @@ def test_a_run_here_that_is_interrupted_ends_as_cancelled(world: World) -> None:
     with pytest.raises(KeyboardInterrupt):
         shift.run_here(world.ctx, config, asked_by=WHO, carry_out=interrupted)
     assert [run.state for run in world.runs_of(config)] == ["cancelled"]
-    stop = threading.Event()
-    stop.set()
+    world.ctx.stop.set()
     summary = shift.run_here(
-        world.ctx, config, asked_by=WHO, stop=stop, carry_out=lambda ctx, claim, reins: checkpoint(reins)
+        world.ctx, config, asked_by=WHO, carry_out=lambda ctx, claim, reins: checkpoint(reins)
     )
     assert summary.status == "failed" and summary.errors[0].code == "cancelled"
 

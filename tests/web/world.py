@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -83,6 +84,7 @@ def make_context(folder: Path, clock: Clock, **changed: Any) -> Context:
         rand=lambda: 0.5,
         wake=lambda run_id: None,
         queue_answers=lambda: True,
+        stop=threading.Event(),
     )
 
 
