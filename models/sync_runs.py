@@ -48,6 +48,7 @@ class Wait(StrEnum):
     BACK_OFF = "back_off"  # an automatic retry; the next slot of the schedule may start it earlier
     QUOTA = "quota"  # the system asked for a pause
     CIRCUIT = "circuit"  # the connection fails: one run at a time tries whether it is back
+    RECALL = "recall"  # a person may still take it back
     DATABASE = "database"  # our own database was away while the run worked
 
 

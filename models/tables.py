@@ -1,6 +1,7 @@
 """Every table, imported so that the metadata is whole: for migrations and for a first look."""
 
 from models.audit import AuditEvent
+from models.bulk import BulkPart, BulkRetry
 from models.chains import ChainLink
 from models.circuits import Circuit
 from models.connections import Connection, KeyCheck
@@ -19,6 +20,8 @@ __all__ = [
     "AuditEvent",
     "Base",
     "Baseline",
+    "BulkPart",
+    "BulkRetry",
     "ChainLink",
     "Change",
     "Circuit",

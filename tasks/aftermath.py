@@ -8,7 +8,7 @@ from sqlalchemy.orm import Session
 
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun
-from tasks import alerts, breaker, chains, retries
+from tasks import alerts, breaker, bulk, chains, retries
 from tasks.context import Context
 
 if TYPE_CHECKING:
@@ -38,8 +38,10 @@ def of(ctx: Context, db: Session, run: SyncRun, ending: Ending) -> list[str]:
             now=now,
         )
     alerts.watch_failures(ctx, db, run, of_connection=ending.connection_id is not None)
+    retry_id = None
     if run.state == RunState.FAILED and ending.can_heal and ending.retry:
-        retries.after_failure(ctx, db, run, config, now, circuit=circuit)
+        retry_id = retries.after_failure(ctx, db, run, config, now, circuit=circuit)
+    rings = bulk.after_run(ctx, db, run, retry_id)
     if run.state in GOT_THROUGH and run.kind != RunKind.UNDO:
-        return chains.after_success(ctx, db, run)
-    return []
+        rings.extend(chains.after_success(ctx, db, run))
+    return rings

@@ -9,7 +9,7 @@ remember    what both sides look like now: counts, cursors, the mapping's hash
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import select, update
@@ -56,7 +56,15 @@ def carry_out(ctx: Context, claim: Claim, reins: Reins) -> Summary:
         )
         reins.summary = work.summary
         if run.kind == RunKind.PREVIEW:
-            return preview(ctx, pairing, run_id=run.id, full=run.full, reins=reins, previous=previous)
+            return preview(
+                ctx,
+                pairing,
+                run_id=run.id,
+                full=run.full,
+                reins=reins,
+                previous=previous,
+                options=run.options,
+            )
         recover(work)
         if run.kind == RunKind.UNDO:
             undo.carry_out(work, str(run.options["run"]))
@@ -75,12 +83,14 @@ def preview(
     full: bool,
     reins: Reins | None = None,
     previous: str | None = None,
+    options: Mapping[str, Any] | None = None,
 ) -> Summary:
     """What a run would do, by the same code up to the first write. Leaves no trace."""
     summary = Summary(run=run_id, config=pairing.name)
     outlook = look(ctx, pairing, reins, full=full, previous_run_id=previous)
     work = Work(ctx, pairing, reins, run_id, "", summary, previous)  # type: ignore[arg-type]
     _block_unknown_creates(work, outlook)
+    narrow(outlook, pairing, options or {})
     _let_rest(work, outlook)
     _count(work, outlook)
     for problem in outlook.plan.problems:

@@ -66,7 +66,7 @@ def retry_run(
             if key not in failed:
                 raise NotFound(f"'{key}' did not fail in run {run_id}.")
             keys = [key]
-        left = None if keys is None else _still_failing(db, run.config_id, keys)
+        left = None if keys is None else still_failing(db, run.config_id, keys)
     if left is not None and not left:
         raise WrongState("Nothing is left to try again: a later run has fixed it.", code="fixed")
     return _queue(
@@ -120,7 +120,7 @@ def failed_keys(run: SyncRun) -> list[str]:
     return sorted({error["key"] for error in errors if error["key"]})
 
 
-def _still_failing(db: Session, config_id: str, keys: list[str]) -> list[str]:
+def still_failing(db: Session, config_id: str, keys: list[str]) -> list[str]:
     """Of these records, the ones with an issue that is still open."""
     found: set[str] = set()
     for start in range(0, len(keys), 500):

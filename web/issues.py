@@ -31,6 +31,8 @@ def index() -> ResponseReturnValue:
         wanted=wanted,
         groups=reads.groups(workspace, wanted),
         names=syncs.names(workspace),
+        codes=reads.codes(workspace),
+        records=reads.records(workspace, wanted),
     )
 
 

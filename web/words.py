@@ -85,6 +85,17 @@ SYNC_STATES: Mapping[str, Badge] = {
     "in_sync": IN_SYNC,
 }
 
+BULK_STATES: Mapping[str, Badge] = {
+    "planned": Badge("Planned", "list", "wait", "Nothing has been tried yet."),
+    "expired": Badge("Expired", "clock-history", "off", "Nobody started it within a day."),
+    "recallable": Badge("Can be taken back", "hourglass-split", "wait", "It begins in a moment."),
+    "first": Badge("Trying one first", "arrow-repeat", "busy", "The others follow if it gets through."),
+    "started": Badge("Under way", "arrow-repeat", "busy", "Its records are read again."),
+    "done": Badge("Done", "check-circle-fill", "good", "Every record was read again."),
+    "stopped": Badge("Stopped", "stop-circle", "off", "What was left was not tried."),
+    "recalled": Badge("Taken back", "arrow-counterclockwise", "off", "Nothing of it was done."),
+}
+
 OPERATIONS: Mapping[str, str] = {
     "create": "Create",
     "update": "Update",

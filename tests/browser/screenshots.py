@@ -40,6 +40,8 @@ def paths(stage: Stage) -> dict[str, str]:
         "held-plan": "/held/plan?" + urlencode(_held_group(stage)),
         "issues": "/issues",
         "issue": f"/issues/{stage.orders}/rejected",
+        "bulk-plan": f"/bulk/{stage.bulk}",
+        "bulk": "/bulk",
         "records": "/records?q=ORD-20",
         "record": f"/records/{stage.customers}?key=amelie.laurent@example.com",
         "schedules": "/schedules",

@@ -18,6 +18,7 @@ from models.people import Role
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunState
 from sync.values import encode_fields
+from tasks import bulk
 from tasks.context import Context
 from tests.web.world import DEFINITION, NOW, OWN, Clock, World, make_context, summary
 from web import create_app
@@ -51,6 +52,7 @@ class Stage(World):
         self.customers = self._customers()
         self.orders = self._orders()
         self._others()
+        self.bulk = bulk.plan(ctx, bulk.Selection(OWN), said="every cause in all syncs", by="bob@example.com")
 
     def _history(
         self, config: str, every: int, number: int, seconds: float = 3.0, last: float | None = None

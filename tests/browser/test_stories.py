@@ -200,3 +200,24 @@ def test_long_words_do_not_break_the_page(theatre: tuple[str, Stage], open_page:
 
 def _fits(page: Page) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= document.documentElement.clientWidth"))
+
+
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_bulk_retry_is_planned_started_and_taken_back(
+    theatre: tuple[str, Stage], open_page: Open, javascript: bool
+) -> None:
+    address, _stage = theatre
+    page = open_page(address, java_script_enabled=javascript)
+    sign_in(page, address, "bob")
+    page.goto("/issues")
+    page.get_by_label("Cause").select_option(label="The system refuses these values")
+    page.get_by_role("button", name="Filter").click()
+    page.get_by_role("button", name="Plan a retry of 7").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Retry 7 records")
+    page.locator("summary", has_text="7 records").click()
+    expect(page.get_by_role("link", name="ORD-2041")).to_be_visible()
+    page.get_by_label("Why?").fill("The column takes decimals now")
+    page.get_by_role("button", name="Try one, then the other 6").click()
+    expect(page.get_by_text("Can be taken back")).to_be_visible()
+    page.get_by_role("button", name="Take it back").click()
+    expect(page.get_by_text("Taken back. Nothing of it was done.")).to_be_visible()

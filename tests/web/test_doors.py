@@ -11,9 +11,10 @@ from sqlalchemy import select
 
 from models.sync_runs import RunState
 from models.tables import metadata
+from tasks import bulk
 from tasks.context import Context
 from tests.web.browser import Browser
-from tests.web.world import OTHER, World
+from tests.web.world import OTHER, OWN, World
 from web import auth
 
 # Whoever comes may open these, and nothing else.
@@ -61,6 +62,7 @@ def things(world: World) -> dict[str, object]:
     world.issue(config)
     world.change(run, key="held", state="held", guard="mass_delete", operation="delete")
     return {
+        "bulk_id": bulk.plan(world.ctx, bulk.Selection(OWN), said="all", by="bob@example.com"),
         "config_id": config,
         "run_id": run,
         "conflict_id": world.conflict(config),

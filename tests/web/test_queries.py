@@ -49,7 +49,17 @@ def fill(world: World, number: int) -> tuple[str, str]:
 
 @pytest.mark.parametrize(
     "path",
-    ["/", "/configs", "/configs/{config}", "/runs", "/runs/{run}", "/conflicts", "/conflicts/1", "/held"],
+    [
+        "/",
+        "/configs",
+        "/configs/{config}",
+        "/runs",
+        "/runs/{run}",
+        "/conflicts",
+        "/conflicts/1",
+        "/held",
+        "/issues",
+    ],
 )
 def test_pages_ask_a_constant_number_of_questions(alice: Browser, world: World, path: str) -> None:
     config, run = fill(world, 1)

@@ -11,6 +11,7 @@ from sqlalchemy import func, select
 
 from models.issues import Issue
 from models.sync_configs import SyncConfig
+from tasks.bulk import Selection
 from web.causes import Cause, cause
 from web.database import db
 from web.reads.query import BadFilter, Slice, keyset
@@ -22,6 +23,8 @@ STATES = ("open", "muted", "healed")
 class IssueFilter:
     config_id: str = ""
     state: str = "open"
+    code: str = ""
+    text: str = ""
 
     @classmethod
     def of(cls, args: Mapping[str, str]) -> IssueFilter:
@@ -29,20 +32,38 @@ class IssueFilter:
         state = args.get("state", "open")
         if state not in STATES:
             raise BadFilter(f"'{state[:40]}' is not a state of issues. Use open, muted or healed.")
-        return cls(args.get("config", "")[:36], state)
+        return cls(
+            args.get("config", "")[:36], state, args.get("code", "")[:60], args.get("q", "").strip()[:200]
+        )
 
     def args(self, **changed: str) -> dict[str, str]:
-        named = {"config": self.config_id, "state": self.state} | changed
-        return {name: value for name, value in named.items() if value and value != "open"}
+        named = {"config": self.config_id, "state": self.state, "code": self.code, "q": self.text} | changed
+        return {name: value for name, value in named.items() if value and (name, value) != ("state", "open")}
 
     @property
     def condition(self) -> tuple[Any, ...]:
+        """Of the state alone."""
         is_open = Issue.closed_at.is_(None)
         return {
             "open": (is_open, Issue.muted.is_(False)),
             "muted": (is_open, Issue.muted),
             "healed": (Issue.closed_at.is_not(None),),
         }[self.state]
+
+    def chosen(self, workspace_id: str) -> Selection:
+        """The same choice as a bulk retry freezes it."""
+        return Selection(workspace_id, self.config_id, self.code, self.text)
+
+    def within(self, workspace_id: str) -> tuple[Any, ...]:
+        return (*self.chosen(workspace_id).conditions, *self.condition)
+
+    def said(self, sync: str) -> str:
+        """The choice in words; `sync` is the name of the one that it names."""
+        parts = [f"“{cause(self.code).title}”" if self.code else "every cause"]
+        parts.append(f"in {sync}" if sync else "in all syncs")
+        if self.text:
+            parts.append(f"with “{self.text}”")
+        return " ".join(parts)
 
 
 EXPORTED = (
@@ -81,13 +102,11 @@ def groups(workspace_id: str, wanted: IssueFilter) -> Sequence[Group]:
             func.min(Issue.message).label("message"),
             func.min(Issue.retry_at).label("retry_at"),
         )
-        .where(Issue.workspace_id == workspace_id, *wanted.condition)
+        .where(*wanted.within(workspace_id))
         .group_by(Issue.config_id, Issue.code)
         .order_by(func.count().desc(), Issue.code)
         .limit(200)
     )
-    if wanted.config_id:
-        query = query.where(Issue.config_id == wanted.config_id)
     rows = db.session.execute(query).all()
     ids = {row.config_id for row in rows}
     names = {
@@ -114,12 +133,10 @@ def exported(workspace_id: str, wanted: IssueFilter, limit: int) -> Iterator[tup
     query = (
         select(Issue, SyncConfig.name)
         .join(SyncConfig, SyncConfig.id == Issue.config_id)
-        .where(Issue.workspace_id == workspace_id, *wanted.condition)
+        .where(*wanted.within(workspace_id))
         .order_by(Issue.opened_at.desc(), Issue.id.desc())
         .limit(limit)
     )
-    if wanted.config_id:
-        query = query.where(Issue.config_id == wanted.config_id)
     for issue, name in db.session.execute(query):
         told = (name, issue.code, issue.side, issue.key, issue.field, issue.message, issue.seen)
         yield (*told, issue.opened_at, issue.last_seen_at, issue.closed_at)
@@ -127,18 +144,33 @@ def exported(workspace_id: str, wanted: IssueFilter, limit: int) -> Iterator[tup
 
 def group(workspace_id: str, config_id: str, code: str, wanted: IssueFilter) -> Group | None:
     """One group, or None where nothing of it is in this state."""
-    mine = IssueFilter(config_id, wanted.state)
-    return next((item for item in groups(workspace_id, mine) if item.code == code), None)
+    mine = IssueFilter(config_id, wanted.state, code, wanted.text)
+    return next(iter(groups(workspace_id, mine)), None)
 
 
 def members(
     workspace_id: str, config_id: str, code: str, wanted: IssueFilter, args: Mapping[str, str]
 ) -> Slice[Issue]:
     """One page of a group's issues, the newest first. Raises BadFilter."""
-    query = select(Issue).where(
-        Issue.workspace_id == workspace_id,
-        Issue.config_id == config_id,
-        Issue.code == code,
-        *wanted.condition,
-    )
+    mine = IssueFilter(config_id, wanted.state, code, wanted.text)
+    query = select(Issue).where(*mine.within(workspace_id))
     return keyset(query, Issue.opened_at, Issue.id, lambda item: (item.opened_at, item.id), args)
+
+
+def codes(workspace_id: str) -> list[tuple[str, str]]:
+    """(code, title) of the causes that there are, for a list to choose from."""
+    found = db.session.scalars(
+        select(Issue.code).where(Issue.workspace_id == workspace_id, Issue.closed_at.is_(None)).distinct()
+    )
+    return sorted(((code, cause(code).title) for code in found), key=lambda item: item[1])
+
+
+def records(workspace_id: str, wanted: IssueFilter) -> int:
+    """How many records a bulk retry of what is shown would take up."""
+    pairs = (
+        select(Issue.config_id, Issue.key)
+        .where(*wanted.within(workspace_id), Issue.key != "")
+        .distinct()
+        .subquery()
+    )
+    return db.session.scalar(select(func.count()).select_from(pairs)) or 0
