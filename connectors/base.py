@@ -69,7 +69,11 @@ def is_unkeyed(id: str) -> bool:
 
 
 class Options(BaseModel):
-    """Base of every connector's options. Fields of type SecretStr are encrypted and masked."""
+    """Base of every connector's options. Fields of type SecretStr are encrypted and masked.
+
+    Whoever changes another option has to enter the secrets again, since it may decide where they are sent;
+    an option that does not says so: `Field(json_schema_extra={"keeps_secrets": True})`.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 

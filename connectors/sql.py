@@ -57,9 +57,15 @@ class SqlOptions(Options):
         default=(),
         title="Functions for queries",
         description="That a query may call beside the list of functions which only compute.",
+        json_schema_extra={"keeps_secrets": True},
     )
     query_seconds: int = Option(
-        default=10, ge=1, le=600, title="Query seconds", description="How long one query may take."
+        default=10,
+        ge=1,
+        le=600,
+        title="Query seconds",
+        description="How long one query may take.",
+        json_schema_extra={"keeps_secrets": True},
     )
 
     @model_validator(mode="before")

@@ -12,6 +12,7 @@ from models.links import Link, Shadow
 from models.maintenance import JobExecution, MaintenanceJob
 from models.people import Membership, SignInLink, User, WebSession, Workspace
 from models.processes import Process
+from models.questions import Question
 from models.sync_configs import Baseline, SyncConfig
 from models.sync_runs import RunLine, SyncRun
 
@@ -34,6 +35,7 @@ __all__ = [
     "MaintenanceJob",
     "Membership",
     "Process",
+    "Question",
     "RunLine",
     "Shadow",
     "SignInLink",

@@ -513,21 +513,21 @@ def _same_names(
     return tuple(found)
 
 
-def _pair(
-    spec: FieldSpec,
-    number: int,
-    definition: SyncDefinition,
-    streams: Mapping[Side, Stream],
-    blank_is_null: bool,
-) -> FieldPair:
+def check_alone(definition: SyncDefinition) -> None:
+    """What is wrong with a definition whatever its streams are. Raises MappingMistake."""
+    for number, spec in enumerate(definition.fields or ()):
+        _flow(spec, number, definition)
+
+
+def _flow(
+    spec: FieldSpec, number: int, definition: SyncDefinition
+) -> tuple[Direction, tuple[Transform, ...]]:
+    """Which way a field flows, and through which transforms. Raises MappingMistake."""
     place = f"fields.{number}"
     try:
         transforms = spec.transforms()
     except TransformMistake as mistake:
         raise MappingMistake(f"{spec.left}: {mistake}.", f"{place}.transform") from None
-    left, right = streams["left"].field(spec.left), streams["right"].field(spec.right)
-    if left is None or right is None:
-        raise AssertionError("the caller looked")
     direction = spec.direction
     if direction is Direction.BOTH:
         direction = definition.direction
@@ -544,6 +544,20 @@ def _pair(
                     " field cannot flow both ways. Give it a direction, or leave the transform out.",
                     f"{place}.transform",
                 )
+    return direction, transforms
+
+
+def _pair(
+    spec: FieldSpec,
+    number: int,
+    definition: SyncDefinition,
+    streams: Mapping[Side, Stream],
+    blank_is_null: bool,
+) -> FieldPair:
+    left, right = streams["left"].field(spec.left), streams["right"].field(spec.right)
+    if left is None or right is None:
+        raise AssertionError("the caller looked")
+    direction, transforms = _flow(spec, number, definition)
     kind = spec.type or _common_type(left.type, right.type)
     own: dict[Side, FieldType] = {}
     if transforms:

@@ -8,8 +8,8 @@ import dramatiq
 from dramatiq import Actor, Broker
 from periodiq import cron
 
-from tasks import due, shift
-from tasks.broker import CONTROL, RUNS, START_RUN
+from tasks import due, questions, shift
+from tasks.broker import ANSWER, CONTROL, RUNS, START_RUN
 from tasks.context import Context
 from tasks.heartbeat import Heartbeat
 from tasks.shift import CarryOut
@@ -33,3 +33,11 @@ def declare_tick(broker: Broker, ctx: Context, stop: Callable[[], bool]) -> Acto
         due.tick(ctx, stop)
 
     return tick
+
+
+def declare_answer(broker: Broker, ctx: Context) -> Actor[[str], None]:
+    @dramatiq.actor(broker=broker, actor_name=ANSWER, queue_name=CONTROL)
+    def answer(question_id: str) -> None:
+        questions.answer(ctx, question_id)
+
+    return answer

@@ -8,7 +8,7 @@ is a flag that it looks at itself.
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import monotonic
 
 import redis
@@ -21,6 +21,7 @@ from redis.retry import Retry
 RUNS = "runs"  # queue of the workers: long work
 CONTROL = "control"  # queue of the scheduler process: ticks and other short work
 START_RUN = "start_run"
+ANSWER = "answer"
 NAMESPACE = "dramatiq"
 
 _ENOUGH_BELLS = 2000  # more than all workers together can hear: each bell lets one take what is first in line
@@ -62,7 +63,10 @@ def make_broker(redis_url: str, middleware: Sequence[Middleware] = ()) -> RedisB
 
 
 class Bell:
-    """Wakes a worker for a run. Never raises and never waits long: a lost ring is rung again later."""
+    """Wakes a worker for a run, or the control queue for a question.
+
+    Never raises and never waits long: a lost ring is rung again later.
+    """
 
     def __init__(self, redis_url: str) -> None:
         self._broker = RedisBroker(  # type: ignore[no-untyped-call]
@@ -75,16 +79,23 @@ class Bell:
 
     def __call__(self, run_id: str) -> None:
         now = monotonic()
-        if now < self._silent_until:
-            return
+        if now >= self._silent_until:
+            self._ring(RUNS, START_RUN, run_id, unless=lambda: self._enough(now))
+
+    def ask(self, question_id: str) -> None:
+        """Wake the control queue for a question that somebody waits for."""
+        if monotonic() >= self._silent_until:
+            self._ring(CONTROL, ANSWER, question_id)
+
+    def _ring(self, queue: str, actor: str, id: str, unless: Callable[[], bool] = lambda: False) -> None:
         try:
-            if not self._enough(now):
+            if not unless():
                 self._broker.enqueue(
-                    Message(queue_name=RUNS, actor_name=START_RUN, args=(run_id,), kwargs={}, options={})
+                    Message(queue_name=queue, actor_name=actor, args=(id,), kwargs={}, options={})
                 )
         except (redis.RedisError, OSError) as problem:
             self._silent_until = monotonic() + _SILENT_SECONDS
-            log.warning("bell.silent", run=run_id, error=str(problem)[:200])
+            log.warning("bell.silent", id=id, error=str(problem)[:200])
 
     def answers(self) -> bool:
         """Whether the queue can be reached just now."""

@@ -12,7 +12,7 @@ from sync.definition import nearest
 from sync.records import Stream
 from tasks.context import Context
 from tasks.errors import NotFound
-from tasks.sides import connector_of
+from tasks.sides import asked
 
 
 def check(ctx: Context, name: str | None = None) -> list[dict[str, Any]]:
@@ -22,7 +22,7 @@ def check(ctx: Context, name: str | None = None) -> list[dict[str, Any]]:
     for row in _connections(ctx, name):
         item = {"connection": row.name, "connector": row.connector}
         try:
-            with connector_of(ctx, row) as connector:
+            with asked(ctx, row) as connector:
                 found.append({**item, "ok": True, "message": connector.check()})
         except ConnectorError as problem:
             found.append({**item, "ok": False, "code": problem.code, "message": problem.message})
@@ -31,7 +31,7 @@ def check(ctx: Context, name: str | None = None) -> list[dict[str, Any]]:
 
 def discover(ctx: Context, name: str, stream: str | None = None) -> list[dict[str, Any]]:
     """The streams of a connection, or the one of this name. Raises NotFound, ConnectorError."""
-    with connector_of(ctx, _connections(ctx, name)[0]) as connector:
+    with asked(ctx, _connections(ctx, name)[0]) as connector:
         streams = connector.discover()
     if stream is not None:
         named = [item for item in streams if item.name == stream]
@@ -40,7 +40,7 @@ def discover(ctx: Context, name: str, stream: str | None = None) -> list[dict[st
                 f"'{name}' has no stream '{stream}'." + nearest(stream, [item.name for item in streams])
             )
         streams = named
-    return [_described(item) for item in streams]
+    return [described(item) for item in streams]
 
 
 def _connections(ctx: Context, name: str | None) -> list[Connection]:
@@ -54,7 +54,8 @@ def _connections(ctx: Context, name: str | None) -> list[Connection]:
     return found
 
 
-def _described(stream: Stream) -> dict[str, Any]:
+def described(stream: Stream) -> dict[str, Any]:
+    """A stream as commands, the API and forms tell of it."""
     return {
         "name": stream.name,
         "key": list(stream.key),

@@ -10,7 +10,7 @@ import random
 import threading
 import uuid
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from sqlalchemy.orm import Session, sessionmaker
@@ -24,6 +24,10 @@ from settings import SettingsError as SettingsError  # through this door too
 from tasks.broker import make_client
 from tasks.errors import Stopping
 from tasks.quotas import InProcess, InRedis, SharedLimiter, Store
+
+
+def _stay_silent(_id: str) -> None:
+    """No queue at hand: what is queued is carried out in this process, or found by the next tick."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,15 +44,12 @@ class Context:
     wake: Callable[[str], None]  # ring a worker for this run id; swallows a silent queue
     queue_answers: Callable[[], bool]  # whether the queue can be reached just now
     stop: threading.Event  # set when this process is asked to stop
+    ask: Callable[[str], None] = field(default=_stay_silent, kw_only=True)  # ring for this question id
 
     def connector(self, name: str, options: Mapping[str, object]) -> Connector:
         """A connector over these options (secrets included). Raises OptionsError."""
         kind = connector_named(name)
         return kind(kind.parse_options(options), self.access)
-
-
-def _stay_silent(_run_id: str) -> None:
-    """No queue at hand: the run is carried out in this process, or found by the next tick."""
 
 
 def _has_no_queue() -> bool:
@@ -65,6 +66,7 @@ def live(
     *,
     wake: Callable[[str], None] = _stay_silent,
     queue_answers: Callable[[], bool] = _has_no_queue,
+    ask: Callable[[str], None] = _stay_silent,
 ) -> Context:
     """The real thing over these settings. Connects to nothing until first used."""
     engine = make_engine(settings.database_url)
@@ -88,6 +90,7 @@ def live(
         wake=wake,
         queue_answers=queue_answers,
         stop=stop,
+        ask=ask,
     )
 
 

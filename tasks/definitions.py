@@ -1,7 +1,7 @@
 """Configuration as code: a YAML file becomes connections and sync configs, or one clear mistake.
 
 Everything is checked before anything is stored. A mistake names file, line, field and, for a typo, the
-nearest right word.
+nearest right word. `tasks.saving` reads what forms and the API send by the same functions.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pydantic
 from pydantic import BaseModel, SecretStr
@@ -53,9 +53,20 @@ class Applied:
         getattr(self, verb).append(name)
 
 
+class Pointer(Protocol):
+    """Whatever says what is wanted, and can point at a mistake in it."""
+
+    @property
+    def folder(self) -> Path:
+        """Where relative paths start."""
+
+    def mistake(self, place: Place, message: str) -> DefinitionError:
+        """The mistake at a place, to be raised."""
+
+
 @dataclass(frozen=True)
-class _Wanted:
-    """A connection as the file wants it, its secrets apart."""
+class Wanted:
+    """A connection as somebody wants it, its secrets apart."""
 
     name: str
     connector: str
@@ -79,25 +90,25 @@ def apply(ctx: Context, path: Path, *, env: Mapping[str, str], by: str) -> Appli
             for row in db.scalars(select(Connection).where(Connection.workspace_id == workspace_id))
         }
         names = set(db.scalars(select(SyncConfig.name).where(SyncConfig.workspace_id == workspace_id)))
-    wanted = {name: _connection(file, name, raw) for name, raw in connections.items()}
+    wanted = {name: read_connection(file, name, raw) for name, raw in connections.items()}
     kinds = {name: row.connector for name, row in stored.items()}
     kinds |= {name: item.connector for name, item in wanted.items()}
-    definitions = {name: _definition(file, name, raw, kinds) for name, raw in syncs.items()}
+    definitions = {name: read_definition(file, name, raw, kinds) for name, raw in syncs.items()}
     for name, definition in definitions.items():
-        _check_after(file, name, definition, sorted({*names, *definitions}))
+        check_after(file, name, definition, sorted({*names, *definitions}))
     reachable = _reachable(ctx, file, definitions, wanted, stored)
     pairs = {
-        name: _check_streams(ctx, file, name, definition, reachable, applied)
+        name: check_streams(ctx, file, name, definition, reachable, applied)
         for name, definition in definitions.items()
     }
     with ctx.sessions.begin() as db:
         rows = {
-            name: _store_connection(ctx, db, workspace_id, item, applied, by) for name, item in wanted.items()
+            name: store_connection(ctx, db, workspace_id, item, applied, by) for name, item in wanted.items()
         }
         for row in db.scalars(select(Connection).where(Connection.workspace_id == workspace_id)):
             rows.setdefault(row.name, row)
         configs = {
-            name: _store_sync(ctx, db, workspace_id, name, definition, rows, pairs[name], applied, by)
+            name: store_sync(ctx, db, workspace_id, name, definition, rows, pairs[name], applied, by)
             for name, definition in definitions.items()
         }
         _store_order(db, file, configs, definitions)
@@ -133,17 +144,17 @@ def _shape(file: YamlFile) -> tuple[dict[str, Any], dict[str, Any]]:
                 (key,), f"`{key}` holds names, each with what it says: `{key}: {{a_name: ...}}`."
             )
         for name in part:
-            _check_name(file, (key, name), name)
+            check_name(file, (key, name), name)
         found.append(part)
     return found[0], found[1]
 
 
-def _check_name(file: YamlFile, place: Place, name: str) -> None:
+def check_name(file: Pointer, place: Place, name: str) -> None:
     if not name.strip() or len(name) > LONGEST_NAME or not name.isprintable():
         raise file.mistake(place, f"a name has 1 to {LONGEST_NAME} printable characters.")
 
 
-def _connection(file: YamlFile, name: str, raw: Any) -> _Wanted:
+def read_connection(file: Pointer, name: str, raw: Any) -> Wanted:
     place = ("connections", name)
     if not isinstance(raw, dict):
         raise file.mistake(place, "a connection has a `connector` and `options`.")
@@ -166,13 +177,13 @@ def _connection(file: YamlFile, name: str, raw: Any) -> _Wanted:
         options = {}
     if not isinstance(options, dict):
         raise file.mistake((*place, "options"), "options are names with values.")
-    anchored = kind.anchor(options, file.path.resolve().parent)
+    anchored = kind.anchor(options, file.folder)
     try:
         parsed = kind.Options.model_validate(anchored)
     except pydantic.ValidationError as problem:
         raise _pointed(file, (*place, "options"), problem, kind.Options, shows_values=False) from None
     plain, secrets = split_secrets(parsed)
-    return _Wanted(name, kind.name, plain, secrets)
+    return Wanted(name, kind.name, plain, secrets)
 
 
 def split_secrets(options: BaseModel) -> tuple[dict[str, Any], dict[str, str]]:
@@ -186,7 +197,7 @@ def split_secrets(options: BaseModel) -> tuple[dict[str, Any], dict[str, str]]:
     return plain, secrets
 
 
-def _definition(file: YamlFile, name: str, raw: Any, kinds: Mapping[str, str]) -> SyncDefinition:
+def read_definition(file: Pointer, name: str, raw: Any, kinds: Mapping[str, str]) -> SyncDefinition:
     """`kinds`: connection -> connector, of all that there will be."""
     place = ("syncs", name)
     if not isinstance(raw, dict):
@@ -212,7 +223,7 @@ def _definition(file: YamlFile, name: str, raw: Any, kinds: Mapping[str, str]) -
     return definition
 
 
-def _check_end(file: YamlFile, place: Place, end: EndSpec, kind: type[Connector]) -> None:
+def _check_end(file: Pointer, place: Place, end: EndSpec, kind: type[Connector]) -> None:
     """What an end says beside connection, stream and filter belongs to its connector."""
     try:
         kind.StreamOptions.model_validate(end.options)
@@ -222,7 +233,7 @@ def _check_end(file: YamlFile, place: Place, end: EndSpec, kind: type[Connector]
         raise file.mistake((*place, "stream"), "'stream' is missing: which table, tab or file it is.")
 
 
-def _check_after(file: YamlFile, name: str, definition: SyncDefinition, known: Sequence[str]) -> None:
+def check_after(file: Pointer, name: str, definition: SyncDefinition, known: Sequence[str]) -> None:
     for number, other in enumerate(definition.after):
         if other not in known:
             raise file.mistake(
@@ -244,7 +255,7 @@ _PLAIN_WORDS = (
 
 
 def _pointed(
-    file: YamlFile,
+    file: Pointer,
     place: Place,
     problem: pydantic.ValidationError,
     model: type[BaseModel],
@@ -338,9 +349,9 @@ def _reachable(
     ctx: Context,
     file: YamlFile,
     definitions: Mapping[str, SyncDefinition],
-    wanted: Mapping[str, _Wanted],
+    wanted: Mapping[str, Wanted],
     stored: Mapping[str, Connection],
-) -> dict[str, _Wanted]:
+) -> dict[str, Wanted]:
     """The connections that the file's syncs use: its own, and those that were stored before."""
     found = dict(wanted)
     for name, definition in definitions.items():
@@ -350,7 +361,7 @@ def _reachable(
                 continue
             row = stored[used]
             try:
-                found[used] = _Wanted(used, row.connector, dict(row.options), secrets_of(ctx, row))
+                found[used] = Wanted(used, row.connector, dict(row.options), secrets_of(ctx, row))
             except SecretUnreadable:
                 raise file.mistake(
                     ("syncs", name, side, "connection"),
@@ -360,12 +371,12 @@ def _reachable(
     return found
 
 
-def _check_streams(
+def check_streams(
     ctx: Context,
-    file: YamlFile,
+    file: Pointer,
     name: str,
     definition: SyncDefinition,
-    connections: Mapping[str, _Wanted],
+    connections: Mapping[str, Wanted],
     applied: Applied,
 ) -> list[str]:
     """Tie the definition to its streams as they are now; the pairs that an omitted `fields` stands for."""
@@ -407,8 +418,8 @@ def _place_of(problem: ConnectorError, place: Place, side: str, definition: Sync
 # -- storing ---------------------------------------------------------------------------------------
 
 
-def _store_connection(
-    ctx: Context, db: Session, workspace_id: str, item: _Wanted, applied: Applied, by: str
+def store_connection(
+    ctx: Context, db: Session, workspace_id: str, item: Wanted, applied: Applied, by: str
 ) -> Connection:
     now = ctx.db_now(db)
     row = db.scalar(
@@ -447,7 +458,7 @@ def _has(ctx: Context, row: Connection, secrets: Mapping[str, str]) -> bool:
         return False
 
 
-def _store_sync(
+def store_sync(
     ctx: Context,
     db: Session,
     workspace_id: str,
@@ -457,6 +468,7 @@ def _store_sync(
     pairs: list[str],
     applied: Applied,
     by: str,
+    owner_id: str | None = None,
 ) -> SyncConfig:
     now = ctx.db_now(db)
     stored = definition.model_dump(mode="json", exclude_unset=True, by_alias=True)
@@ -467,7 +479,14 @@ def _store_sync(
     schedule = definition.schedule
     is_new = row is None
     if row is None:
-        row = SyncConfig(id=ctx.new_id(), workspace_id=workspace_id, name=name, created_at=now, version=0)
+        row = SyncConfig(
+            id=ctx.new_id(),
+            workspace_id=workspace_id,
+            name=name,
+            created_at=now,
+            version=0,
+            owner_id=owner_id,
+        )
         db.add(row)
     elif row.definition == stored:
         applied.note(label, "unchanged")

@@ -41,7 +41,7 @@ def from_env(process: str) -> Context:
     if settings.redis_url is None:
         return live(settings)
     bell = Bell(settings.redis_url)
-    return live(settings, wake=bell, queue_answers=bell.answers)
+    return live(settings, wake=bell, queue_answers=bell.answers, ask=bell.ask)
 
 
 def redis_url(ctx: Context) -> str:

@@ -20,14 +20,14 @@ from periodiq import PeriodiqMiddleware, Scheduler
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks import due, start
-from tasks.actors import declare_tick
+from tasks.actors import declare_answer, declare_tick
 from tasks.broker import CONTROL, make_broker
 from tasks.context import Context
 from tasks.heartbeat import Heartbeat
 from tasks.life import Life, hear_once
 from tasks.main import from_env, redis_url, said_plainly
 
-CONTROL_THREADS = 2
+CONTROL_THREADS = 4  # a tick, and a few people who wait for a system's answer
 STOP_MS = 10_000
 # A tick that old is left out: the next one does its work. More than a minute, since a tick carries the
 # full minute in which it was sent.
@@ -67,6 +67,7 @@ def run(ctx: Context, queue_url: str) -> None:
     stop = ctx.stop
     heartbeat = Heartbeat(ctx, "scheduler", stop)
     broker = make_broker(queue_url, [PeriodiqMiddleware(skip_delay=SKIP_AFTER_SECONDS), Life(heartbeat)])
+    declare_answer(broker, ctx)
     beat = Beat(ctx, [declare_tick(broker, ctx, stop.is_set)])
     for number in (signal.SIGTERM, signal.SIGINT):
         hear_once(number, stop, then=beat.stop)

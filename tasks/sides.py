@@ -125,12 +125,7 @@ def opened(ctx: Context, config_id: str) -> Iterator[Pairing]:
         connections = {"left": config.left_connection, "right": config.right_connection}
         ids = {side: connections[side].id for side in SIDES}
         connectors = {side: connector_of(ctx, connections[side]) for side in SIDES}
-        secrets = tuple(
-            value
-            for side in SIDES
-            for value in secrets_of(ctx, connections[side]).values()
-            if isinstance(value, str) and len(value) >= SHORTEST_SECRET
-        )
+        secrets = tuple(value for side in SIDES for value in _words_of(secrets_of(ctx, connections[side])))
     with ExitStack() as stack:
         stack.enter_context(_cleaned(secrets))
         for connector in connectors.values():
@@ -145,6 +140,21 @@ def opened(ctx: Context, config_id: str) -> Iterator[Pairing]:
             right=ends["right"],
             secrets=secrets,
         )
+
+
+@contextmanager
+def asked(ctx: Context, connection: Connection) -> Iterator[Connector]:
+    """A connection's connector, for a short question. Its errors repeat no secret. Raises ConnectorError."""
+    connector = connector_of(ctx, connection)
+    with _cleaned(_words_of(secrets_of(ctx, connection))), connector:
+        yield connector
+
+
+def _words_of(secrets: Mapping[str, Any]) -> tuple[str, ...]:
+    """What no message may contain."""
+    return tuple(
+        value for value in secrets.values() if isinstance(value, str) and len(value) >= SHORTEST_SECRET
+    )
 
 
 @contextmanager

@@ -51,6 +51,11 @@ class YamlFile:
         except RecursionError:
             raise DefinitionError(f"{path}: not valid YAML: it is nested too deeply.") from None
 
+    @property
+    def folder(self) -> Path:
+        """Where the file lies: its relative paths start there."""
+        return self.path.resolve().parent
+
     def mistake(self, place: Place, message: str) -> DefinitionError:
         """The mistake at a place; where nothing stands there, the line is that of what is around it."""
         where = place
