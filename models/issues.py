@@ -88,7 +88,23 @@ class Issue(Base):
     digest: Mapped[str] = mapped_column(String(64), default="")
     retry_at: Mapped[datetime | None]
     muted: Mapped[bool] = mapped_column(default=False)  # a person said: quiet until it changes
+    muted_until: Mapped[datetime | None]  # or only until then
     closed_at: Mapped[datetime | None]
+    closed_by: Mapped[str | None] = mapped_column(String(320))  # a person; None: it healed
+
+
+class IssueNote(Base):
+    """What somebody wrote down about one cause in one config, for whoever looks next."""
+
+    __tablename__ = "issue_notes"
+    __table_args__ = (Index("ix_issue_notes_cause", "config_id", "code", "id"),)
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    config_id: Mapped[str] = mapped_column(ForeignKey("sync_configs.id", ondelete="CASCADE"))
+    code: Mapped[str] = mapped_column(String(60))
+    at: Mapped[datetime]
+    by: Mapped[str] = mapped_column(String(320))
+    text: Mapped[str] = mapped_column(Text)
 
 
 class Alert(Base):

@@ -6,7 +6,7 @@ from models.chains import ChainLink
 from models.circuits import Circuit
 from models.connections import Connection, KeyCheck
 from models.db import Base
-from models.issues import Alert, Conflict, Issue
+from models.issues import Alert, Conflict, Issue, IssueNote
 from models.journal import Change
 from models.links import Link, Shadow
 from models.maintenance import JobExecution, MaintenanceJob
@@ -29,6 +29,7 @@ __all__ = [
     "Conflict",
     "Connection",
     "Issue",
+    "IssueNote",
     "JobExecution",
     "KeyCheck",
     "Link",

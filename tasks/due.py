@@ -22,7 +22,7 @@ from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun, Wait
 from models.upsert import insert_or_ignore, insert_or_update
 from sync.schedule import LATE_AFTER, Due, Missed, ScheduleProblem, due
-from tasks import alerts, audit, bulk, jobs, overdue, questions, runs, schedules, upkeep
+from tasks import alerts, audit, bulk, issues, jobs, overdue, questions, runs, schedules, upkeep
 from tasks.context import Context
 from tasks.errors import RunActive, WorkError
 
@@ -80,6 +80,7 @@ def tick(ctx: Context, stop: Callable[[], bool] = jobs.never) -> TickCounts:
     swept = upkeep.sweep(ctx)
     bulk.go_on(ctx)
     questions.sweep(ctx)
+    issues.wake(ctx)
     _note_tick(ctx)  # what is left may take long and is not what people wait for
     counts = TickCounts(
         due=sum(batch.configs for batch in batches),

@@ -484,7 +484,7 @@ def store_issue(
         )
         db.add(row)
     if row.digest != digest or row.message != problem.message:
-        row.seen, row.muted = 0, False  # another value or another reason: a new trial
+        row.seen, row.muted, row.muted_until = 0, False, None  # another value or another reason: a new trial
     row.seen += 1
     row.digest, row.message = digest, problem.message
     row.last_seen_at, row.last_run_id = now, run_id

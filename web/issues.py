@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
@@ -15,7 +17,10 @@ from web.live import page
 from web.preferences import clock
 from web.reads import issues as reads
 from web.reads import syncs
+from web.reads.query import BadFilter
 from web.words import count
+
+SNOOZES = {"1": "1 hour", "4": "4 hours", "24": "1 day", "168": "1 week"}  # hours
 
 bp = Blueprint("issues", __name__, url_prefix="/issues")
 
@@ -58,6 +63,9 @@ def show(config_id: str, code: str) -> ResponseReturnValue:
         code=code,
         wanted=wanted,
         group=reads.group(workspace, config_id, code, wanted),
+        notes=reads.notes(config_id, code),
+        fix=reads.last_fix(config_id, code),
+        snoozes=SNOOZES,
         found=found,
     )
 
@@ -96,12 +104,51 @@ def unmute(config_id: str, code: str) -> ResponseReturnValue:
     return _mute(config_id, code, on=False)
 
 
-def _mute(config_id: str, code: str, *, on: bool) -> ResponseReturnValue:
+@bp.post("/<config_id>/<code>/snooze")
+@needs("resolve")
+def snooze(config_id: str, code: str) -> ResponseReturnValue:
+    """Quiet for a while."""
+    hours = forms.text("hours", 4)
+    _found(config_id)
+    if hours not in SNOOZES:
+        raise BadFilter("Choose for how long it is snoozed.")
+    return _mute(config_id, code, on=True, lasts=timedelta(hours=int(hours)))
+
+
+@bp.post("/<config_id>/<code>/resolution")
+@needs("resolve")
+def resolve(config_id: str, code: str) -> ResponseReturnValue:
+    """Somebody says that it is fixed. The next run tells."""
     config = _found(config_id).config
-    number = act(issues.mute, config.id, code, on=on, by=person().email, reason=forms.reason())
-    said = "muted until something about it changes" if on else "heard again"
+    number = act(issues.resolve, config.id, code, by=person().email, reason=forms.reason())
+    said = f"{count(number, 'issue is', 'issues are')} closed."
+    flash(f"{said} If the cause is still there, the next run opens them again and says so.", "done")
+    return _to(config.id, code)
+
+
+@bp.post("/<config_id>/<code>/notes")
+@needs("resolve")
+def note(config_id: str, code: str) -> ResponseReturnValue:
+    config = _found(config_id).config
+    text = request.form.get("text", "").strip()
+    act(issues.note, config.id, code, text, by=person().email)
+    flash("Noted.", "done")
+    return _to(config.id, code)
+
+
+def _mute(config_id: str, code: str, *, on: bool, lasts: timedelta | None = None) -> ResponseReturnValue:
+    config = _found(config_id).config
+    number = act(issues.mute, config.id, code, on=on, by=person().email, reason=forms.reason(), lasts=lasts)
+    said = "heard again"
+    if on:
+        said = "muted until something about it changes"
+        said += f", for {SNOOZES[forms.text('hours', 4)]} at most" if lasts else ""
     flash(f"{count(number, 'issue is', 'issues are')} {said}.", "done")
     return redirect(url_for("issues.index"), code=303)
+
+
+def _to(config_id: str, code: str) -> ResponseReturnValue:
+    return redirect(url_for("issues.show", config_id=config_id, code=code), code=303)
 
 
 def _found(config_id: str) -> syncs.Sync:

@@ -9,7 +9,7 @@ from typing import Any
 
 from sqlalchemy import func, select
 
-from models.issues import Issue
+from models.issues import Issue, IssueNote
 from models.sync_configs import SyncConfig
 from tasks.bulk import Selection
 from web.causes import Cause, cause
@@ -84,6 +84,7 @@ class Group:
     last_seen_at: datetime
     message: str  # one of them
     retry_at: datetime | None
+    muted_until: datetime | None
 
     @property
     def cause(self) -> Cause:
@@ -101,6 +102,7 @@ def groups(workspace_id: str, wanted: IssueFilter) -> Sequence[Group]:
             func.max(Issue.last_seen_at).label("last_seen_at"),
             func.min(Issue.message).label("message"),
             func.min(Issue.retry_at).label("retry_at"),
+            func.min(Issue.muted_until).label("muted_until"),
         )
         .where(*wanted.within(workspace_id))
         .group_by(Issue.config_id, Issue.code)
@@ -123,6 +125,7 @@ def groups(workspace_id: str, wanted: IssueFilter) -> Sequence[Group]:
             last_seen_at=row.last_seen_at,
             message=row.message,
             retry_at=row.retry_at,
+            muted_until=row.muted_until,
         )
         for row in rows
     ]
@@ -174,3 +177,28 @@ def records(workspace_id: str, wanted: IssueFilter) -> int:
         .subquery()
     )
     return db.session.scalar(select(func.count()).select_from(pairs)) or 0
+
+
+def notes(config_id: str, code: str) -> Sequence[IssueNote]:
+    """What people wrote down about a cause, the newest first."""
+    mine = (IssueNote.config_id == config_id, IssueNote.code == code)
+    return db.session.scalars(select(IssueNote).where(*mine).order_by(IssueNote.id.desc()).limit(50)).all()
+
+
+@dataclass(frozen=True, slots=True)
+class Fix:
+    """That a person called a cause fixed."""
+
+    at: datetime
+    by: str
+
+
+def last_fix(config_id: str, code: str) -> Fix | None:
+    """The last time that somebody called this cause fixed: what fails now came back after it."""
+    row = db.session.execute(
+        select(Issue.closed_at, Issue.closed_by)
+        .where(Issue.config_id == config_id, Issue.code == code, Issue.closed_by.is_not(None))
+        .order_by(Issue.closed_at.desc())
+        .limit(1)
+    ).first()
+    return Fix(row.closed_at, row.closed_by) if row is not None else None

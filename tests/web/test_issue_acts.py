@@ -1,0 +1,81 @@
+"""What people say of a cause: quiet for a while, fixed, and a note for whoever looks next."""
+
+from __future__ import annotations
+
+import pytest
+from sqlalchemy import select
+
+from models.issues import Issue
+from tasks import issues
+from tasks.errors import WorkError
+from tests.web.browser import Browser
+from tests.web.world import World
+
+
+@pytest.fixture
+def config(world: World) -> str:
+    config = world.config()
+    world.issue(config, "a")
+    world.issue(config, "b")
+    return config
+
+
+def test_a_snooze_ends_by_itself(bob: Browser, world: World, config: str) -> None:
+    response = bob.post(f"/issues/{config}/rejected/snooze", hours="4", reason="They know")
+    assert response.status_code == 303
+    assert "No open issues" in bob.text("/issues")
+    assert "in 4 h" in bob.text(f"/issues/{config}/rejected?state=muted")
+    world.clock.passes(hours=3)
+    assert issues.wake(world.ctx) == 0
+    world.clock.passes(hours=1)
+    assert issues.wake(world.ctx) == 2
+    assert "The system refuses these values" in bob.text("/issues")
+
+
+def test_a_new_record_speaks_during_a_snooze(bob: Browser, world: World, config: str) -> None:
+    bob.post(f"/issues/{config}/rejected/snooze", hours="24")
+    world.issue(config, "c")
+    assert "1 record" in bob.words("/issues")
+
+
+def test_it_cannot_be_snoozed_for_ever_or_for_nothing(bob: Browser, world: World, config: str) -> None:
+    response = bob.post(f"/issues/{config}/rejected/snooze", hours="100000")
+    assert response.status_code == 400 and "Choose for how long" in response.text
+    with pytest.raises(WorkError, match="31 days at most"):
+        issues.mute(
+            world.ctx,
+            config,
+            "rejected",
+            on=True,
+            by="bob",
+            lasts=issues.LONGEST_SNOOZE + issues.LONGEST_SNOOZE,
+        )
+    assert "The system refuses these values" in bob.text("/issues")
+
+
+def test_what_is_called_fixed_and_comes_back_says_so(bob: Browser, world: World, config: str) -> None:
+    page = f"/issues/{config}/rejected"
+    assert "It came back" not in bob.text(page)
+    assert bob.post(f"{page}/resolution", reason="Widened the column").status_code == 303
+    assert "Nothing fails with this cause any more" in bob.text(page)
+    with world.ctx.reads() as db:
+        assert set(db.scalars(select(Issue.closed_by))) == {"bob@example.com"}
+    world.clock.passes(hours=2)
+    world.issue(config, "a", opened_at=world.clock.now)
+    assert "It came back: bob@example.com called it fixed 2 h ago" in bob.words(page)
+
+
+def test_notes_stay_and_tell_who_wrote_them(bob: Browser, vera: Browser, config: str) -> None:
+    page = f"/issues/{config}/rejected"
+    assert bob.post(f"{page}/notes", text="Ask Jana.\n<b>Not</b> before Monday").status_code == 303
+    text = vera.text(page)
+    assert "bob@example.com" in text and "Ask Jana." in text and "<b>Not</b>" in text
+    assert "Keep this note" not in text
+    assert vera.post(f"{page}/notes", text="x").status_code == 403
+    assert bob.post(f"{page}/notes", text="  ").status_code == 409
+    assert bob.post(f"{page}/notes", text="x" * 2001).status_code == 409
+
+
+def test_another_workspace_says_nothing_here(charlie: Browser, config: str) -> None:
+    for act in ("snooze", "resolution", "notes", "mute"):
+        assert charlie.post(f"/issues/{config}/rejected/{act}", hours="1", text="x").status_code == 404
