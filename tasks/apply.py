@@ -280,11 +280,21 @@ def settle(work: Work, db: Session, change: Change, outcome: Outcome, now: datet
             )
 
 
+def not_done(change: Change) -> ChangeState:
+    """What a change is that did not happen: decided anew, unless a person has said yes to just this one."""
+    return ChangeState.ABANDONED if change.decided_at is None else ChangeState.APPROVED
+
+
+def not_done(change: Change) -> ChangeState:
+    """What a change is that did not happen: decided anew, unless a person has said yes to just this one."""
+    return ChangeState.ABANDONED if change.decided_at is None else ChangeState.APPROVED
+
+
 def _refuse(work: Work, db: Session, change: Change, outcome: Outcome, side: Side) -> None:
     code = outcome.code or "rejected"
     if code == "not_done":
         # Looked up: it did not happen. Not the record's fault; the next run sends it once more.
-        change.state = ChangeState.ABANDONED
+        change.state = not_done(change)
     work.fail(
         db,
         Problem(

@@ -28,7 +28,7 @@ from sync.planner import Item
 from sync.records import SIDES, Problem, Side, other
 from sync.values import encode_fields
 from tasks import editing, ledger, undo, waiting
-from tasks.apply import Sending, Work, look_up_change, send_all, settle
+from tasks.apply import Sending, Work, look_up_change, not_done, send_all, settle
 from tasks.claims import Claim
 from tasks.context import Context
 from tasks.errors import WorkError
@@ -148,9 +148,14 @@ def recover(work: Work) -> None:
     with work.ctx.sessions.begin() as db:
         work.reins.fence(db)
         now = work.ctx.db_now(db)
+        planned = (Change.config_id == work.config_id, Change.state == ChangeState.PLANNED)
+        # What a person approved and was never sent is still approved.
+        db.execute(
+            update(Change).where(*planned, Change.decided_at.is_not(None)).values(state=ChangeState.APPROVED)
+        )
         db.execute(
             update(Change)
-            .where(Change.config_id == work.config_id, Change.state == ChangeState.PLANNED)
+            .where(*planned)
             .values(state=ChangeState.ABANDONED, settled_at=now, message="Its run ended before it was sent.")
         )
         lost = [
@@ -169,7 +174,7 @@ def recover(work: Work) -> None:
             change = db.get_one(Change, change_id)
             if outcome.code == "not_done":
                 ledger.close_unknown(db, change, now)
-                change.state, change.settled_at = ChangeState.ABANDONED, now
+                change.state, change.settled_at = not_done(change), now
                 change.message = "A look showed that it did not happen; it is decided again."
             else:
                 settle(work, db, change, outcome, now)

@@ -46,6 +46,15 @@ def carry_out(work: Work, run_id: str) -> None:
             )
         )
         far_ids = _far_ids(db, changes)
+        # What this very run had put back when its first worker died is not put back twice.
+        done = set(
+            db.scalars(
+                select(Change.fingerprint).where(
+                    Change.run_id == work.run_id, Change.state.in_((ChangeState.APPLIED, ChangeState.UNKNOWN))
+                )
+            )
+        )
+        changes = [change for change in changes if _print_of(change) not in done]
     for side in SIDES:
         if changes and not work.pairing.end(side).can_look_up:
             raise WorkError(
@@ -68,6 +77,16 @@ def carry_out(work: Work, run_id: str) -> None:
     work.summary.excluded = kept_back
     send_all(work, sendings, phase="undoing")
     work.reins.log("info", f"Undone: {len(sendings)} of {len(changes)} changes of run {run_id}.")
+
+
+def _print_of(change: Change) -> str:
+    """The fingerprint of the change that puts this one back."""
+    return f"undo of {change.id}"
+
+
+def _print_of(change: Change) -> str:
+    """The fingerprint of the change that puts this one back."""
+    return f"undo of {change.id}"
 
 
 def _far_ids(db: Session, changes: list[Change]) -> dict[Side, set[str]]:
@@ -173,7 +192,7 @@ def _journal(
         after=encode_fields(after) if operation != "delete" else None,
         rule="undo",
         state=ChangeState.PLANNED,
-        fingerprint=marker,
+        fingerprint=_print_of(change),
         created_at=work.ctx.db_now(db),
         **_link(work, db, change, side, operation, there or {}),
     )

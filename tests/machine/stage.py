@@ -13,12 +13,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import create_engine, event, select, text, update
+from sqlalchemy import create_engine, event, select, text
 
 from connectors.base import Connector
+from connectors.memory import Memory
 from models.connections import Connection
 from models.issues import Conflict, Issue
 from models.journal import Change, ChangeState
@@ -67,9 +69,11 @@ class Deaths:
         self.trace.append(name)
         if self.at == number and not self.after:
             raise Killed(f"before step {number}: {name}")
-        yield
-        if self.at == number and self.after:
-            raise Killed(f"after step {number}: {name}")
+        try:
+            yield
+        finally:
+            if self.at == number and self.after:
+                raise Killed(f"after step {number}: {name}")
 
 
 def mortal(connector: Connector, deaths: Deaths, side: Side) -> Connector:
@@ -93,6 +97,10 @@ def mortal(connector: Connector, deaths: Deaths, side: Side) -> Connector:
         with deaths.step(f"{side}: write {len(batch)}"):
             return kind.write(self, stream, options, batch)
 
+    def _carry_out(self: Any, store: Any, change: Any) -> Any:
+        with deaths.step(f"{side}: record"):
+            return kind._carry_out(self, store, change)  # type: ignore[attr-defined]
+
     def lookup(self: Any, stream: Any, options: Any, ids: Any) -> Any:
         with deaths.step(f"{side}: lookup"):
             return kind.lookup(self, stream, options, ids)
@@ -102,6 +110,8 @@ def mortal(connector: Connector, deaths: Deaths, side: Side) -> Connector:
             return kind.find(self, stream, options, field_name, values)
 
     verbs = {"read": read, "write": write, "lookup": lookup, "find": find}
+    if isinstance(connector, Memory):
+        verbs["_carry_out"] = _carry_out  # a batch is carried out record by record, and death comes between
     connector.__class__ = type(kind.__name__, (kind,), verbs)
     return connector
 
@@ -171,16 +181,18 @@ class Stage:
         self,
         database: Path,
         systems: Mapping[Side, Callable[[], Connector]],
-        definition: Mapping[str, Any],
+        definition: Mapping[str, Any] | None,
         *,
-        url: str | None = None,
+        ids: str = "id",
+        clock: datetime = START,
     ) -> None:
-        self.clock = START
+        """`definition` None: the database is that of an earlier stage, whose sync goes on."""
+        self.clock = clock
+        self.database = database
         self.deaths = Deaths()
         self.rung: list[str] = []
-        self._numbers = itertools.count(1)
-        env = {**ENV, "DATABASE_URL": url or f"sqlite:///{database}"}
-        real = live(Settings.from_env(env, folder=database.parent), wake=self.rung.append)
+        self._ids = (f"{ids}-{number:05}" for number in itertools.count(1))
+        real = _real(database)
         self.ctx = StageContext(
             settings=real.settings,
             sessions=real.sessions,
@@ -198,32 +210,22 @@ class Stage:
             deaths=self.deaths,
         )
         self.engine = real.sessions.kw["bind"]
-        event.listen(self.engine, "connect", _in_a_hurry)
-        self._die_at_commits()
-        self.config_id = ""
+        self.engine.dialect.deaths = self.deaths
+        self.config_id = "config"
         self.heartbeat = self._new_process()
-        self._prepare(definition)
+        if definition is not None:
+            self._prepare(definition)
 
     def close(self) -> None:
         self.heartbeat._engine.dispose()
         self.engine.dispose()
 
     def new_id(self) -> str:
-        return f"id-{next(self._numbers):05}"
+        return next(self._ids)
 
     def _new_process(self) -> Heartbeat:
         """A process that is alive; its beat is not started, so that nothing happens by itself."""
         return Heartbeat(self.ctx, "worker", threading.Event(), sweeps=False)
-
-    def _die_at_commits(self) -> None:
-        dialect = self.engine.dialect
-        commit = dialect.do_commit
-
-        def do_commit(connection: Any) -> None:
-            with self.deaths.step("commit"):
-                commit(connection)
-
-        dialect.do_commit = do_commit
 
     def _prepare(self, definition: Mapping[str, Any]) -> None:
         with self.ctx.sessions.begin() as db:
@@ -243,7 +245,6 @@ class Stage:
                     )
                 )
             db.flush()
-            self.config_id = "config"
             db.add(
                 SyncConfig(
                     id=self.config_id,
@@ -416,6 +417,21 @@ class Stage:
         with self.ctx.reads() as db:
             return db.scalar(select(SyncRun).where(SyncRun.state.in_((RunState.QUEUED, RunState.RUNNING))))
 
+    def count_runs(self) -> int:
+        with self.ctx.reads() as db:
+            return len(db.scalars(select(SyncRun.id)).all())
+
+    def last_run(self) -> SyncRun:
+        """The last run that got through."""
+        with self.ctx.reads() as db:
+            found = db.scalars(
+                select(SyncRun)
+                .where(SyncRun.state.in_((RunState.SUCCESS, RunState.PARTIAL)))
+                .order_by(SyncRun.finished_at.desc())
+            ).first()
+        assert found is not None
+        return found
+
     def dump(self) -> dict[str, list[tuple[Any, ...]]]:
         """Every row of every table: equal dumps mean that nothing was stored in between."""
         with self.ctx.reads() as db:
@@ -424,15 +440,17 @@ class Stage:
                 for table in metadata.sorted_tables
             }
 
-    def expire_back_off(self) -> None:
-        """A retry that waits for its time may start."""
-        with self.ctx.sessions.begin() as db:
-            db.execute(update(SyncRun).where(SyncRun.state == RunState.QUEUED).values(not_before=None))
-
 
 def value_of(box: Mapping[str, Any] | None) -> Any:
     """A conflict's boxed value; None where the record is not there."""
     return None if box is None else decode(box["value"])
+
+
+def put(source: Path, database: Path) -> None:
+    """Make `database` a copy of `source`; whoever had it open is gone."""
+    for path in (Path(f"{database}-wal"), Path(f"{database}-shm")):
+        path.unlink(missing_ok=True)
+    shutil.copyfile(source, database)
 
 
 def hostile_stage(
@@ -440,13 +458,32 @@ def hostile_stage(
 ) -> Stage:
     """A stage with these two systems, its database a copy of the template in `folder`."""
     database = folder / f"{name}.db"
-    shutil.copyfile(template(folder), database)
+    put(template(folder), database)
     return Stage(database, {"left": left.connect, "right": right.connect}, definition)
 
 
 def _checked(definition: Mapping[str, Any]) -> dict[str, Any]:
     model = SyncDefinition.model_validate(definition)
     return model.model_dump(mode="json", exclude_unset=True, by_alias=True)
+
+
+@lru_cache(maxsize=4)
+def _real(database: Path) -> Context:
+    """A context over this database file. Stages that follow each other on one file share it, since what
+    SQLAlchemy makes of a statement is kept with the engine."""
+    env = {**ENV, "DATABASE_URL": f"sqlite:///{database}"}
+    real = live(Settings.from_env(env, folder=database.parent))
+    engine = real.sessions.kw["bind"]
+    event.listen(engine, "connect", _in_a_hurry)
+    dialect = engine.dialect
+    commit = dialect.do_commit
+
+    def do_commit(connection: Any) -> None:
+        with dialect.deaths.step("commit"):
+            commit(connection)
+
+    dialect.do_commit = do_commit
+    return real
 
 
 def _in_a_hurry(connection: Any, _record: object) -> None:
