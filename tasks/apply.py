@@ -285,11 +285,6 @@ def not_done(change: Change) -> ChangeState:
     return ChangeState.ABANDONED if change.decided_at is None else ChangeState.APPROVED
 
 
-def not_done(change: Change) -> ChangeState:
-    """What a change is that did not happen: decided anew, unless a person has said yes to just this one."""
-    return ChangeState.ABANDONED if change.decided_at is None else ChangeState.APPROVED
-
-
 def _refuse(work: Work, db: Session, change: Change, outcome: Outcome, side: Side) -> None:
     code = outcome.code or "rejected"
     if code == "not_done":

@@ -703,9 +703,6 @@ def _store_changes(
         if step.moved:
             # What an earlier step of this run leaves there: a look after a crash must know it for ours.
             row.settle = {**(row.settle or {}), "stood": encode_fields(step.moved)}
-        if step.moved:
-            # What an earlier step of this run leaves there: a look after a crash must know it for ours.
-            row.settle = {**(row.settle or {}), "stood": encode_fields(step.moved)}
         sendings.append((step, row))
     for row in (row for rows in approved.values() for row in rows):
         if row.operation in ("relink", "container"):

@@ -84,11 +84,6 @@ def _print_of(change: Change) -> str:
     return f"undo of {change.id}"
 
 
-def _print_of(change: Change) -> str:
-    """The fingerprint of the change that puts this one back."""
-    return f"undo of {change.id}"
-
-
 def _far_ids(db: Session, changes: list[Change]) -> dict[Side, set[str]]:
     """The ids of the other copies of what was deleted."""
     found: dict[Side, set[str]] = {"left": set(), "right": set()}
