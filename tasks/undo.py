@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from connectors.base import Write
 from models.journal import Change, ChangeState
 from models.links import Link, LinkState, Shadow
-from models.sync_runs import SyncRun
+from models.sync_runs import RunKind, SyncRun
 from sync.mapping import Seen
 from sync.order import ASIDE
 from sync.records import SIDES, Record, Side, other
@@ -45,16 +45,12 @@ def carry_out(work: Work, run_id: str) -> None:
                 .order_by(Change.id.desc())
             )
         )
+        done = _put_back(db, work.config_id)
+        left = [change for change in changes if _print_of(change.id) not in done]
+        if len(left) < len(changes):
+            work.reins.log("info", f"{len(changes) - len(left)} of its changes are put back already.")
+        changes = left
         far_ids = _far_ids(db, changes)
-        # What this very run had put back when its first worker died is not put back twice.
-        done = set(
-            db.scalars(
-                select(Change.fingerprint).where(
-                    Change.run_id == work.run_id, Change.state.in_((ChangeState.APPLIED, ChangeState.UNKNOWN))
-                )
-            )
-        )
-        changes = [change for change in changes if _print_of(change) not in done]
     for side in SIDES:
         if changes and not work.pairing.end(side).can_look_up:
             raise WorkError(
@@ -79,9 +75,28 @@ def carry_out(work: Work, run_id: str) -> None:
     work.reins.log("info", f"Undone: {len(sendings)} of {len(changes)} changes of run {run_id}.")
 
 
-def _print_of(change: Change) -> str:
+def _print_of(change_id: int) -> str:
     """The fingerprint of the change that puts this one back."""
-    return f"undo of {change.id}"
+    return f"undo of {change_id}"
+
+
+def _put_back(db: Session, config_id: str) -> set[str]:
+    """The fingerprints of what undos have done, this very one before its first worker died included, and
+    of what may have been done. An undo that was undone itself counts for nothing."""
+    done: set[str] = set()
+    for change_id, fingerprint in db.execute(
+        select(Change.id, Change.fingerprint)
+        .join(SyncRun, SyncRun.id == Change.run_id)
+        .where(
+            SyncRun.config_id == config_id,
+            SyncRun.kind == RunKind.UNDO,
+            Change.state.in_((ChangeState.APPLIED, ChangeState.UNKNOWN)),
+        )
+        .order_by(Change.id.desc())
+    ):
+        if _print_of(change_id) not in done:
+            done.add(fingerprint)
+    return done
 
 
 def _far_ids(db: Session, changes: list[Change]) -> dict[Side, set[str]]:
@@ -187,7 +202,7 @@ def _journal(
         after=encode_fields(after) if operation != "delete" else None,
         rule="undo",
         state=ChangeState.PLANNED,
-        fingerprint=_print_of(change),
+        fingerprint=_print_of(change.id),
         created_at=work.ctx.db_now(db),
         **_link(work, db, change, side, operation, there or {}),
     )

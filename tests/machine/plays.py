@@ -20,6 +20,8 @@ from typing import Any
 from connectors.base import Access, Connector
 from connectors.csv import Csv, CsvOptions
 from connectors.sql import Sql
+from models.journal import Change, ChangeState
+from sync.order import ASIDE
 from sync.records import SIDES, Field, Side
 from sync.values import FieldType, display
 from tasks.summary import Summary
@@ -205,6 +207,8 @@ class Play:
     knobs: Mapping[str, Any] = field(default_factory=dict)
     unique: str = ""  # a field in which the right side takes no value twice
     run: Callable[[Scene], Summary] = _run
+    again: Callable[[Scene], Summary] = _run  # what a person does about it if that failed
+    steps_aside: bool = False  # values change places, so that what stood before a write depends on the way
 
 
 @dataclass
@@ -215,6 +219,17 @@ class Photograph:
     links: list[Any]
     conflicts: list[Any]
     held: list[Any]
+    journal: list[Any]  # what was done, whichever run or look found it out
+
+
+def apart(got: Photograph, wanted: Photograph) -> str:
+    """Where two photographs differ, in lines."""
+    found: list[str] = []
+    for part in ("left", "right", "links", "conflicts", "held", "journal"):
+        here, there = ((shot.contents.get(part) or getattr(shot, part, [])) for shot in (got, wanted))
+        found += [f"{part}: there is  {item}" for item in here if here.count(item) > there.count(item)]
+        found += [f"{part}: there was {item}" for item in there if there.count(item) > here.count(item)]
+    return "\n".join(found)
 
 
 class Theatre:
@@ -280,8 +295,8 @@ class Theatre:
                 named("left", link.left_id),
                 named("right", link.right_id),
                 link.state,
-                str({name: display(value) for name, value in sorted(link.left.items())}),
-                str({name: display(value) for name, value in sorted(link.right.items())}),
+                _shown(link.left),
+                _shown(link.right),
             )
             for link in scene.stage.links()
         )
@@ -289,12 +304,25 @@ class Theatre:
             (row.key, row.field, str(row.left), str(row.right)) for row in scene.stage.conflicts()
         )
         held = sorted((row.side, row.operation, row.key) for row in scene.stage.held())
-        return Photograph({side: end.contents() for side, end in self.ends.items()}, links, conflicts, held)
+        journal = sorted(
+            (row.side, row.operation, row.key, *(_shown(box) for box in self._kept(row)))
+            for row in scene.stage.changes(ChangeState.APPLIED)
+            if row.operation in ("create", "update", "delete") and row.rule != ASIDE
+        )
+        contents: dict[str, list[Row]] = {side: end.contents() for side, end in self.ends.items()}
+        return Photograph(contents, links, conflicts, held, journal)
+
+    def _kept(self, row: Change) -> tuple[Any, ...]:
+        return (row.after,) if self.play.steps_aside else (row.before, row.after)
 
     def _by_id(self, end: End) -> dict[str, str]:
         if end.id is None:
             return {id: display(row["email"]) for id, row in end.rows().items()}
         return {display(row.get(end.id)): display(row["email"]) for row in end.rows().values()}
+
+
+def _shown(fields: Mapping[str, Any] | None) -> str:
+    return str({name: display(value) for name, value in sorted((fields or {}).items())})
 
 
 # -- the plays ------------------------------------------------------------------------------------
@@ -368,6 +396,17 @@ def _rejected(scene: Scene) -> None:
     scene.right.put("g", {"name": "new", "tier": "g"})
 
 
+def _repaired(scene: Scene) -> None:
+    _rejected(scene)
+    scene.stage.run()
+    scene.left.put("d", {"tier": "d"})
+    scene.left.put("b", {"name": "not in the retry"})
+
+
+def _retry(scene: Scene) -> Summary:
+    return scene.stage.retry(scene.stage.last_run().id)
+
+
 def _held(scene: Scene) -> None:
     scene.both(*"abcdef")
     scene.stage.run()
@@ -416,8 +455,9 @@ PLAYS = {
         Play("answers", _answers, run=_work),
         Play("archive and unlink", _archive_and_unlink, ARCHIVE),
         Play("a batch refused", _rejected, knobs={"all_or_nothing": True}, unique="tier"),
+        Play("a retry of what failed", _repaired, unique="tier", run=_retry),
         Play("some approved", _held, GUARDED, run=_work),
-        Play("two keys swapped", _swap, unique="email"),
-        Play("undo", _undo_of, LEFT_WINS, run=_undo),
+        Play("two keys swapped", _swap, unique="email", steps_aside=True),
+        Play("undo", _undo_of, LEFT_WINS, run=_undo, again=_undo),
     )
 }

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -20,6 +21,7 @@ from typing import Any
 from sqlalchemy import create_engine, event, select, text
 
 from connectors.base import Connector
+from connectors.errors import OutcomeUnknown, Unavailable
 from connectors.memory import Memory
 from models.connections import Connection
 from models.issues import Conflict, Issue
@@ -33,7 +35,7 @@ from settings import Settings
 from sync.definition import SyncDefinition
 from sync.records import SIDES, Side
 from sync.values import decode, decode_fields
-from tasks import claims, decisions, execute, runs, shift, upkeep
+from tasks import claims, decisions, execute, retries, runs, shift, upkeep
 from tasks.claims import Claim
 from tasks.context import Context, live
 from tasks.heartbeat import Heartbeat
@@ -49,18 +51,30 @@ ENV = {
 PERSON = "alice@example.org"
 
 
+Failure = Callable[[], Exception]
+
+
 @dataclass
 class Deaths:
-    """When the process dies: at the n-th step of those it counts, before or after it takes effect."""
+    """What goes wrong at the n-th step of those it counts, before or after the step takes effect.
+
+    The process dies there, or (`fails`) lives on, and the step ends in the error that such a step can
+    end in: each step says which, and one that cannot fail at that moment does not.
+    """
 
     at: int | None = None
     after: bool = False
+    fails: bool = False
     steps: int = 0
     trace: list[str] = field(default_factory=list)
     is_counting: bool = False
+    has_struck: bool = False
 
     @contextmanager
-    def step(self, name: str) -> Iterator[None]:
+    def step(
+        self, name: str, *, before: Failure | None = None, after: Failure | None = None
+    ) -> Iterator[None]:
+        """`before`, `after`: what this step ends in when it fails without, or with, its effect."""
         if not self.is_counting:
             yield
             return
@@ -68,12 +82,52 @@ class Deaths:
         number = self.steps
         self.trace.append(name)
         if self.at == number and not self.after:
-            raise Killed(f"before step {number}: {name}")
+            self._strike(f"before step {number}: {name}", before)
         try:
             yield
         finally:
             if self.at == number and self.after:
-                raise Killed(f"after step {number}: {name}")
+                self._strike(f"after step {number}: {name}", after)
+
+    def _strike(self, where: str, failure: Failure | None) -> None:
+        if not self.fails:
+            self.has_struck = True
+            raise Killed(where)
+        if failure is not None:
+            self.has_struck = True
+            raise failure()
+
+    @contextmanager
+    def count(self, at: int | None = None, *, after: bool = False, fails: bool = False) -> Iterator[None]:
+        """Count the steps from here on, and strike at one of them."""
+        self.at, self.after, self.fails = at, after, fails
+        self.steps, self.trace, self.has_struck = 0, [], False
+        self.is_counting = True
+        try:
+            yield
+        finally:
+            self.is_counting = False
+            self.at = None
+
+
+def _unreachable() -> Exception:
+    return Unavailable("The system does not answer.")
+
+
+def _unanswered() -> Exception:
+    return OutcomeUnknown("The system did not answer in time.")
+
+
+def _locked() -> Exception:
+    return sqlite3.OperationalError("database is locked")
+
+
+def _cut() -> Exception:
+    return sqlite3.OperationalError("disk I/O error")
+
+
+class _LostRing(Exception):
+    """The queue is away: a bell never raises, it is not heard."""
 
 
 def mortal(connector: Connector, deaths: Deaths, side: Side) -> Connector:
@@ -85,7 +139,7 @@ def mortal(connector: Connector, deaths: Deaths, side: Side) -> Connector:
         number = 0
         while True:
             number += 1
-            with deaths.step(f"{side}: page {number}"):
+            with deaths.step(f"{side}: page {number}", before=_unreachable):
                 page = next(pages, None)
             if page is None:
                 return
@@ -94,19 +148,19 @@ def mortal(connector: Connector, deaths: Deaths, side: Side) -> Connector:
                 return
 
     def write(self: Any, stream: Any, options: Any, batch: Any) -> Any:
-        with deaths.step(f"{side}: write {len(batch)}"):
+        with deaths.step(f"{side}: write {len(batch)}", before=_unanswered, after=_unanswered):
             return kind.write(self, stream, options, batch)
 
     def _carry_out(self: Any, store: Any, change: Any) -> Any:
-        with deaths.step(f"{side}: record"):
+        with deaths.step(f"{side}: record", before=_unanswered, after=_unanswered):
             return kind._carry_out(self, store, change)  # type: ignore[attr-defined]
 
     def lookup(self: Any, stream: Any, options: Any, ids: Any) -> Any:
-        with deaths.step(f"{side}: lookup"):
+        with deaths.step(f"{side}: lookup", before=_unreachable):
             return kind.lookup(self, stream, options, ids)
 
     def find(self: Any, stream: Any, options: Any, field_name: Any, values: Any) -> Any:
-        with deaths.step(f"{side}: find"):
+        with deaths.step(f"{side}: find", before=_unreachable):
             return kind.find(self, stream, options, field_name, values)
 
     verbs = {"read": read, "write": write, "lookup": lookup, "find": find}
@@ -203,7 +257,7 @@ class Stage:
             db_now=lambda db: self.clock,
             new_id=self.new_id,
             rand=lambda: 0.5,
-            wake=self.rung.append,
+            wake=self._ring,
             queue_answers=lambda: True,
             stop=real.stop,
             systems=systems,
@@ -223,9 +277,13 @@ class Stage:
     def new_id(self) -> str:
         return next(self._ids)
 
+    def _ring(self, run_id: str) -> None:
+        with suppress(_LostRing), self.deaths.step("ring", before=_LostRing, after=_LostRing):
+            self.rung.append(run_id)
+
     def _new_process(self) -> Heartbeat:
         """A process that is alive; its beat is not started, so that nothing happens by itself."""
-        return Heartbeat(self.ctx, "worker", threading.Event(), sweeps=False)
+        return Heartbeat(self.ctx, "worker", _InAHurry(), sweeps=False)
 
     def _prepare(self, definition: Mapping[str, Any]) -> None:
         with self.ctx.sessions.begin() as db:
@@ -277,7 +335,13 @@ class Stage:
         return self.work()
 
     def work(self) -> Summary:
-        """A worker hears the bell and takes what is first in line."""
+        """A worker hears the bell and takes what is first in line. A lost ring is rung again by the sweep."""
+        for _ in range(2):  # one of them may be lost too
+            if not self.rung:
+                self.advance(self.ctx.settings.ring_again_seconds + 1)
+                upkeep.sweep(self.ctx)
+        assert self.rung, "nobody rings for what waits"
+        self.rung.clear()
         claim = claims.claim_next(self.ctx, self.heartbeat.owner)
         assert claim is not None, "there is nothing to work on"
         return self.carry(claim)
@@ -292,21 +356,11 @@ class Stage:
 
     def run_and_die(self, at: int, *, after: bool, **more: Any) -> Summary | None:
         """A run whose process dies at its n-th step. None: it died; a summary: it had fewer steps."""
-        self.deaths.at, self.deaths.after, self.deaths.steps = at, after, 0
-        self.deaths.trace = []
-        self.deaths.is_counting = True
         try:
-            return self.run(**more)
+            with self.deaths.count(at, after=after):
+                return self.run(**more)
         except Killed:
             return None
-        finally:
-            self.deaths.is_counting = False
-            self.deaths.at = None
-
-    def count_steps(self, **more: Any) -> list[str]:
-        """The steps of a run that nothing disturbs."""
-        self.run_and_die(1_000_000, after=False, **more)
-        return list(self.deaths.trace)
 
     def take_over(self) -> Summary | None:
         """The dead process's lease runs out, and another worker goes on. None: there was nothing left."""
@@ -314,20 +368,31 @@ class Stage:
         self.heartbeat = self._new_process()
         self.advance(self.ctx.settings.lease_seconds + 5)
         upkeep.sweep(self.ctx)
+        self.rung.clear()
         claim = claims.claim_next(self.ctx, self.heartbeat.owner)
         return None if claim is None else self.carry(claim)
 
     def take_over_and_die(self, at: int) -> Summary | None:
         """As `take_over`; the successor dies too, at its n-th step."""
-        self.deaths.at, self.deaths.after, self.deaths.steps = at, False, 0
-        self.deaths.is_counting = True
         try:
-            return self.take_over()
+            with self.deaths.count(at):
+                return self.take_over()
         except Killed:
             return None
-        finally:
-            self.deaths.is_counting = False
-            self.deaths.at = None
+
+    def recover(self) -> None:
+        """Whatever a fault left under way or waiting is seen through, by the next worker."""
+        for _ in range(4):
+            run = self.active_run()
+            if run is None:
+                return
+            if run.state == RunState.RUNNING:
+                self.take_over()
+                continue
+            if run.not_before is not None and run.not_before > self.clock:
+                self.clock = run.not_before
+            self.work()
+        raise AssertionError("a run that does not come to its end")
 
     def take_over_in_secret(self) -> Summary | None:
         """As `take_over`, while the other process only sleeps and does not know."""
@@ -346,6 +411,12 @@ class Stage:
 
     def undo(self, run_id: str) -> Summary:
         return self.run(kind=RunKind.UNDO, run=run_id)
+
+    def retry(self, run_id: str) -> Summary:
+        """The failed records of a run once more, as the panel's button does."""
+        self.advance(1)
+        retries.retry_run(self.ctx, run_id, by=PERSON)
+        return self.work()
 
     # -- people ------------------------------------------------------------------------------------
 
@@ -421,12 +492,21 @@ class Stage:
         with self.ctx.reads() as db:
             return len(db.scalars(select(SyncRun.id)).all())
 
+    def newest_run(self) -> SyncRun:
+        with self.ctx.reads() as db:
+            found = db.scalars(select(SyncRun).order_by(SyncRun.created_at.desc(), SyncRun.id.desc())).first()
+        assert found is not None
+        return found
+
+    def failed_in(self, run: SyncRun) -> int:
+        return int((run.summary or {}).get("failed", 0))
+
     def last_run(self) -> SyncRun:
-        """The last run that got through."""
+        """The last run, but for undos, that got through."""
         with self.ctx.reads() as db:
             found = db.scalars(
                 select(SyncRun)
-                .where(SyncRun.state.in_((RunState.SUCCESS, RunState.PARTIAL)))
+                .where(SyncRun.state.in_((RunState.SUCCESS, RunState.PARTIAL)), SyncRun.kind != RunKind.UNDO)
                 .order_by(SyncRun.finished_at.desc())
             ).first()
         assert found is not None
@@ -479,7 +559,7 @@ def _real(database: Path) -> Context:
     commit = dialect.do_commit
 
     def do_commit(connection: Any) -> None:
-        with dialect.deaths.step("commit"):
+        with dialect.deaths.step("commit", before=_locked, after=_cut):
             commit(connection)
 
     dialect.do_commit = do_commit
@@ -489,6 +569,13 @@ def _real(database: Path) -> Context:
 def _in_a_hurry(connection: Any, _record: object) -> None:
     # The disk is not what is tested here; `tests/faults` and the models' own tests do that.
     connection.execute("PRAGMA synchronous=OFF")
+
+
+class _InAHurry(threading.Event):
+    """A stop that nobody sets: whoever waits for it, to try something again, waits no time at all."""
+
+    def wait(self, timeout: float | None = None) -> bool:
+        return self.is_set()
 
 
 def _last_bug(summary: Summary) -> str:

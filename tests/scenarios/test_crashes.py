@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 from sqlalchemy import delete, update
 
 from models.links import Link, Shadow
 from models.sync_configs import Baseline
+from models.sync_runs import RunKind
 from sync.records import Field
 from tasks import unknowns
 from tests.hostile import Killed
@@ -17,7 +19,7 @@ from tests.scenarios.world import ALICE, FIELDS, Story, Teller
 PROPAGATE = {"deletes": "propagate"}
 
 
-def killed(story: Story, side: Teller, when: str, call: str = "write") -> None:
+def killed(story: Story, side: Teller, when: str, call: str = "write", **more: Any) -> None:
     """Run, and die before or after the next call of this kind."""
     story.in_line = True
     counted = side.system.calls
@@ -31,7 +33,7 @@ def killed(story: Story, side: Teller, when: str, call: str = "write") -> None:
 
     side.knobs.meanwhile = count
     with pytest.raises(Killed):
-        story.run(preview=False, repeat=False)
+        story.run(preview=False, repeat=False, **more)
     side.knobs.kill_after = None
     assert side.system.calls > counted
 
@@ -178,6 +180,33 @@ def test_C08_killed_around_the_call_that_deletes(story: Story, when: str) -> Non
     killed(story, story.right, when)
     assert story.after_a_crash() == ("R-" if when == "before" else "nothing")
     assert story.link().state == "tombstone"
+    assert story.run() == "nothing"
+
+
+@pytest.mark.parametrize("call", ["page 1", "write"])
+def test_C08_what_a_person_approved_is_still_approved_after_a_crash(story: Story, call: str) -> None:
+    story.define(deletes="approve")
+    story.base("k", x="a")
+    story.left.remove()
+    assert story.run() == "held(R-)"
+    story.approve()
+    killed(story, story.right, "before", call)
+    assert story.after_a_crash() == "R-"
+    assert [row.decided_by for row in story.journal() if row.operation == "delete"] == [ALICE]
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_C08_an_undo_that_was_killed_goes_on(story: Story, when: str) -> None:
+    story.define(batch_size=1)
+    story.base("k1", "k2", x="a")
+    for key in ("k1", "k2"):
+        story.left.edit(key, x="b")
+    story.run()
+    undone = story.run_id
+    killed(story, story.right, when, kind=RunKind.UNDO, run=undone)
+    story.after_a_crash()
+    assert [story.right.get("x", key) for key in ("k1", "k2")] == ["a", "a"]
+    assert not story.summary.excluded, "what the undo itself had put back was taken for somebody's edit"
     assert story.run() == "nothing"
 
 

@@ -161,6 +161,23 @@ def test_U02_deleted_records_are_made_again_whole(tell: Callable[..., Story]) ->
     assert (story.link().state, story.link().reason) == ("excluded", "undone")
 
 
+def test_U02_what_was_undone_is_not_undone_twice(story: Story) -> None:
+    story.define(**PROPAGATE)
+    story.base("k", x="a")
+    story.left.remove()
+    story.run()
+    run_id = story.run_id
+    assert undo(story, run_id) == "R+"
+    again = story.run_id
+    assert undo(story, run_id) == "nothing"
+    assert "1 of its changes are put back already." in story.lines()
+    assert story.right.keys == ["k"]
+    # An undo that was undone itself counts for nothing.
+    assert undo(story, again) == "R-"
+    assert undo(story, run_id) == "R+"
+    assert story.right.keys == ["k"]
+
+
 def test_U02_the_restored_record_meets_the_one_that_comes_back(story: Story) -> None:
     story.define(**PROPAGATE)
     story.base("k", x="a")
