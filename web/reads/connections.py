@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import get_args
 
+from pydantic import SecretStr
 from sqlalchemy import or_, select
 
 from connectors.catalog import get as connector_named
@@ -52,6 +54,30 @@ def all_of(workspace_id: str) -> list[Reach]:
     connections = db.session.scalars(
         select(Connection).where(Connection.workspace_id == workspace_id).order_by(Connection.name)
     ).all()
+    return _filled(connections)
+
+
+def one(workspace_id: str, connection_id: str) -> Reach | None:
+    """One connection, or None where this workspace has no such."""
+    found = db.session.scalars(
+        select(Connection).where(Connection.id == connection_id, Connection.workspace_id == workspace_id)
+    ).all()
+    return _filled(found)[0] if found else None
+
+
+def kept_secrets(connection_id: str) -> Sequence[str]:
+    """The names of the secret options, if any is stored: which of them it is, only the key tells."""
+    item = db.session.get(Connection, connection_id)
+    if item is None or not item.secrets:
+        return ()
+    return [
+        name
+        for name, info in connector_named(item.connector).Options.model_fields.items()
+        if info.annotation is SecretStr or SecretStr in get_args(info.annotation)
+    ]
+
+
+def _filled(connections: Sequence[Connection]) -> list[Reach]:
     ids = [item.id for item in connections]
     circuits = {
         item.connection_id: item
