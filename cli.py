@@ -247,6 +247,40 @@ def demo(once: bool, reset: bool, as_json: bool) -> None:
     show(as_json, {"runs": runs}, ())
 
 
+@main.command()
+@click.argument("system")
+@click.option("--port", default=0, help="The port to listen on; a free one unless given.")
+@click.option(
+    "--seed", default=1, show_default=True, help="Of its chance: ids, and which call meets a fault."
+)
+@json_option
+def simulate(system: str, port: int, seed: int, as_json: bool) -> None:
+    """Serve a local stand-in for SYSTEM, with a page on which to see and edit its cells. Ctrl-C ends it."""
+    import random
+    from datetime import UTC, datetime
+
+    import simulators
+    from simulators.base import make_http_server
+    from sync.definition import nearest
+
+    try:
+        kind = simulators.get(system)
+    except KeyError:
+        known = simulators.names()
+        raise click.BadParameter(f"There is no simulator of '{system}'.{nearest(system, known)}") from None
+    chance = random.Random(seed)  # noqa: S311  nothing secret hangs on it
+    simulator = kind(now=lambda: datetime.now(UTC), rand=chance.random)
+    simulator.fill()
+    server = make_http_server(simulator, port=port)
+    url = f"http://127.0.0.1:{server.server_port}"
+    hints = simulator.hints(url)
+    show(as_json, {"url": url, "hints": hints}, [f"{simulator.title}, simulated: {url}", *hints])
+    sys.stdout.flush()
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(SUCCESS))
+    with contextlib.suppress(KeyboardInterrupt):
+        server.serve_forever()
+
+
 @contextlib.contextmanager
 def _only_answers(as_json: bool) -> Iterator[TextIO]:
     """The real stdout. With `--json`, what programs and stories say meanwhile goes to stderr."""

@@ -7,19 +7,22 @@ connectors, and are imported by the `syncline simulate` command and by tests alo
 from __future__ import annotations
 
 import importlib
-import pkgutil
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from simulators.base import Simulator
 
-_KIT = ("base",)
+_DEFINES_ONE = re.compile(r"^class \w+\(Simulator\):", re.MULTILINE)
 
 
 def names() -> list[str]:
     """The systems that can be simulated, as the command names them."""
-    found = (module.name for module in pkgutil.iter_modules(__path__) if "_" not in module.name[:1])
-    return sorted(name.replace("_", "-") for name in found if name not in _KIT)
+    files = Path(__file__).parent.glob("*.py")
+    return sorted(
+        file.stem.replace("_", "-") for file in files if _DEFINES_ONE.search(file.read_text(encoding="utf-8"))
+    )
 
 
 def get(name: str) -> type[Simulator]:

@@ -59,7 +59,7 @@ Counts under a side are writes *to* that side. With `--preview` the same object 
 
 # heading -> commands, in the order in which a person meets them
 SECTIONS: Mapping[str, tuple[str, ...]] = {
-    "Everything on this machine": ("up", "demo"),
+    "Everything on this machine": ("up", "demo", "simulate"),
     "What is configured": ("apply", "check", "discover"),
     "Runs": ("sync", "run", "retry", "cancel", "pause", "resume"),
     "What happened": ("runs", "status", "explain"),

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import click
+import httpx
 import pytest
 
 import cli
@@ -62,7 +63,7 @@ def leaves(
 
 
 COMMANDS = dict(leaves(cli.main))
-STAYING = {("up",), ("demo",)}  # they run until they are stopped
+STAYING = {("up",), ("demo",), ("simulate",)}  # they run until they are stopped
 
 # command -> its arguments, and the exit code, in a shop whose sync RUN has run once; {run} is that run
 CALLS: Mapping[tuple[str, ...], tuple[tuple[str, ...], int]] = {
@@ -748,3 +749,21 @@ def test_up_says_where_the_panel_is_as_one_json_value(tmp_path: Path) -> None:
     assert (running.returncode, rest) == (0, "")
     assert found["panel"] == f"http://127.0.0.1:{env['PORT']}"
     assert found["sign_in"].startswith(f"{found['panel']}/sign-in/")
+
+
+def test_simulated_system_serves_until_it_is_stopped(tmp_path: Path) -> None:
+    env = {"PATH": os.defpath, "PYTHONPATH": str(ROOT)}
+    command = [sys.executable, "-m", "cli", "simulate", "airtable", "--json"]
+    with subprocess.Popen(command, cwd=tmp_path, env=env, stdout=subprocess.PIPE, text=True) as running:
+        assert running.stdout is not None
+        found = json.loads(running.stdout.readline() or "{}")
+        page = httpx.get(found["url"], trust_env=False)
+        running.terminate()
+        assert (running.wait(timeout=30), page.status_code) == (0, 200)
+    assert "Customers" in page.text and found["url"] in " ".join(found["hints"])
+    assert list(tmp_path.iterdir()) == [], "it keeps nothing"
+
+
+def test_unknown_system_is_answered_with_the_nearest_one(house: House) -> None:
+    said = house.run("simulate", "airtabel")
+    assert said.code == 2 and "Did you mean 'airtable'?" in said.err
