@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST ?= -n auto
 UV ?= uv
 
-.PHONY: help setup setup-dev demo demo-once demo-reset test test-browser test-parse test-faults test-faults-short test-steps screenshots docs lint format lock
+.PHONY: help setup setup-dev bench demo demo-once demo-reset test test-browser test-parse test-faults test-faults-short test-steps screenshots docs lint format lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -42,6 +42,9 @@ test-faults-short: setup-dev ## The same in two minutes, and the proof that miss
 
 test-steps: setup-dev ## Die, and fail, at every step of a run, once each (about 10 minutes)
 	$(BIN)/pytest $(PYTEST) -m long -rP tests/machine/test_crash_everywhere.py
+
+bench: setup-dev ## Measure: SIZE=10000,100000 (or 1000000), ONLY=memory,sqlite,postgresql,dlt
+	$(BIN)/python -m bench.run $(if $(SIZE),--size $(SIZE)) $(if $(ONLY),--only $(ONLY))
 
 screenshots: setup-dev ## Renew the pictures of the README from a staged installation
 	$(BIN)/python -m tests.browser.screenshots

@@ -80,8 +80,9 @@ def running_redis() -> Iterator[str]:
 
 
 @contextlib.contextmanager
-def running_postgres() -> Iterator[str]:
-    """A PostgreSQL cluster for as long as the block lasts; the URL of its superuser's database.
+def running_postgres(**settings: str) -> Iterator[str]:
+    """A PostgreSQL cluster for as long as the block lasts; the URL of its superuser's database. `settings`
+    are the server's, where ours do not suit.
 
     Raises PostgresMissing.
     """
@@ -121,6 +122,7 @@ def running_postgres() -> Iterator[str]:
             "max_connections": 200,
             "shared_buffers": "32MB",
             "autovacuum": "off",
+            **settings,
         }
         command = [str(binaries / "postgres"), "-D", str(folder / "data")]
         for name, value in options.items():
