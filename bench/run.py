@@ -184,7 +184,7 @@ def _between_postgres(folder: Path, size: int, server: str, only: set[str]) -> N
 
     if "postgresql" in only:
         given = {side: f"{{url: '{urls[side]}'}}" for side in SIDES}
-        env = {"DATABASE_URL": urls["state"], "ALLOWED_NETWORKS": "127.0.0.0/8"}
+        env = {"DATABASE_URL": urls["state"].replace("://", "+psycopg://"), "ALLOWED_NETWORKS": "127.0.0.0/8"}
         home = installation(folder / "postgresql", "sql", given["left"], given["right"], env)
         story(table, home, edit, index)
     if "dlt" in only:
@@ -265,8 +265,8 @@ def installation(
 def database(server: str, name: str) -> str:
     """A new database; its URL."""
     with psycopg.connect(server, autocommit=True) as admin:
-        admin.execute(f"CREATE DATABASE {name}")
-    return server.rpartition("/")[0] + f"/{name}"
+        admin.execute(f"CREATE DATABASE bench_{name}")
+    return server.rpartition("/")[0] + f"/bench_{name}"
 
 
 # -- what it is compared with ----------------------------------------------------------------------

@@ -36,7 +36,8 @@ TABLE = {
             active boolean, born date, seen_at timestamptz, visits integer, updated_at timestamptz)""",
     "sqlite": """
         CREATE TABLE records (id BIGINT PRIMARY KEY NOT NULL, name TEXT, email TEXT, city TEXT,
-            amount NUMERIC(12,2), active BOOLEAN, born DATE, seen_at DATETIME, visits INTEGER, updated_at DATETIME)""",
+            amount NUMERIC(12,2), active BOOLEAN, born DATE, seen_at DATETIME, visits INTEGER,
+            updated_at DATETIME)""",
 }
 # The cursor's index, made once the first load is done: every contestant reads by it afterwards.
 INDEX = "CREATE INDEX records_updated ON records (updated_at)"
@@ -73,11 +74,11 @@ def row(number: int) -> tuple[Any, ...]:
 
 _MAKE = """
     INSERT INTO records
-    SELECT n, 'Name ' || n || ' ' || (n * 7919 % 1000003), 'person' || n || '@example.org',
-        (ARRAY['Paris', 'Lyon', 'Nantes', 'Lille', 'Metz'])[1 + n % 5], (n * 37 % 1000000) / 100.0,
-        n % 3 = 0, date '1950-01-01' + (n % 20000)::integer,
-        timestamptz '2026-01-01 00:00Z' - (n * 61 % 10000000) * interval '1 second', n % 977,
-        timestamptz '2026-01-01 00:00Z' + (n % 86400) * interval '1 second'
+    SELECT n, 'Name ' || n || ' ' || (n * 7919 %% 1000003), 'person' || n || '@example.org',
+        (ARRAY['Paris', 'Lyon', 'Nantes', 'Lille', 'Metz'])[1 + n %% 5], (n * 37 %% 1000000) / 100.0,
+        n %% 3 = 0, date '1950-01-01' + (n %% 20000)::integer,
+        timestamptz '2026-01-01 00:00Z' - (n * 61 %% 10000000) * interval '1 second', n %% 977,
+        timestamptz '2026-01-01 00:00Z' + (n %% 86400) * interval '1 second'
     FROM generate_series(1::bigint, %s) n"""
 
 

@@ -8,7 +8,7 @@ cannot be looked up stays `unknown` and blocks a second try.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
@@ -19,7 +19,7 @@ from sqlalchemy.orm import Session
 from connectors.base import Can, Outcome, Write
 from connectors.errors import ConnectorError, OutcomeUnknown, RecordChanged, RecordError
 from models.journal import Change, ChangeState
-from models.links import Link, LinkState, Shadow
+from models.links import Link, LinkState
 from sync.diff import CONSISTENCY_GRACE
 from sync.mapping import Seen
 from sync.readback import Verdict, could_be_ours, judge
@@ -27,6 +27,7 @@ from sync.records import Problem, Record, Side, other
 from sync.values import MISSING, decode_fields, display, encode_fields, short
 from tasks import ledger
 from tasks.context import Context
+from tasks.moves import Moves, Shadows
 from tasks.reins import Reins
 from tasks.sides import Pairing, call
 from tasks.summary import RunError, Summary
@@ -44,6 +45,7 @@ class Sending:
     write: Write
     link_id: int | None
     origin_id: str | None
+    row: Change | None = None  # the journal's row, where this run stored it just now
 
 
 @dataclass
@@ -205,16 +207,24 @@ def _settle(work: Work, batch: Sequence[Sending], outcomes: Sequence[Outcome]) -
     with work.ctx.sessions.begin() as db:
         work.reins.fence(db)
         now = work.ctx.db_now(db)
-        changes = {
-            row.id: row
-            for row in db.scalars(select(Change).where(Change.id.in_([item.change_id for item in batch])))
-        }
+        # The rows of this run's own plan are at hand; nobody else moves a change that was sent.
+        stored = {item.change_id: item.row for item in batch if item.row is not None}
+        others = [item.change_id for item in batch if item.row is None]
+        changes = stored | {row.id: row for row in db.scalars(select(Change).where(Change.id.in_(others)))}
+        moves = _moves(db, work, changes.values())
         for outcome in resolved:
             item = by_marker[outcome.marker]
-            settle(work, db, changes[item.change_id], outcome, now)
+            _settle_one(work, db, changes[item.change_id], outcome, now, moves)
             if outcome.status == "done" and outcome.record is not None:
                 receipts[item.marker] = outcome.record
+        moves.store()
+        ledger.store_outcomes(db, list(stored.values()))
     return receipts
+
+
+def _moves(db: Session, work: Work, changes: Collection[Change]) -> Moves:
+    linked = [row.link_id for row in changes if row.link_id is not None]
+    return Moves(db, work.config_id, linked, fresh=sum(1 for row in changes if row.link_id is None))
 
 
 def _with_receipts(work: Work, batch: Sequence[Sending], outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
@@ -244,6 +254,14 @@ def _with_receipts(work: Work, batch: Sequence[Sending], outcomes: Sequence[Outc
 
 def settle(work: Work, db: Session, change: Change, outcome: Outcome, now: datetime) -> None:
     """Write down what became of one change, and move its link if it is confirmed."""
+    moves = _moves(db, work, [change])
+    _settle_one(work, db, change, outcome, now, moves)
+    moves.store()
+
+
+def _settle_one(
+    work: Work, db: Session, change: Change, outcome: Outcome, now: datetime, moves: Moves
+) -> None:
     outcome = replace(outcome, message=work.pairing.clean(outcome.message))
     if change.state == ChangeState.UNKNOWN and outcome.status != "unknown":
         ledger.close_unknown(db, change, now)
@@ -253,7 +271,7 @@ def settle(work: Work, db: Session, change: Change, outcome: Outcome, now: datet
     match outcome.status:
         case "done":
             change.state = ChangeState.APPLIED
-            confirm(work, db, change, outcome, now)
+            confirm(work, db, change, outcome, now, moves)
         case "stale" | "missing":
             # Somebody was there in between. Nothing was overwritten; the next run decides again.
             change.state = ChangeState.STALE
@@ -305,7 +323,7 @@ def _refuse(work: Work, db: Session, change: Change, outcome: Outcome, side: Sid
     )
 
 
-def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: datetime) -> None:
+def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: datetime, moves: Moves) -> None:
     """Move the link of a confirmed change: ids, shadows, versions. Shadows take what was read back."""
     side: Side = "left" if change.side == "left" else "right"
     counts = work.summary.side(side)
@@ -315,7 +333,7 @@ def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: date
             counts.deleted += 1
             if change.link_id is not None:
                 move = settle_with.get("move") or {"state": LinkState.TOMBSTONE}
-                ledger.move_link(db, change.link_id, **move, written_at=now)
+                moves.link(change.link_id, **move, written_at=now)
                 ledger.close_all_conflicts(db, change.link_id, now)
             return
         case "create":
@@ -345,22 +363,20 @@ def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: date
             kept[name] = seen.get(name)
         else:
             del twin[name]
-    link_id = _link_for(work, db, change, side, kept, twin, now)
-    shadow = db.get(Shadow, link_id)
-    if shadow is None:
-        raise AssertionError("every link has its shadows")
+    link_id = _link_for(db, change, side, kept, twin, now, moves)
+    shadow = moves.shadows(link_id)
     reset = bool(settle_with.get("resolves"))
     if not settle_with.get("aside"):
         ledger.flap(shadow, side, after, reset, work.run_id, work.previous_run_id)
-    moves: dict[str, Any] = {"written_at": now, **(settle_with.get("move") or {})}
+    moved: dict[str, Any] = {"written_at": now, **(settle_with.get("move") or {})}
     if seen is not None and not lost and _whole(work, side, seen, shadow):
-        moves[f"{side}_version"] = seen.version
+        moved[f"{side}_version"] = seen.version
     if not lost and settle_with.get("final"):
-        moves[f"{other(side)}_version"] = settle_with.get("other_version")
-    moves[f"{side}_missing"] = 0
+        moved[f"{other(side)}_version"] = settle_with.get("other_version")
+    moved[f"{side}_missing"] = 0
     key = mapping.match_key(side, decode_fields(shadow.left if side == "left" else shadow.right))
-    moves["key"] = (key or "")[:500]
-    ledger.move_link(db, link_id, **moves)
+    moved["key"] = (key or "")[:500]
+    moves.link(link_id, **moved)
     if settle_with.get("resolves"):
         ledger.close_conflicts(db, link_id, settle_with["resolves"], now, "resolved")
     work.rewritten.update((change.key, name) for name in after if name not in lost)
@@ -420,40 +436,29 @@ def _read_back(
 
 
 def _link_for(
-    work: Work,
     db: Session,
     change: Change,
     side: Side,
     kept: Mapping[str, Any],
     twin: Mapping[str, Any],
     now: datetime,
+    moves: Moves,
 ) -> int:
     shadows: dict[Side, Mapping[str, Any]] = {side: kept, other(side): twin}
-    if change.link_id is not None:
-        if change.operation == "create":
-            ledger.move_link(
-                db,
-                change.link_id,
-                **{f"{side}_id": change.record_id, "state": LinkState.LINKED, "reason": ""},
-            )
-            ledger.close_all_conflicts(db, change.link_id, now)
-        ledger.merge_shadow(
-            db,
-            change.link_id,
-            shadows["left"],
-            shadows["right"],
-            replace=change.operation == "create",
-        )
-        return change.link_id
-    ids = {f"{side}_id": change.record_id, f"{other(side)}_id": change.origin_id}
-    link_id = ledger.add_links(
-        db, work.config_id, [({**ids, "written_at": now}, shadows["left"], shadows["right"])]
-    )[0]
-    change.link_id = link_id
+    ids = {f"{side}_id": change.record_id}
+    is_new = change.operation == "create"
+    if change.link_id is None:
+        link_id = moves.add(change, **ids, **{f"{other(side)}_id": change.origin_id}, written_at=now)
+    else:
+        link_id = change.link_id
+        if is_new:
+            moves.link(link_id, **ids, state=LinkState.LINKED, reason="")
+            ledger.close_all_conflicts(db, link_id, now)
+    moves.merge(link_id, shadows["left"], shadows["right"], replace=is_new)
     return link_id
 
 
-def _whole(work: Work, side: Side, seen: Seen, shadow: Shadow) -> bool:
+def _whole(work: Work, side: Side, seen: Seen, shadow: Shadows) -> bool:
     """Whether everything that stands there now is what the shadow says: only then may its version stand
     for it. Otherwise somebody edited another field in between, and the next run must look."""
     mapping = work.pairing.built.rules.mapping

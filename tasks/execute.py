@@ -241,11 +241,8 @@ def _count(work: Work, outlook: Outlook) -> None:
             work.fail(None, problem)
     summary.unchanged = plan.unchanged
     summary.excluded = plan.excluded + plan.keyless + sum(outlook.unkeyed.values())
-    summary.resolved = sum(item.decision.resolved for item in plan.items if not _is_held(item, plan.held))
-
-
-def _is_held(item: Item, held: Sequence[PlannedChange]) -> bool:
-    return any(change.tie is item.tie for change in held) if held else False
+    held = {id(change.tie) for change in plan.held}
+    summary.resolved = sum(item.decision.resolved for item in plan.items if id(item.tie) not in held)
 
 
 def _conflicts_after(ctx: Context, config_id: str, outlook: Outlook) -> int:
@@ -683,6 +680,7 @@ def _store_changes(
         approved.setdefault(row.fingerprint, []).append(row)
     items = {id(item.tie): item for item in outlook.plan.items}
     sendings: list[tuple[Step, Change]] = []
+    fresh: list[Change] = []
     for step in in_order(flowing, work.pairing.built.rules):
         change = step.change
         if change.intent.operation == "relink":
@@ -690,7 +688,7 @@ def _store_changes(
         answers = None if step.is_aside else approved.pop(change.fingerprint, None)
         if answers is None:
             row = _change_row(work, change, items.get(id(change.tie)), outlook, link_ids, now)
-            db.add(row)
+            fresh.append(row)
         else:
             # The approved row itself is carried out: who said yes stays with it. Each yes is good once.
             row, *spent = answers
@@ -707,7 +705,8 @@ def _store_changes(
     for row in (row for rows in approved.values() for row in rows):
         if row.operation in ("relink", "container"):
             row.state, row.settled_at, row.run_id = ChangeState.APPLIED, now, work.run_id
-    db.flush()
+    ledger.store_changes(db, fresh)
+    kept = {id(row) for row in fresh}
     return [
         Sending(
             row.id,
@@ -718,6 +717,7 @@ def _store_changes(
             _write(work, step, row, items.get(id(step.change.tie))),
             row.link_id,
             row.origin_id,
+            row if id(row) in kept else None,
         )
         for step, row in sendings
     ]
@@ -749,6 +749,7 @@ def _change_row(
         state=ChangeState.PLANNED,
         fingerprint=change.fingerprint,
         settle=_settle_with(change, item, outlook),
+        attempts=0,
         created_at=now,
     )
     if intent.operation == "create":

@@ -8,11 +8,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, and_, delete, func, insert, or_, select, update
+from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
 from sqlalchemy.orm import Session
 
+from models import many
 from models.issues import Conflict, Issue
 from models.journal import Change, ChangeState
 from models.links import Link, LinkState, Shadow
@@ -232,41 +233,52 @@ def rested(db: Session, config_id: str, now: datetime) -> dict[tuple[str, str], 
 # -- links and shadows ----------------------------------------------------------------------------
 
 
+NEW_LINK: Mapping[str, Any] = {
+    "state": LinkState.LINKED,
+    "reason": "",
+    "left_id": None,
+    "right_id": None,
+    "key": "",
+    "left_version": None,
+    "right_version": None,
+    "left_missing": 0,
+    "right_missing": 0,
+    "missing_since": None,
+    "written_at": None,
+}
+
+
 def add_links(
     db: Session, config_id: str, rows: Sequence[tuple[dict[str, Any], Mapping[str, Any], Mapping[str, Any]]]
 ) -> list[int]:
     """Store links with their shadows (own values); their ids, in the same order."""
-    if not rows:
-        return []
-    ids = list(
-        db.scalars(
-            insert(Link).returning(Link.id, sort_by_parameter_order=True),
-            [
-                {
-                    "config_id": config_id,
-                    "state": LinkState.LINKED,
-                    "reason": "",
-                    "left_missing": 0,
-                    "right_missing": 0,
-                    "left_version": None,
-                    "right_version": None,
-                    "missing_since": None,
-                    "written_at": None,
-                    "key": "",
-                    **values,
-                }
-                for values, _, _ in rows
-            ],
-        )
+    ids = list(many.new_ids(db, Link, len(rows))) if rows else []
+    insert_links(
+        db,
+        [
+            {**NEW_LINK, "id": link_id, "config_id": config_id, **values}
+            for link_id, (values, _, _) in zip(ids, rows, strict=True)
+        ],
     )
-    db.execute(
-        insert(Shadow),
+    many.insert_rows(
+        db,
+        Shadow,
         [
             {"link_id": link_id, "left": encode_fields(left), "right": encode_fields(right), "flaps": None}
             for link_id, (_, left, right) in zip(ids, rows, strict=True)
         ],
     )
     return ids
+
+
+def insert_links(db: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Links with all their columns."""
+    many.insert_rows(db, Link, rows)
+
+
+def update_links(db: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Set columns of links, each row under the link's `id`."""
+    many.update_rows(db, Link, rows)
 
 
 def move_link(db: Session, link_id: int, **values: Any) -> None:
@@ -547,6 +559,23 @@ def close_unknown(db: Session, change: Change, now: datetime) -> None:
 # -- the journal ----------------------------------------------------------------------------------
 
 
+_JOURNALLED = tuple(item.name for item in Change.__table__.columns)
+_OUTCOME = ("state", "link_id", "record_id", "result", "code", "message", "settled_at")
+
+
+def store_changes(db: Session, rows: Sequence[Change]) -> None:
+    """Journal new changes; their ids are set, and the session does not know them."""
+    ids = many.new_ids(db, Change, len(rows))
+    for row, id_ in zip(rows, ids, strict=True):
+        row.id = id_
+    many.insert_rows(db, Change, [{name: getattr(row, name) for name in _JOURNALLED} for row in rows])
+
+
+def store_outcomes(db: Session, rows: Sequence[Change]) -> None:
+    """What became of changes that `store_changes` journalled."""
+    many.update_rows(db, Change, [{name: getattr(row, name) for name in ("id", *_OUTCOME)} for row in rows])
+
+
 def open_changes(db: Session, config_id: str, states: Sequence[ChangeState]) -> list[Change]:
     return list(
         db.scalars(
@@ -584,8 +613,14 @@ def forget_config(db: Session, config_id: str) -> None:
     db.execute(delete(Baseline).where(Baseline.config_id == config_id))
 
 
+class Flapping(Protocol):
+    """What has flaps: a stored shadow."""
+
+    flaps: dict[str, Any] | None
+
+
 def flap(
-    row: Shadow,
+    row: Flapping,
     side: Side,
     after: Mapping[str, Any],
     reset: bool,
