@@ -8,7 +8,6 @@ from __future__ import annotations
 import json
 import resource
 import sys
-import threading
 from collections.abc import Mapping
 from pathlib import Path
 from time import perf_counter
@@ -55,7 +54,6 @@ def measured(ctx: Context, *, full: bool) -> dict[str, Any]:
         asked_by="bench",
         carry_out=execute.carry_out,
         full=full,
-        stop=threading.Event(),
     )
     seconds = perf_counter() - began
     return {"seconds": seconds, "megabytes": peak_megabytes(), "summary": summary.as_json()}
