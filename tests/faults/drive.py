@@ -1,9 +1,10 @@
-"""What goes wrong, at moments that the seed decides."""
+"""What goes wrong, at moments that the seed decides, and who uses the installation meanwhile."""
 
 from __future__ import annotations
 
 import contextlib
 import random
+import re
 import signal
 import threading
 from collections import Counter
@@ -11,37 +12,39 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from time import monotonic, time
 
-import psycopg
+import httpx
 import redis
 from sqlalchemy.exc import SQLAlchemyError
 
-from tasks import runs
+from tasks import people, runs
 from tasks.errors import WorkError
 from tests.faults.house import House, Running
+from tests.faults.state import Away
 
-ROLES = ("worker-1", "worker-2", "scheduler")
-WORKERS = ROLES[:2]
+PACE_SECONDS = 3.5  # from one kill to the next, on average
 
 
 @dataclass
 class Driver:
-    """Injects faults until `seconds` have passed. Nothing is left broken between two of them."""
+    """Injects faults until `seconds` have passed, or `kills` of them. Nothing is left broken between two."""
 
     house: House
     seed: int
     seconds: float
+    kills: int = 0  # 0: as many as there is time for
     injected: Counter[str] = field(default_factory=Counter)
     taken_down: list[tuple[str, float]] = field(default_factory=list)  # who was killed or stopped, and when
 
     def __post_init__(self) -> None:
         self.chance = random.Random(self.seed)
+        self.pace = self.seconds / self.kills if self.kills else PACE_SECONDS
         self._until = monotonic() + self.seconds
 
     def run(self, scenario: str) -> None:
         fault = FAULTS[scenario]
         self._until = monotonic() + self.seconds
-        while monotonic() < self._until:
-            with contextlib.suppress(psycopg.OperationalError, redis.RedisError):
+        while monotonic() < self._until and not (self.kills and sum(self.injected.values()) >= self.kills):
+            with contextlib.suppress(*Away, redis.RedisError):
                 fault(self)
             self.house.restart_the_dead()
 
@@ -57,10 +60,13 @@ class Driver:
     # -- the faults --------------------------------------------------------------------------------
 
     def kill(self) -> None:
-        """kill -9 of a worker, the scheduler or Redis."""
-        self.sleep(1.0, 5.0)
-        victim = self.chance.choices((*ROLES, "redis"), (5, 5, 2, 1))[0]
-        if victim in WORKERS and self.chance.random() < 0.5 and (busy := self._writing()):
+        """kill -9 of a worker, the scheduler, the web process or Redis."""
+        begun = monotonic()
+        self.sleep(0.2 * self.pace, 1.0 * self.pace)
+        workers = self.house.plan.workers
+        weights = (*[10 / len(workers)] * len(workers), 2, 1, 1)
+        victim = self.chance.choices((*workers, "scheduler", "web", "redis"), weights)[0]
+        if victim in workers and self.chance.random() < 0.5 and (busy := self._writing()):
             victim = self.chance.choice(busy).role
         if victim == "redis":
             self.redis(0.1, 1.0)
@@ -69,12 +75,14 @@ class Driver:
         self.taken_down.append((item.name, time()))
         item.kill()
         self.injected["kill"] += 1
-        self.sleep(0.1, 1.0)
+        self.sleep(0.05, 0.3)
         self.house.start(victim)
+        self.sleep(*[max(0.0, self.pace - (monotonic() - begun))] * 2)
 
     def term(self) -> None:
         self.sleep(2.0, 5.0)
-        victim = self.chance.choices(ROLES, (3, 3, 1))[0]
+        roles = (*self.house.plan.workers, "scheduler", "web")
+        victim = self.chance.choices(roles, [3] * (len(roles) - 2) + [1, 1])[0]
         self.house.terminate(victim)
         self.injected["term"] += 1
         self.house.start(victim)
@@ -87,14 +95,14 @@ class Driver:
 
     def flush_while_nobody_works(self) -> None:
         """Runs are queued and rung, the rings are lost, then the workers come: nobody rings for them."""
-        for role in WORKERS:
+        for role in self.house.plan.workers:
             self.house.terminate(role)
         for config_id in self.house.config_ids:
             ask_for_run(self.house, config_id)
         with self.house.redis() as client:
             client.flushall()
         self.injected["flush"] += 1
-        for role in WORKERS:
+        for role in self.house.plan.workers:
             self.house.start(role)
 
     def pause(self) -> None:
@@ -120,7 +128,7 @@ class Driver:
             return
         self.taken_down.append((item.name, at))
         self.injected["pause"] += 1
-        house.wait(lambda: house.ask(_TAKEN_OVER, item.name, at), house.lease * 4)
+        house.wait(lambda: house.ask(_TAKEN_OVER, item.name, at), house.plan.lease * 4)
         self.sleep(0.1, 1.0)
         item.signal(signal.SIGCONT)
         threading.Event().wait(0.5)
@@ -141,19 +149,30 @@ class Driver:
         self.sleep(least, most)
         self.house.start_redis()
 
+    def redis_for_long(self) -> None:
+        """Redis killed without anything kept, for 5 or 30 seconds; or emptied."""
+        what = self.chance.choice((5.0, 30.0, 0.0))
+        if what:
+            self.redis(what, what)
+        else:
+            self.flush()
+
     def postgres(self) -> None:
+        """Stopped at once and started again; half of the time in the middle of a commit of ours."""
         self.sleep(3.0, 8.0)
+        if self.chance.random() < 0.5:
+            self.house.wait(lambda: self.house.ask(_OUR_COMMIT), 2.0, 0.005)
         self.house.stop_postgres()
         self.injected["postgres"] += 1
         self.sleep(0.2, 3.0)
         self.house.start_postgres()
 
     def proxy(self) -> None:
-        proxy = self.house.proxy
-        assert proxy is not None
+        name = self.chance.choice(("right", "right", "redis"))
+        proxy = self.house.proxies[name]
         self.sleep(0.5, 2.5)
-        what = self.chance.choice(("cut", "cut", "black_hole", "deaf", "refuse", "slow"))
-        self.injected[what] += 1
+        what = self.chance.choice(("cut", "torn", "black_hole", "deaf", "refuse", "slow"))
+        self.injected[f"{what} {name}"] += 1
         if what == "cut":
             proxy.cut()
             return
@@ -162,6 +181,20 @@ class Driver:
         proxy.mode = "pass"
         if what in ("black_hole", "deaf"):
             proxy.cut()  # what was swallowed does not come any more
+
+    def clock(self) -> None:
+        """Every clock two hours ahead or three days back; or one worker a minute and a half off."""
+        self.sleep(3.0, 6.0)
+        roles = self.house.plan.roles
+        what = self.chance.choice(("+7200", "-259200", "+90", "-90", "+0"))
+        who = roles if what in ("+7200", "-259200", "+0") else (self.chance.choice(self.house.plan.workers),)
+        for role in who:
+            self.house.turn_clock(role, what)
+        self.injected[f"clock {what}"] += 1
+
+    def right_clocks(self) -> None:
+        for role in self.house.plan.roles:
+            self.house.turn_clock(role, "+0")
 
     def all(self) -> None:
         kinds = (self.kill, self.kill, self.term, self.flush, self.pause, self.redis, self.postgres)
@@ -178,34 +211,38 @@ FAULTS: dict[str, Callable[[Driver], None]] = {
     "term": Driver.term,
     "flush": Driver.flush,
     "pause": Driver.pause,
-    "redis": Driver.redis,
+    "redis": Driver.redis_for_long,
     "postgres": Driver.postgres,
     "proxy": Driver.proxy,
+    "clock": Driver.clock,
     "all": Driver.all,
     "short": Driver.short,
 }
 LAST: dict[str, Callable[[Driver], None]] = {
     "flush": Driver.flush_while_nobody_works,
+    "clock": Driver.right_clocks,
     "short": Driver.flush_while_nobody_works,
 }
 
 _COMMITTING = (
     "SELECT 1 FROM pg_stat_activity WHERE datname = 'ends' AND state = 'active' AND query ILIKE 'commit%'"
 )
+_OUR_COMMIT = (
+    "SELECT 1 FROM pg_stat_activity WHERE datname = 'state' AND state = 'active' AND query ILIKE 'commit%'"
+)
 _TAKEN_OVER = (
-    "SELECT 1 FROM faults.moves later JOIN faults.moves before ON before.run_id = later.run_id"
+    "SELECT 1 FROM faults_moves later JOIN faults_moves before ON before.run_id = later.run_id"
     " AND before.token < later.token AND before.state = 'running' WHERE before.worker = %s"
     " AND later.worker <> before.worker AND later.state = 'running' AND later.at > to_timestamp(%s)"
 )
 
 
-def ask_for_run(house: House, config_id: str, *, full: bool = False) -> bool:
-    """As a person does. Whether it was taken: a config that is running, or a database away, says no."""
+def ask_for_run(house: House, config_id: str, *, full: bool = False) -> str | None:
+    """As a person does: the run's id. A config that is running, or a database away, says no."""
     try:
-        runs.queue(house.ctx, config_id, asked_by="faults@example.org", full=full)
+        return runs.queue(house.ctx, config_id, asked_by="faults@example.org", full=full)
     except (WorkError, SQLAlchemyError):
-        return False
-    return True
+        return None
 
 
 class Impatient(threading.Thread):
@@ -214,6 +251,7 @@ class Impatient(threading.Thread):
     def __init__(self, house: House, seed: int, every: float) -> None:
         super().__init__(daemon=True)
         self.stop = threading.Event()
+        self.promised: set[str] = set()  # what was answered with yes may not get lost
         self._house = house
         self._chance = random.Random(seed)
         self._every = every
@@ -221,4 +259,73 @@ class Impatient(threading.Thread):
     def run(self) -> None:
         ids = sorted(self._house.config_ids)
         while not self.stop.wait(self._every):
-            ask_for_run(self._house, self._chance.choice(ids))
+            if run_id := ask_for_run(self._house, self._chance.choice(ids)):
+                self.promised.add(run_id)
+
+
+class Visitor(threading.Thread):
+    """Somebody who looks at the panel and clicks "Run now", while things break behind it."""
+
+    def __init__(self, house: House, seed: int, every: float = 0.4) -> None:
+        super().__init__(daemon=True)
+        self.stop = threading.Event()
+        self.took: list[float] = []  # seconds, of pages that were answered well
+        self.refused = 0  # pages that said plainly that something is away
+        self.unreachable = 0
+        self.wrong: list[str] = []  # what nobody should ever see
+        self.promised: set[str] = set()
+        self._house = house
+        self._chance = random.Random(seed)
+        self._every = every
+        self._client = httpx.Client(base_url=f"http://127.0.0.1:{house.web_port}", timeout=30)
+
+    def run(self) -> None:
+        with self._client:
+            while not self.stop.wait(self._every):
+                with contextlib.suppress(httpx.TransportError):
+                    self._look()
+                    continue
+                self.unreachable += 1
+
+    def _look(self) -> None:
+        begun = monotonic()
+        path = self._chance.choice(("/", "/configs", "/runs"))
+        answer = self._client.get(path)
+        if answer.status_code in (302, 303):
+            self._sign_in()
+            return
+        if not self._judge(path, answer):
+            return
+        self.took.append(monotonic() - begun)
+        if self._chance.random() < 0.2:
+            self._click(answer.text)
+
+    def _judge(self, what: str, answer: httpx.Response) -> bool:
+        """Whether it was answered well; what went wrong without an id to ask about is written down."""
+        if answer.status_code < 400:
+            return True
+        if answer.status_code >= 500:
+            self.refused += 1
+            if not re.search(r"[0-9a-f]{8}", answer.text):
+                self.wrong.append(f"{what} answered {answer.status_code} without an id")
+        return False
+
+    def _click(self, page: str) -> None:
+        config_id = self._chance.choice(sorted(self._house.config_ids))
+        answer = self._client.post(f"/configs/{config_id}/runs", data={"csrf_token": _token(page)})
+        run = re.search(r"/runs/([0-9a-f]{32})", answer.headers.get("location", ""))
+        if self._judge("run now", answer) and run:
+            self.promised.add(run.group(1))
+
+    def _sign_in(self) -> None:
+        try:
+            path = people.one_time_sign_in(self._house.ctx, "faults@example.org")
+        except SQLAlchemyError:
+            return
+        page = self._client.get(path)
+        self._client.post(path, data={"csrf_token": _token(page.text)})
+
+
+def _token(page: str) -> str:
+    found = re.search(r'name="csrf_token"[^>]*value="([^"]+)"', page)
+    return found.group(1) if found else ""

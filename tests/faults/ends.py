@@ -42,11 +42,17 @@ BEGIN
     IF coalesce(current_setting('faults.worker', true), '') <> 'user' THEN PERFORM pg_sleep(SECONDS); END IF;
     RETURN NULL;
 END $$;
+CREATE FUNCTION touch() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN NEW.at := clock_timestamp(); RETURN NEW; END $$;
 """
 
 _TABLE = """
-CREATE TABLE {0} (id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k text, x text, y text);
+CREATE TABLE {0} (
+    id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY, k text, x text, y text,
+    at timestamptz NOT NULL DEFAULT clock_timestamp()
+);
 CREATE INDEX ON {0} (k);
+CREATE TRIGGER touch BEFORE UPDATE ON {0} FOR EACH ROW EXECUTE FUNCTION touch();
 CREATE TRIGGER note AFTER INSERT OR UPDATE OR DELETE ON {0} FOR EACH ROW EXECUTE FUNCTION note();
 CREATE CONSTRAINT TRIGGER dawdle AFTER INSERT OR UPDATE OR DELETE ON {0}
     DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION dawdle();

@@ -8,7 +8,7 @@ import struct
 import threading
 from typing import Literal
 
-Mode = Literal["pass", "slow", "black_hole", "deaf", "refuse"]
+Mode = Literal["pass", "slow", "black_hole", "deaf", "refuse", "torn"]
 _CHUNK = 65_536
 
 
@@ -16,7 +16,7 @@ class Proxy:
     """Forwards to a port of this machine. `mode` says how, from the next bytes on.
 
     black_hole: nothing passes in either direction, and nobody is told. deaf: what the client sends
-    arrives, what the server answers does not.
+    arrives, what the server answers does not. torn: the next answer is cut in its middle by a reset.
     """
 
     def __init__(self, target: int) -> None:
@@ -33,11 +33,7 @@ class Proxy:
         """Reset every connection; how many there were."""
         with self._lock:
             found, self._open = self._open, set()
-        for end in found:
-            with contextlib.suppress(OSError):
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-                end.shutdown(socket.SHUT_RDWR)
-            end.close()
+        _reset(*found)
         return len(found) // 2
 
     def close(self) -> None:
@@ -62,20 +58,34 @@ class Proxy:
             server.settimeout(None)
             with self._lock:
                 self._open |= {client, server}
-            for source, sink, answers in ((client, server, False), (server, client, True)):
-                threading.Thread(target=self._pump, args=(source, sink, answers), daemon=True).start()
+            for giver, taker, answers in ((client, server, False), (server, client, True)):
+                threading.Thread(target=self._pump, args=(giver, taker, answers), daemon=True).start()
 
-    def _pump(self, source: socket.socket, sink: socket.socket, answers: bool) -> None:
+    def _pump(self, giver: socket.socket, taker: socket.socket, answers: bool) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(_CHUNK):
+            while data := giver.recv(_CHUNK):
                 if self.mode == "slow":
                     self._ended.wait(0.2)
                 if self.mode == "black_hole" or (self.mode == "deaf" and answers):
                     continue  # gone for good: the connection is of no use any more, and nobody says so
-                sink.sendall(data)
-        for end in (source, sink):
+                if self.mode == "torn" and answers:
+                    taker.sendall(data[: len(data) // 2])
+                    _reset(giver, taker)
+                    break
+                taker.sendall(data)
+        for end in (giver, taker):
             with contextlib.suppress(OSError):
                 end.shutdown(socket.SHUT_RDWR)
             end.close()
         with self._lock:
-            self._open -= {source, sink}
+            self._open -= {giver, taker}
+
+
+def _reset(*ends: socket.socket) -> None:
+    """Close with RST: the other side learns that it was cut, and loses what it had not read yet."""
+    for end in ends:
+        with contextlib.suppress(OSError):
+            end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            # shutdown() wakes a thread that waits in recv(); close() alone would not.
+            end.shutdown(socket.SHUT_RD)
+        end.close()
