@@ -34,8 +34,9 @@ test-browser: setup-dev ## The panel in a real Chromium: every page, both themes
 test-parse: setup-dev ## Check the parse connector against a real Parse Server (needs Node)
 	SYNCLINE_TEST_PARSE=1 $(BIN)/pytest $(PYTEST) tests/connectors/test_parse_server.py tests/connectors/test_parse_walk.py
 
-test-faults: setup-dev ## Kill, stop, pause and flush real processes; SCENARIO=every, SECONDS=60, SEED=1 (about 15 minutes)
-	$(BIN)/python -m tests.faults.run --scenario $(or $(SCENARIO),every) --seconds $(or $(SECONDS),60) --seed $(or $(SEED),1)
+test-faults: setup-dev ## Break real processes, disks, clocks and connections; SCENARIO=every, SEED=1, SECONDS=60 or KILLS=200
+	$(BIN)/python -m tests.faults.run --scenario $(or $(SCENARIO),every) --seed $(or $(SEED),1) \
+		$(if $(SECONDS),--seconds $(SECONDS)) $(if $(KILLS),--kills $(KILLS)) $(FAULTS)
 
 test-faults-short: setup-dev ## The same in two minutes, and the proof that missing safeguards are seen
 	$(BIN)/pytest -m faults tests/faults

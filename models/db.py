@@ -74,7 +74,16 @@ def make_engine(url: str, *, pool_size: int = 12) -> Engine:
         max_overflow=4,
         pool_pre_ping=True,
         hide_parameters=True,
-        connect_args={"connect_timeout": 10, "prepare_threshold": None, "application_name": "syncline"},
+        connect_args={
+            "connect_timeout": 10,
+            "prepare_threshold": None,
+            "application_name": "syncline",
+            # A server that is gone without a word is noticed before a lease ends.
+            "keepalives_idle": 15,
+            "keepalives_interval": 5,
+            "keepalives_count": 3,
+            "tcp_user_timeout": 30_000,
+        },
     )
     event.listen(engine, "begin", _limit_postgresql)
     return engine

@@ -18,6 +18,7 @@ from models.issues import Conflict, Issue
 from models.journal import Change, ChangeState
 from models.links import Link, LinkState, Shadow
 from models.sync_configs import Baseline
+from sync.guard import FIRST_RUN
 from sync.mapping import FieldMapping, Seen, encoded
 from sync.plan import FieldConflict, Resolution, Tie
 from sync.planner import Item, LinkIndex, LinkRow
@@ -195,6 +196,7 @@ class Decided:
     approved: Mapping[str, frozenset[str]]
     dismissed: frozenset[str]
     held: Mapping[str, frozenset[str]]
+    waits_for_first_run: bool  # the plan of the first run was held, and not all of it is done
 
 
 def load_decided(db: Session, config_id: str, now: datetime) -> Decided:
@@ -217,6 +219,17 @@ def load_decided(db: Session, config_id: str, now: datetime) -> Decided:
         {key: frozenset(value) for key, value in approved.items()},
         frozenset(dismissed),
         {key: frozenset(value) for key, value in held.items()},
+        bool(
+            db.scalar(
+                select(Change.id)
+                .where(
+                    Change.config_id == config_id,
+                    Change.guard == FIRST_RUN,
+                    Change.state != ChangeState.APPLIED,
+                )
+                .limit(1)
+            )
+        ),
     )
 
 

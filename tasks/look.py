@@ -99,7 +99,7 @@ def look(
         known=sum(1 for row in index.by_id.values() if row.state == "linked"),
         was_populated={side: bool(index.on(side)) or _count(baseline, side) > 0 for side in SIDES},
         counts={side: scans[side].read for side in SIDES},
-        first_contact=_is_first_contact(baseline, scans),
+        first_contact=_is_first_contact(baseline, scans, index, decided),
         first_load_done=baseline is not None and baseline.full_at is not None,
         migration=(remap or moved) and baseline is not None and baseline.full_at is not None,
         approved=decided.approved,
@@ -235,9 +235,14 @@ def _key_there(pair: FieldPair, side: Side, intent: Intent) -> Value:
     return pair.across(other(side), intent.before.get(pair.name))
 
 
-def _is_first_contact(baseline: Baseline | None, scans: Mapping[Side, Scan]) -> bool:
+def _is_first_contact(
+    baseline: Baseline | None, scans: Mapping[Side, Scan], index: LinkIndex, decided: ledger.Decided
+) -> bool:
+    """Whether two sides that both held records meet. A first load that was broken off, of a side that was
+    empty, is not that: what stands there by now came from us."""
     no_base = baseline is None or baseline.full_at is None
-    return no_base and all(scan.read > 0 for scan in scans.values())
+    goes_on = bool(index.by_id) and not decided.waits_for_first_run
+    return no_base and not goes_on and all(scan.read > 0 for scan in scans.values())
 
 
 def _count(baseline: Baseline | None, side: Side) -> int:

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from time import monotonic
 from typing import Any
 
+import psycopg
 import structlog
 from sqlalchemy.exc import DBAPIError, IntegrityError, SQLAlchemyError
 from structlog.contextvars import bound_contextvars
@@ -206,6 +207,7 @@ def _passes(problem: DBAPIError) -> bool:
     state = str(getattr(problem.orig, "sqlstate", None) or "")
     if (
         problem.connection_invalidated
+        or (not state and isinstance(problem.orig, psycopg.OperationalError))  # while connecting
         or state[:2] in ("08", "53", "57")
         or state in ("25006", "40001", "40P01")
     ):

@@ -12,6 +12,7 @@ from flask import Flask, current_app
 from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session
 from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
 
 from models.db import Base
 from tasks.context import Context
@@ -31,6 +32,13 @@ class ReadOnly(Session):
 
     def commit(self) -> Never:
         raise RuntimeError("the panel reads; what changes something belongs into tasks/")
+
+    def close(self) -> None:
+        """Give the connection back. That it broke is no news: the page has been read, or has failed."""
+        try:
+            super().close()
+        except DBAPIError:
+            self.invalidate()
 
 
 class Database(SQLAlchemy):

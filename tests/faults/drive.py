@@ -307,7 +307,7 @@ class Visitor(threading.Thread):
         if answer.status_code >= 500:
             self.refused += 1
             if not re.search(r"[0-9a-f]{8}", answer.text):
-                self.wrong.append(f"{what} answered {answer.status_code} without an id")
+                self.wrong.append(f"F-05 {what} answered {answer.status_code} without an id")
         return False
 
     def _click(self, page: str) -> None:

@@ -308,6 +308,7 @@ class House:
             "FAKETIME_TIMESTAMP_FILE": str(path),
             "FAKETIME_NO_CACHE": "1",
             "DONT_FAKE_MONOTONIC": "1",
+            "PYTHONPATH": str(Path(__file__).parent / "clock"),
         }
 
     # -- services ----------------------------------------------------------------------------------

@@ -42,6 +42,7 @@ class Report:
     injected: dict[str, int] = field(default_factory=dict)
     violations: list[str] = field(default_factory=list)
     runs: dict[str, int] = field(default_factory=dict)
+    failures: dict[str, int] = field(default_factory=dict)  # runs by what they failed with
     writes: int = 0
     edits: int = 0
     interrupted: int = 0
@@ -169,6 +170,12 @@ def _figures(house: House, report: Report, driver: Driver, every: list[check.Mov
     times = check.recoveries(every, driver.taken_down)
     report.injected = dict(sorted(driver.injected.items()))
     report.runs = {str(s): n for s, n in house.ask("SELECT state, count(*) FROM sync_runs GROUP BY state")}
+    report.failures = {
+        str(code): number
+        for code, number in house.ask(
+            "SELECT error_code, count(*) FROM sync_runs WHERE state = 'failed' GROUP BY error_code"
+        )
+    }
     with house.ends.connect() as db:
         report.writes = len(house.ends.log(db))
     report.edits = sum(house.ends.edits.values())

@@ -12,6 +12,7 @@ from models.audit import AuditEvent
 from models.links import Link
 from sync.records import Field
 from sync.values import FieldType
+from tests.hostile import Killed
 from tests.scenarios.world import ALICE, FIELDS, Story, at
 
 PROPAGATE = {"deletes": "propagate"}
@@ -162,6 +163,21 @@ def test_G08_a_first_load_of_an_empty_side_is_not_held(story: Story) -> None:
         story.left.put(key, x="a")
     story.run()
     assert story.counts("right").created == 30
+
+
+def test_G08_a_first_load_that_was_killed_goes_on_and_is_not_held(story: Story) -> None:
+    story.define(first_run="hold", batch_size=5)
+    for key in many(30):
+        story.left.put(key, x="a")
+    story.in_line = True
+    story.right.knobs.kill_after = story.right.system.calls + 4
+    with pytest.raises(Killed):
+        story.run(preview=False, repeat=False)
+    story.right.knobs.kill_after = None
+    assert 0 < len(story.right.keys) < 30
+    story.left.edit("m001", x="b")  # people go on meanwhile
+    story.after_a_crash()
+    assert (len(story.right.keys), story.right.get("x", "m001"), story.summary.held) == (30, "b", 0)
 
 
 def test_G10_five_of_twenty_are_approved(story: Story) -> None:

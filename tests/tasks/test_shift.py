@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 
+import psycopg
 import pytest
 from sqlalchemy import select, text
 from sqlalchemy.exc import OperationalError
@@ -206,8 +207,18 @@ def test_a_run_that_was_taken_over_ends_here_without_a_word(world: World, heartb
     assert (run.state, run.lease_owner, run.token) == ("running", "here:2:x", 2)
 
 
-def test_a_database_that_is_away_costs_a_wait_and_not_the_run(world: World, heartbeat: Heartbeat) -> None:
-    away = OperationalError("", {}, Exception("database is locked"))
+@pytest.mark.parametrize(
+    "problem",
+    [
+        Exception("database is locked"),
+        psycopg.OperationalError("connection failed: FATAL:  the database system is shutting down"),
+    ],
+    ids=["locked", "shutting down"],
+)
+def test_a_database_that_is_away_costs_a_wait_and_not_the_run(
+    world: World, heartbeat: Heartbeat, problem: Exception
+) -> None:
+    away = OperationalError("", {}, problem)
     run_id = queued(world)
     for interruptions in (1, 2):
         shift.work(world.ctx, heartbeat, run_id, failing(away))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+
 import pytest
 from flask import Flask
 from structlog.testing import capture_logs
@@ -102,3 +104,29 @@ def test_importing_the_panel_does_nothing() -> None:
     code = "import sys, web; print([name for name in sys.modules if name.startswith('web.')])"
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_wherever_its_connection_breaks_a_page_is_shown_or_says_that_the_database_is_away(
+    alice: Browser, ctx: Context, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dialect = ctx.reads.kw["bind"].dialect
+    give_back = dialect.do_rollback
+    calls = breaks_at = 0
+
+    def breaking(connection: object) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == breaks_at:
+            raise sqlite3.OperationalError("the server closed the connection")
+        give_back(connection)
+
+    monkeypatch.setattr(dialect, "do_rollback", breaking)
+    assert alice.get("/runs").status_code == 200
+    usual, statuses = calls, []
+    for number in range(1, usual + 1):
+        calls, breaks_at = 0, number
+        response = alice.get("/runs")
+        statuses.append(response.status_code)
+        assert response.status_code == 200 or "The database does not answer" in response.text
+    assert set(statuses) == {200, 503}
+    assert alice.get("/runs").status_code == 200
