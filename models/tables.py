@@ -1,6 +1,6 @@
 """Every table, imported so that the metadata is whole: for migrations and for a first look."""
 
-from models.audit import AuditEvent
+from models.audit import AuditEvent, AuditHead
 from models.bulk import BulkPart, BulkRetry
 from models.chains import ChainLink
 from models.circuits import Circuit
@@ -10,15 +10,27 @@ from models.issues import Alert, Conflict, Issue, IssueNote
 from models.journal import Change
 from models.links import Link, Shadow
 from models.maintenance import JobExecution, MaintenanceJob
-from models.people import Membership, SignInLink, User, WebSession, Workspace
+from models.people import (
+    ApiToken,
+    Invitation,
+    Membership,
+    Reply,
+    SignInLink,
+    User,
+    WebSession,
+    Workspace,
+)
 from models.processes import Process
 from models.questions import Question
 from models.sync_configs import Baseline, SyncConfig
+from models.sync_jobs import SyncJob, SyncJobConfig
 from models.sync_runs import RunLine, SyncRun
 
 __all__ = [
     "Alert",
+    "ApiToken",
     "AuditEvent",
+    "AuditHead",
     "Base",
     "Baseline",
     "BulkPart",
@@ -28,6 +40,7 @@ __all__ = [
     "Circuit",
     "Conflict",
     "Connection",
+    "Invitation",
     "Issue",
     "IssueNote",
     "JobExecution",
@@ -37,10 +50,13 @@ __all__ = [
     "Membership",
     "Process",
     "Question",
+    "Reply",
     "RunLine",
     "Shadow",
     "SignInLink",
     "SyncConfig",
+    "SyncJob",
+    "SyncJobConfig",
     "SyncRun",
     "User",
     "WebSession",

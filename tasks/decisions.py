@@ -79,8 +79,11 @@ def resolve(
     by: str,
     seen: dict[int, Any] | None = None,
     queue: bool = True,
+    typed: bool = False,
 ) -> list[dict[str, Any]]:
     """Answer conflicts with `left`, `right` or a value, and `queue` a run that writes the answers.
+
+    `typed`: what is to be taken is a value in any case, also where it reads left or right.
 
     `seen` maps an id to the pair of boxed values that the person was shown; where a side has moved since,
     nothing is answered. Returns per conflict what will be written. Raises NotFound, WrongState, WorkError.
@@ -102,12 +105,12 @@ def resolve(
                     f"{row.key}: a side has changed since this was shown. Have a look at the new values.",
                     code="changed",
                 )
-            row.resolution = _answer(db, row, take)
+            row.resolution = _answer(db, row, take, typed)
             row.resolved_by, row.updated_at = by, now
             configs.add(row.config_id)
             audit.record(
                 db, "conflict.resolved", str(row.id), by=by, at=now, workspace_id=row.workspace_id,
-                key=row.key, field=row.field, take=take if take in ("left", "right") else "value",
+                key=row.key, field=row.field, take=row.resolution["take"],
             )  # fmt: skip
             answered.append(
                 {
@@ -115,7 +118,7 @@ def resolve(
                     "config": db.get_one(SyncConfig, row.config_id).name,
                     "key": row.key,
                     "field": row.field,
-                    "sentence": _sentence(row, take),
+                    "sentence": _sentence(row, take, typed),
                 }
             )
     if queue:
@@ -123,9 +126,9 @@ def resolve(
     return answered
 
 
-def _answer(db: Session, row: Conflict, take: str) -> dict[str, Any]:
+def _answer(db: Session, row: Conflict, take: str, typed: bool) -> dict[str, Any]:
     shown = {"seen_left": row.left, "seen_right": row.right}
-    if take in ("left", "right"):
+    if take in ("left", "right") and not typed:
         return {"take": take, **shown}
     if row.kind == "delete":
         raise WorkError(
@@ -163,10 +166,12 @@ def _type_of(row: Conflict) -> FieldType:
     return FieldType.TEXT
 
 
-def _sentence(row: Conflict, take: str) -> str:
+def _sentence(row: Conflict, take: str, typed: bool) -> str:
     if row.kind == "delete":
         gone: Side = "left" if row.left is None else "right"
         return "the record is deleted on the other side too" if take == gone else "the record is made again"
+    if typed:
+        return f"both sides become {take!r}"
     if take == "left":
         return f"right becomes {_text(row.left)!r}"
     if take == "right":

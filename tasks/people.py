@@ -203,13 +203,15 @@ def sign_in_with_link(ctx: Context, token: str, *, client: str = "") -> str | No
         return _new_session(db, user, now, client, how="link")
 
 
-def sign_in_with_password(ctx: Context, email: str, password: str, *, client: str = "") -> str | None:
+def sign_in_with_password(
+    ctx: Context, email: str, password: str, *, client: str = "", address: str = ""
+) -> str | None:
     """A new session's token, or None. What was wrong is not told, and takes equally long to find out."""
     with ctx.reads() as db:
         user = db.scalar(select(User).where(User.email == email.strip().lower(), User.disabled_at.is_(None)))
     known = user.password_hash if user else None
     if not _fits(known or _NOBODY, password) or user is None or known is None:
-        log.info("sign_in.refused")
+        note_refused(ctx, "password", client=address, path="/sign-in")
         return None
     with ctx.sessions.begin() as db:
         now = ctx.db_now(db)
@@ -275,6 +277,15 @@ def end_sessions_of(ctx: Context, user_id: str) -> None:
     """Sign a person out everywhere."""
     with ctx.sessions.begin() as db:
         _end_sessions(db, user_id)
+
+
+def note_refused(ctx: Context, what: str, *, client: str, path: str) -> None:
+    """Audit a failed authentication: with which kind of key, from where, for what."""
+    log.info("authentication.refused", what=what, client=client, path=path[:200])
+    with ctx.sessions.begin() as db:
+        audit.record(
+            db, "authentication.refused", what, by=client or "unknown", at=ctx.db_now(db), path=path[:200]
+        )
 
 
 # -- roles -----------------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ def test_the_code_map_names_nothing_that_is_gone() -> None:
     known = {
         path.name
         for room in ("sync", "tasks", "connectors", "models", "web")
-        for path in (ROOT / room).glob("*.py")
+        for path in (ROOT / room).rglob("*.py")
     }
     known |= {path.name for path in ROOT.glob("*.py")}
     assert sorted(set(told) - known) == []

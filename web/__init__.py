@@ -6,7 +6,6 @@ from datetime import timedelta
 from typing import Any
 
 from flask import Flask
-from flask_wtf.csrf import CSRFProtect
 from werkzeug.middleware.proxy_fix import ProxyFix
 
 from tasks.context import Context
@@ -24,6 +23,7 @@ def create_app(ctx: Context | None = None) -> Flask:
     from tasks.main import from_env, said_plainly
     from tasks.start import begin
     from web import (
+        api,
         assets,
         audit,
         auth,
@@ -55,6 +55,7 @@ def create_app(ctx: Context | None = None) -> Flask:
     app = Flask(__name__, static_folder=None)
     https = is_https(ctx)
     app.config.update(_config(ctx, https))
+    app.url_map.converters["int"] = database.Whole
     app.wsgi_app = _behind_proxies(app, ctx.settings.proxy_hops)  # type: ignore[method-assign]
     database.connect(app, ctx)
     errors.install(app)
@@ -62,7 +63,6 @@ def create_app(ctx: Context | None = None) -> Flask:
     # The order of the doors: who are you, did this come from our own page, how often do you try.
     auth.install(app)
     csrf.install(app)
-    CSRFProtect(app)
     limits.install(app, redis_url=ctx.settings.redis_url)
     preferences.install(app)
     assets.install(app)
@@ -83,6 +83,7 @@ def create_app(ctx: Context | None = None) -> Flask:
         health,
     ):
         app.register_blueprint(module.bp)
+    api.install(app)
     return app
 
 

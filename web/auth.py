@@ -7,9 +7,8 @@ says neither is refused to everybody. The check stands in one place, before any 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass, field
-from enum import StrEnum
 from typing import TypeVar
 from urllib.parse import urlsplit
 
@@ -20,7 +19,9 @@ from flask_login import AnonymousUserMixin, LoginManager, current_user, login_us
 from sqlalchemy import select
 
 from models.people import Membership, Role, Workspace
-from tasks import people
+from tasks import people, tokens
+from tasks.rights import MAY, Capability
+from web import cron, limits
 from web.database import act, ctx, db
 
 log = structlog.get_logger(__name__)
@@ -28,38 +29,8 @@ log = structlog.get_logger(__name__)
 View = TypeVar("View", bound=Callable[..., ResponseReturnValue])
 
 
-class Capability(StrEnum):
-    READ = "read"
-    EXPORT = "export"
-    RUN = "run"
-    CANCEL = "cancel"
-    PAUSE = "pause"
-    RETRY = "retry"
-    RESOLVE = "resolve"
-    APPROVE = "approve"
-    EDIT = "edit"
-    CONNECT = "connect"
-    ADMINISTER = "administer"
-
-
-_READS = frozenset({Capability.READ, Capability.EXPORT})
-_WORKS = _READS | {
-    Capability.RUN,
-    Capability.CANCEL,
-    Capability.PAUSE,
-    Capability.RETRY,
-    Capability.RESOLVE,
-    Capability.APPROVE,
-}
-
-# A role is the name of a bundle of capabilities.
-MAY: Mapping[Role, frozenset[Capability]] = {
-    Role.VIEWER: _READS,
-    Role.OPERATOR: _WORKS,
-    Role.ADMIN: frozenset(Capability),
-}
-
 _PUBLIC = "public"
+_OUTSIDE = "cron secret"
 _MARK = "_syncline_needs"
 _WORKSPACE = "workspace"  # in the browser session: which of one's workspaces is shown
 
@@ -83,6 +54,7 @@ class Person:
     token: str = field(repr=False)
     seats: tuple[Seat, ...] = ()
     seat: Seat | None = None
+    bearer: tokens.Bearer | None = None  # the API token that speaks for them
 
     # What Flask-Login asks of a user.
     is_authenticated = True
@@ -94,7 +66,15 @@ class Person:
         return self.token
 
     def may(self, capability: str) -> bool:
-        return self.seat is not None and Capability(capability) in MAY[self.seat.role]
+        wanted = Capability(capability)
+        if self.bearer is not None and wanted not in self.bearer.scopes:
+            return False
+        return self.seat is not None and wanted in MAY[self.seat.role]
+
+    @property
+    def by(self) -> str:
+        """Who acts, for the records."""
+        return self.email if self.bearer is None else f"{self.email} (token {self.bearer.name})"
 
     @property
     def workspace_id(self) -> str:
@@ -120,8 +100,14 @@ def public(view: View) -> View:
     return view
 
 
+def outside(view: View) -> View:
+    """Open this view to outside cron set-ups, by the cron secret."""
+    setattr(view, _MARK, _OUTSIDE)
+    return view
+
+
 def needed(view: Callable[..., object]) -> str | None:
-    """What a view needs: a capability, "public", or None where its author forgot to say."""
+    """What a view needs: a capability, "public", "cron secret", or None where its author forgot to say."""
     found: str | None = getattr(view, _MARK, None)
     return found
 
@@ -132,6 +118,7 @@ def install(app: Flask) -> None:
     manager.session_protection = None
     manager.user_loader(_load)
     manager.init_app(app, add_context_processor=False)
+    app.before_request(_recognise)
     app.before_request(_gate)
     app.context_processor(lambda: {"person": person_or_none()})
 
@@ -195,16 +182,55 @@ def _load(token: str) -> Person | None:
     found = people.find_session(ctx(), token)
     if found is None:
         return None
-    rows = db.session.execute(
-        select(Membership.workspace_id, Workspace.name, Membership.role)
-        .join(Workspace, Workspace.id == Membership.workspace_id)
-        .where(Membership.user_id == found.user_id)
-        .order_by(Workspace.created_at, Workspace.id)
-    )
-    seats = tuple(Seat(workspace_id, name, Role(role)) for workspace_id, name, role in rows)
+    seats = _seats(found.user_id)
     chosen = session.get(_WORKSPACE)
     seat = next((seat for seat in seats if seat.workspace_id == chosen), seats[0] if seats else None)
     return Person(found.user_id, found.email, found.name, token, seats, seat)
+
+
+def _seats(user_id: str) -> tuple[Seat, ...]:
+    rows = db.session.execute(
+        select(Membership.workspace_id, Workspace.name, Membership.role)
+        .join(Workspace, Workspace.id == Membership.workspace_id)
+        .where(Membership.user_id == user_id)
+        .order_by(Workspace.created_at, Workspace.id)
+    )
+    return tuple(Seat(workspace_id, name, Role(role)) for workspace_id, name, role in rows)
+
+
+def comes_without_cookie() -> bool:
+    """Whether an API token or the cron secret speaks for this request: no cookie does, and it has no form."""
+    found = person_or_none()
+    by_token = found is not None and found.bearer is not None
+    return by_token or (request.endpoint is not None and _is_outside(request.endpoint))
+
+
+def _recognise() -> None:
+    """Let an API token speak for its person. Where one is sent, the cookie is not looked at."""
+    if request.endpoint is None or not request.path.startswith("/api/") or _is_outside(request.endpoint):
+        return
+    said = request.headers.get("Authorization")
+    if said is None:
+        return
+    scheme, _, token = said.partition(" ")
+    bearer = tokens.find(ctx(), token.strip()) if scheme.lower() == "bearer" else None
+    if bearer is None:
+        forget_person()
+        strike("token")
+        return
+    seats = tuple(seat for seat in _seats(bearer.user_id) if seat.workspace_id == bearer.workspace_id)
+    found = Person(bearer.user_id, bearer.email, "", "", seats, seats[0] if seats else None, bearer)
+    g._login_user = found
+
+
+def strike(what: str) -> None:
+    """Note a failed authentication: audited, and too many from one address wait."""
+    limits.strike(request.remote_addr or "")
+    act(people.note_refused, what, client=request.remote_addr or "", path=request.path)
+
+
+def _is_outside(endpoint: str) -> bool:
+    return needed(current_app.view_functions[endpoint]) == _OUTSIDE
 
 
 def _gate() -> ResponseReturnValue | None:
@@ -212,6 +238,11 @@ def _gate() -> ResponseReturnValue | None:
         return None  # nothing stands at this address: the router answers
     need = needed(current_app.view_functions[request.endpoint])
     if need == _PUBLIC:
+        return None
+    if need == _OUTSIDE:
+        if not cron.knows_the_secret(ctx().settings.cron_secrets, request.headers):
+            strike("cron secret")
+            abort(401)
         return None
     if need is None:
         log.error("a view does not say what it needs", endpoint=request.endpoint)
@@ -227,7 +258,9 @@ def _gate() -> ResponseReturnValue | None:
 
 def _to_sign_in() -> ResponseReturnValue:
     # A polled region would pour the sign-in page into itself; an act that was lost must not be repeated.
-    if request.method not in ("GET", "HEAD") or "HX-Request" in request.headers:
+    # A program is told so in its own form.
+    is_page = request.method in ("GET", "HEAD") and not request.path.startswith(("/api/", "/metrics"))
+    if not is_page or "HX-Request" in request.headers:
         abort(401)
     here = request.full_path.rstrip("?")
     return redirect(url_for("people.sign_in", next=here if here != "/" else None))

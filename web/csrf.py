@@ -1,19 +1,31 @@
-"""A second line behind the form's token: what the browser itself says of where a request came from."""
+"""Whether a request came from our own page: the form's token, and what the browser itself says.
+
+A call by API token or cron secret brings no cookie that could be abused, and needs neither.
+"""
 
 from __future__ import annotations
 
 from flask import Flask, abort, request
+from flask_wtf.csrf import CSRFProtect
+
+from web import auth
 
 _UNSAFE = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 _OWN = frozenset({"same-origin", "none"})
 
 
 def install(app: Flask) -> None:
-    app.before_request(_refuse_other_sites)
+    protect = CSRFProtect()
+    app.config["WTF_CSRF_CHECK_DEFAULT"] = False  # `protect` is called below, for the requests it is for
+    protect.init_app(app)
 
+    def from_our_page() -> None:
+        if request.method not in _UNSAFE or request.endpoint is None or auth.comes_without_cookie():
+            return
+        # Absent on plain http and from old browsers: then the token alone decides.
+        said = request.headers.get("Sec-Fetch-Site")
+        if said is not None and said not in _OWN:
+            abort(403)
+        protect.protect()
 
-def _refuse_other_sites() -> None:
-    # Absent on plain http and from old browsers: then the token alone decides.
-    said = request.headers.get("Sec-Fetch-Site")
-    if request.method in _UNSAFE and said is not None and said not in _OWN:
-        abort(403)
+    app.before_request(from_our_page)

@@ -13,6 +13,7 @@ from flask_sqlalchemy import SQLAlchemy
 from flask_sqlalchemy.session import Session
 from sqlalchemy import Engine
 from sqlalchemy.exc import DBAPIError
+from werkzeug.routing import IntegerConverter, Map
 
 from models.db import Base
 from tasks.context import Context
@@ -21,6 +22,14 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 _EXTENSION = "syncline"
+LARGEST_ID = 2**63 - 1
+
+
+class Whole(IntegerConverter):
+    """A number in an address: one that no database can hold leads nowhere."""
+
+    def __init__(self, map: Map, **options: Any) -> None:
+        super().__init__(map, **{"max": LARGEST_ID, **options})
 
 
 class ReadOnly(Session):

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from http import HTTPStatus
 
 import structlog
@@ -13,6 +14,7 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
 from tasks.errors import DefinitionError, NotFound, RunActive, WorkError
+from web.api.wire import BadInput
 from web.auth import forget_person
 from web.database import ctx, db
 from web.reads.query import BadFilter
@@ -28,6 +30,8 @@ class Said:
     code: str
     error_id: str | None = None
     run_id: str | None = None  # the run that stands in the way
+    errors: tuple[dict[str, str], ...] = ()  # field and reason of each mistake
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 _BY_STATUS: dict[int, tuple[str, str]] = {
@@ -36,6 +40,8 @@ _BY_STATUS: dict[int, tuple[str, str]] = {
     403: ("You may not do this", "Your role does not allow it. An administrator can change that."),
     404: ("There is nothing here", "The link may be old, or what it led to was deleted."),
     405: ("This cannot be opened like that", "Go back and use the button on the page."),
+    415: ("This kind of body is not taken", "Send JSON, with the Content-Type application/json."),
+    422: ("Something in it is not right", "Correct the fields that are named."),
     413: ("That was too much", "What was sent is larger than this page takes."),
     429: ("Too many tries", "Wait a minute, then try again."),
 }
@@ -44,6 +50,7 @@ _BY_STATUS: dict[int, tuple[str, str]] = {
 def install(app: Flask) -> None:
     app.register_error_handler(WorkError, _refused)
     app.register_error_handler(BadFilter, _bad_filter)
+    app.register_error_handler(BadInput, _bad_input)
     app.register_error_handler(CSRFError, _not_from_our_form)
     app.register_error_handler(HTTPException, _http)
     app.register_error_handler(DBAPIError, _database)
@@ -57,8 +64,24 @@ def _refused(problem: WorkError) -> ResponseReturnValue:
         return _answer(
             Said(409, "It has a run already", problem.message, problem.code, run_id=problem.run_id)
         )
-    status = 422 if isinstance(problem, DefinitionError) else 409
+    if isinstance(problem, DefinitionError):
+        errors = ({"field": problem.place, "reason": problem.message},)
+        return _answer(Said(422, _BY_STATUS[422][0], problem.message, problem.code, errors=errors))
+    status = 422 if problem.code in _ABOUT_WHAT_WAS_SENT else 409
     return _answer(Said(status, "This cannot be done now", problem.message, problem.code))
+
+
+# Codes of refusals that no other state would change: what was sent is at fault.
+_ABOUT_WHAT_WAS_SENT = frozenset(
+    {"email", "key_reused", "options", "password", "range", "scopes", "take", "value"}
+)
+
+
+def _bad_input(problem: BadInput) -> ResponseReturnValue:
+    title, message = _BY_STATUS[problem.status]
+    first = problem.mistakes[0]
+    detail = f"{first['field'] or 'The request'}: {first['reason']}." if problem.mistakes else message
+    return _answer(Said(problem.status, title, detail, "bad_input", errors=tuple(problem.mistakes)))
 
 
 def _bad_filter(problem: BadFilter) -> ResponseReturnValue:
@@ -80,7 +103,11 @@ def _http(problem: HTTPException) -> ResponseReturnValue:
     title, message = _BY_STATUS.get(status, (phrase, "Go back and try once more."))
     if status == 403 and (need := g.get("refused")):
         message = f"It needs the right to {need}, which your role here does not have. Ask an administrator."
-    return _answer(Said(status, title, message, phrase.lower().replace(" ", "_")))
+    headers = {name: text for name, text in problem.get_headers() if name in ("Allow", "Retry-After")}
+    if status == 401 and _wants_json():
+        headers["WWW-Authenticate"] = "Bearer"
+    code = phrase.lower().replace(" ", "_")
+    return _answer(Said(status, title, message, code, headers=headers))
 
 
 def _database(problem: DBAPIError) -> ResponseReturnValue:
@@ -110,9 +137,19 @@ def _answer(said: Said) -> ResponseReturnValue:
     if said.status >= 500:
         forget_person()  # the layout without a person asks the database nothing
     if _wants_json():
-        body = {"status": said.status, "title": said.title, "detail": said.message, "code": said.code}
+        body: dict[str, object] = {
+            "type": "about:blank",
+            "title": said.title,
+            "status": said.status,
+            "detail": said.message,
+            "code": said.code,
+        }
+        if said.errors:
+            body["errors"] = list(said.errors)
         if said.error_id:
             body["error_id"] = said.error_id
+        if said.run_id:
+            body["run_id"] = said.run_id
         response = jsonify(body)
         response.mimetype = "application/problem+json"
     elif "HX-Request" in request.headers:
@@ -122,6 +159,7 @@ def _answer(said: Said) -> ResponseReturnValue:
         bare = said.status >= 500 or said.status == 401
         response = make_response(render_template("error.html", said=said, bare=bare))
     response.status_code = said.status
+    response.headers.update(said.headers)
     return response
 
 

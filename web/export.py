@@ -42,9 +42,11 @@ def safe(text: str) -> str:
     return f"'{text}" if is_formula(text) else text
 
 
-def answer(what: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Response:
-    """A file for download, in the form that the request asks for; audited."""
-    form = request.form.get("form", "csv")
+def answer(
+    what: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, form: str | None = None
+) -> Response:
+    """A file for download, in the form that is asked for, here or by the request's own form; audited."""
+    form = form or request.form.get("form", "csv")
     if form not in ("csv", "json"):
         abort(400)
     found = [[_plain(cell) for cell in row] for row in rows]
@@ -54,7 +56,7 @@ def answer(what: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]]) ->
     )
     response.headers["Content-Disposition"] = f'attachment; filename="syncline-{what}.{form}"'
     seat = person()
-    act(exports.note, what, by=seat.email, workspace_id=seat.workspace_id, rows=len(found), form=form)
+    act(exports.note, what, by=seat.by, workspace_id=seat.workspace_id, rows=len(found), form=form)
     return response
 
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from datetime import UTC
-from typing import Any
+from datetime import UTC, datetime
+from typing import Any, Literal
 
 from flask import Blueprint, current_app, jsonify
 from flask.typing import ResponseReturnValue
 from sqlalchemy import text
 from sqlalchemy.exc import SQLAlchemyError
 
+from web.api.wire import Operation, Output, describe
 from web.auth import public
 from web.database import ctx, db
 from web.reads.health import Health, health
@@ -55,6 +56,46 @@ def show() -> ResponseReturnValue:
     )
     response.status_code = 200 if well else 503
     return response
+
+
+class Check(Output):
+    status: Literal["healthy", "unhealthy"]
+    message: str | None = None
+    alive: int | None = None
+    queued: int | None = None
+    running: int | None = None
+
+
+class Checks(Output):
+    database: Check
+    redis: Check
+    scheduler: Check
+    workers: Check
+    environment: Check
+
+
+class HealthOut(Output):
+    status: Literal["healthy", "unhealthy"]
+    timestamp: datetime
+    uptime: float
+    responseTime: float
+    checks: Checks
+    version: str
+
+
+describe(
+    show,
+    Operation(
+        name="health.show",
+        summary="Whether this installation works",
+        text="200 while everything answers, else 503 with the same body.",
+        tag="outside",
+        needs="public",
+        query=None,
+        body=None,
+        answers={200: HealthOut, 503: HealthOut},
+    ),
+)
 
 
 def _database() -> dict[str, Any]:

@@ -30,7 +30,13 @@ def sign_in_with_password() -> ResponseReturnValue:
     target = local_path(request.form.get("next"))
     # A password is taken as it was typed: spaces count.
     password = request.form.get("password", "")
-    token = act(people.sign_in_with_password, forms.text("email", 320), password, client=_browser())
+    token = act(
+        people.sign_in_with_password,
+        forms.text("email", 320),
+        password,
+        client=_browser(),
+        address=request.remote_addr or "",
+    )
     if token is None:
         return _refused(target, "The e-mail address or the password is not right.")
     auth.enter(token)

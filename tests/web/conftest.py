@@ -12,6 +12,7 @@ from jinja2 import FileSystemBytecodeCache
 from models.people import Role
 from tasks.context import Context
 from tests.web.browser import Browser
+from tests.web.caller import Caller
 from tests.web.world import OTHER, Clock, World, make_context
 from web import create_app
 
@@ -82,3 +83,9 @@ def charlie(browser: Callable[[], Browser]) -> Browser:
 def stranger(browser: Callable[[], Browser]) -> Browser:
     """Somebody who has not signed in."""
     return browser()
+
+
+@pytest.fixture
+def caller(app: Flask, ctx: Context) -> Callable[..., Caller]:
+    """A program with a token of this person, with all scopes unless some are named."""
+    return lambda name, *scopes: Caller(app, ctx, name, *scopes)

@@ -64,7 +64,7 @@ def test_a_value_of_ones_own_is_taken(bob: Browser, world: World, config: str) -
     id = world.conflict(config, field="balance", left={"value": {"$decimal": "1.5"}}, right={"value": None})
     fields = hidden(bob.text(f"/conflicts/{id}"))
     bad = send(bob, f"/conflicts/{id}/resolution", fields, **{f"take-{id}": "value", f"value-{id}": "much"})
-    assert bad.status_code == 409
+    assert bad.status_code == 422
     assert "'much' is not a number" in unescape(bad.text)
     send(bob, f"/conflicts/{id}/resolution", fields, **{f"take-{id}": "value", f"value-{id}": "2.50"})
     resolution = conflict(world, id).resolution

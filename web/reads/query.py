@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
 
-from sqlalchemy import ColumnElement, Select, Table, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, Table, and_, func, literal_column, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
 from models.db import Base
@@ -82,7 +82,7 @@ def keyset(
     """One page of `query` by (time, id), newest first: rows born in the same moment are not skipped."""
     before, after = args.get("before"), args.get("after")
     if after:
-        moment, last = _parse(after)
+        moment, last = _parse(after, id)
         newer = and_(at >= moment, or_(at > moment, id > last))
         found = list(db.session.scalars(query.where(newer).order_by(at, id).limit(size + 1)))
         more = len(found) > size
@@ -93,7 +93,7 @@ def keyset(
             newer=_format(*position(items[0])) if more else None,
         )
     if before:
-        moment, last = _parse(before)
+        moment, last = _parse(before, id)
         query = query.where(and_(at <= moment, or_(at < moment, id < last)))
     found = list(db.session.scalars(query.order_by(at.desc(), id.desc()).limit(size + 1)))
     items = found[:size]
@@ -119,12 +119,21 @@ def _format(moment: datetime, id: object) -> str:
     return f"{moment.isoformat()}~{id}"
 
 
-def _parse(cursor: str) -> tuple[datetime, str]:
+def _parse(cursor: str, column: InstrumentedAttribute[Any]) -> tuple[datetime, str | int]:
+    """The position that a cursor stands for. Raises BadFilter."""
     text, _, id = cursor.partition("~")
     try:
         moment = datetime.fromisoformat(text.replace(" ", "+"))  # a "+" that was not escaped in the URL
-    except ValueError:
+        last = _number(id) if isinstance(column.type, Integer) else id
+        if moment.tzinfo is None or not id:
+            raise ValueError(cursor)
+        moment.astimezone(UTC)
+    except (ValueError, OverflowError):
         raise BadFilter("This link to a further page is damaged. Begin with the first page.") from None
-    if moment.tzinfo is None or not id:
-        raise BadFilter("This link to a further page is damaged. Begin with the first page.")
-    return moment, id
+    return moment, last
+
+
+def _number(text: str) -> int:
+    if not (text.isascii() and text.isdigit() and len(text) <= 18):
+        raise ValueError(text)
+    return int(text)

@@ -1,0 +1,42 @@
+"""The API: what the panel does, for programs. One file per resource; `wire` declares operations."""
+
+from __future__ import annotations
+
+from flask import Flask
+
+
+def install(app: Flask) -> None:
+    from web.api import (
+        audit,
+        configs,
+        conflicts,
+        connections,
+        held,
+        issues,
+        jobs,
+        questions,
+        records,
+        reference,
+        runs,
+        schedules,
+        tokens,
+        workspaces,
+    )
+
+    for module in (
+        workspaces,
+        connections,
+        questions,
+        configs,
+        runs,
+        conflicts,
+        held,
+        records,
+        schedules,
+        jobs,
+        issues,
+        audit,
+        tokens,
+        reference,
+    ):
+        app.register_blueprint(module.bp)

@@ -1,0 +1,201 @@
+"""Runs: what happened, what is happening, and what can be done about it."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+from sqlalchemy import select
+
+from models.journal import Change, ChangeState
+from models.sync_runs import RunKind, RunLine, RunState, SyncRun
+from tasks import retries, runs
+from web.api.common import (
+    Object,
+    PageOf,
+    PageQuery,
+    Reason,
+    blueprint,
+    by,
+    page,
+    request_key,
+    workspace,
+)
+from web.api.common import run as own_run
+from web.api.wire import Answer, Input, Output, operation
+from web.database import act
+
+bp = blueprint("runs")
+
+TRIGGERS = "60 per minute"
+
+
+class RunOut(Output):
+    id: str
+    config_id: str
+    config_version: int
+    kind: RunKind
+    state: RunState
+    asked_by: str
+    reason: str
+    full: bool
+    options: Object
+    retry_of: str | None
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    not_before: datetime | None
+    wait_text: str
+    phase: str
+    done: int
+    total: int | None
+    cancel_requested_at: datetime | None
+    summary: Object | None = Field(description="What `syncline sync --json` prints.")
+    error_code: str | None
+    error: str | None
+
+
+class RunsQuery(PageQuery):
+    config_id: str = Field(default="", max_length=36)
+    state: RunState | None = None
+    kind: RunKind | None = None
+
+
+class ChangesQuery(PageQuery):
+    state: ChangeState | None = None
+
+
+class ChangeOut(Output):
+    id: int
+    side: str
+    operation: str
+    key: str
+    record_id: str | None
+    state: ChangeState
+    rule: str
+    guard: str | None
+    before: Object | None
+    after: Object | None
+    result: Object | None
+    code: str | None
+    message: str | None
+    created_at: datetime
+    settled_at: datetime | None
+
+
+class LineOut(Output):
+    at: datetime
+    level: str
+    text: str
+
+
+class Why(Input):
+    reason: Reason = ""
+
+
+class RetryWish(Input):
+    whole: bool = Field(default=False, description="The whole run, not only what failed in it.")
+    key: str | None = Field(default=None, max_length=500, description="Only this record.")
+    reason: Reason = ""
+
+
+@operation(
+    bp,
+    "GET",
+    "/runs",
+    needs="read",
+    summary="Runs, the newest first",
+    query=RunsQuery,
+    returns=PageOf[RunOut],
+)
+def index(query: RunsQuery) -> PageOf[RunOut]:
+    rows = select(SyncRun).where(SyncRun.workspace_id == workspace())
+    if query.config_id:
+        rows = rows.where(SyncRun.config_id == query.config_id)
+    if query.state is not None:
+        rows = rows.where(SyncRun.state == query.state)
+    if query.kind is not None:
+        rows = rows.where(SyncRun.kind == query.kind)
+    return PageOf[RunOut](**page(rows, SyncRun.created_at, SyncRun.id, query, shown))
+
+
+@operation(bp, "GET", "/runs/<run_id>", needs="read", summary="One run", returns=RunOut)
+def show(run_id: str) -> RunOut:
+    return shown(own_run(run_id))
+
+
+@operation(
+    bp, "GET", "/runs/<run_id>/changes", needs="read", summary="What a run changed, field by field",
+    query=ChangesQuery, returns=PageOf[ChangeOut],
+)  # fmt: skip
+def changes(run_id: str, query: ChangesQuery) -> PageOf[ChangeOut]:
+    rows = select(Change).where(Change.run_id == own_run(run_id).id)
+    if query.state is not None:
+        rows = rows.where(Change.state == query.state)
+    return PageOf[ChangeOut](**page(rows, Change.created_at, Change.id, query, change_shown))
+
+
+@operation(
+    bp, "GET", "/runs/<run_id>/log", needs="read", summary="A run's log, the newest line first",
+    query=PageQuery, returns=PageOf[LineOut],
+)  # fmt: skip
+def log(run_id: str, query: PageQuery) -> PageOf[LineOut]:
+    rows = select(RunLine).where(RunLine.run_id == own_run(run_id).id)
+    return PageOf[LineOut](
+        **page(
+            rows,
+            RunLine.at,
+            RunLine.id,
+            query,
+            lambda row: LineOut(at=row.at, level=row.level, text=row.text),
+        )
+    )
+
+
+@operation(
+    bp, "POST", "/runs/<run_id>/cancellation", needs="cancel", summary="Stop it at its next batch",
+    body=Why, returns=RunOut, refuses=True,
+)  # fmt: skip
+def cancel(run_id: str, body: Why) -> RunOut:
+    """What it has written until then stays written."""
+    act(runs.cancel, own_run(run_id).id, by=by(), reason=body.reason)
+    return shown(own_run(run_id))
+
+
+@operation(
+    bp, "POST", "/runs/<run_id>/retries", needs="retry", summary="Try what failed in it again",
+    body=RetryWish, returns=RunOut, status=202, creates=True, limit=TRIGGERS,
+)  # fmt: skip
+def retry(run_id: str, body: RetryWish) -> Answer:
+    """A new run that reads everything afresh; what a later run has fixed is left out."""
+    made = act(
+        retries.retry_run, own_run(run_id).id, by=by(), whole=body.whole, key=body.key, reason=body.reason,
+        request_key=request_key(),
+    )  # fmt: skip
+    return queued(made.run_id)
+
+
+@operation(
+    bp, "POST", "/runs/<run_id>/undo", needs="retry", summary="Put back what it wrote", body=Why,
+    returns=RunOut, status=202, creates=True, limit=TRIGGERS,
+)  # fmt: skip
+def undo(run_id: str, body: Why) -> Answer:
+    """A new run that puts values back wherever they still stand as this one left them."""
+    run = own_run(run_id)
+    made = act(
+        runs.queue, run.config_id, kind=RunKind.UNDO, asked_by=by(), reason=body.reason,
+        options={"run": run.id}, request_key=request_key(),
+    )  # fmt: skip
+    return queued(made)
+
+
+def queued(run_id: str) -> Answer:
+    return Answer(shown(own_run(run_id)), 202, f"/api/v1/runs/{run_id}")
+
+
+def shown(row: SyncRun) -> RunOut:
+    return RunOut.model_validate(row, from_attributes=True)
+
+
+def change_shown(row: Change) -> ChangeOut:
+    return ChangeOut.model_validate(row, from_attributes=True)
