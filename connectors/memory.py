@@ -22,7 +22,7 @@ from connectors.base import (
     moved,
 )
 from connectors.errors import OptionsError, StreamGone
-from sync.records import Field, Record, Stream
+from sync.records import Cascade, Field, Record, Stream
 from sync.values import Value, display, short
 
 
@@ -40,12 +40,14 @@ class MemoryStream:
         writable: bool = True,
         container: str = "",
         problems: Sequence[str] = (),
+        cascades: Sequence[Cascade] = (),
     ) -> None:
         self.fields = tuple(fields)
         self.key = tuple(key)
         self.writable = writable
         self.container = container
         self.problems = tuple(problems)
+        self.cascades = tuple(cascades)
         self.rows: dict[str, dict[str, Value]] = {}
         self.versions: dict[str, str] = {}
         self.moves = 0  # one more for each edit: the version of what it touched, and the cursor
@@ -216,10 +218,10 @@ class Memory(Connector):
                 return Outcome(write.marker, "done", there.id, there)  # sent twice
             return _rejected(write, "exists", f"There is a record '{write.id}' already.")
         id = write.id or store.next_id()
-        refusal = _refusal(store, write, {field.name: None for field in store.fields}, id)
-        if refusal:
+        empty = {field.name: None for field in store.fields}
+        if refusal := _refusal(store, write, empty, id):
             return refusal
-        store.put(write.fields, id)
+        store.put({**empty, **write.fields}, id)
         return Outcome(write.marker, "done", id, store.record(id))
 
     def _update(self, store: MemoryStream, write: Write) -> Outcome:
@@ -242,7 +244,18 @@ class Memory(Connector):
         if why := moved(write, there, blank_is_null=self.blank_is_null):
             return Outcome(write.marker, "stale", id, there, message=f"Not deleted: {why}.")
         store.remove(id)
+        self._cascade(store, id)
         return Outcome(write.marker, "done", id)
+
+    def _cascade(self, store: MemoryStream, id: str) -> None:
+        """What goes along with a record that is gone."""
+        for cascade in store.cascades:
+            children = self._store(cascade.stream)
+            for child, row in list(children.rows.items()):
+                links = row.get(cascade.field)
+                if id in (links if isinstance(links, tuple) else (links,)):
+                    children.remove(child)
+                    self._cascade(children, child)
 
 
 def _described(name: str, store: MemoryStream) -> Stream:
@@ -254,6 +267,7 @@ def _described(name: str, store: MemoryStream) -> Stream:
         read_only_because="" if store.writable else "It was made read-only.",
         container=store.container,
         problems=store.problems,
+        cascades=store.cascades,
     )
 
 

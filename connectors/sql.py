@@ -43,7 +43,7 @@ from connectors.dialects import checked_url, database
 from connectors.dialects.base import AS_IS, Column, Raw, Row, Table, Unfit
 from connectors.dialects.tables import all_tables, names, table
 from connectors.errors import BadAnswer, OptionsError, RecordRejected, StreamGone
-from sync.records import Record, Stream
+from sync.records import Cascade, Record, Stream
 from sync.values import Value, short
 
 
@@ -321,17 +321,26 @@ class Sql(Connector):
         single = {names[0] for names in keyed.table.unique.values() if len(names) == 1}
         if len(keyed.table.primary_key) == 1:
             single.add(keyed.table.primary_key[0])
+        links = {item.column: item.stream for item in keyed.table.foreign_keys}
         why = self._read_only_because(keyed)
         return Stream(
             keyed.table.name,
             tuple(
-                replace(column.field, unique=True) if column.name in single else column.field
+                replace(
+                    column.field,
+                    unique=column.name in single,
+                    links_to=links.get(column.name, ""),
+                    single=column.name in links,
+                )
                 for column in keyed.table.columns
             ),
             key=keyed.key,
             writable=not why,
             read_only_because=why,
             container=f"{self._db.fingerprint}#{queries.container(keyed.table)}",
+            cascades=tuple(
+                Cascade(table, item.column) for table, item in keyed.table.referred_by if item.cascades
+            ),
         )
 
     def _read_only_because(self, keyed: _Keyed) -> str:

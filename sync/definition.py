@@ -17,6 +17,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
 from sync.filter import Scope
+from sync.links import LinkForm
 from sync.mapping import FieldMapping, FieldPair
 from sync.policy import (
     Archive,
@@ -34,6 +35,7 @@ from sync.policy import (
 )
 from sync.reconcile import Rules
 from sync.records import SIDES, Side, Stream
+from sync.records import Field as StreamField
 from sync.transforms import Transform, TransformMistake, transform_of
 from sync.values import Canon, FieldType, ValueProblem, dumps, parse
 
@@ -124,6 +126,7 @@ class FieldSpec(_Model):
     merge: bool = True
     transform: Any = None
     conflict: ConflictPolicy | None = None
+    links_to: str = ""  # type: links: the stream whose records it links to, by its name on the left
 
     def transforms(self) -> tuple[Transform, ...]:
         """Raises TransformMistake."""
@@ -411,7 +414,7 @@ def _meaning(spec: FieldSpec) -> list[Any]:
     the streams have just now."""
     return [
         spec.left, spec.right, str(spec.type or ""), str(spec.direction), [str(step) for step in spec.canon],
-        spec.scale, spec.ordered, spec.transform,
+        spec.scale, spec.ordered, spec.transform, *([spec.links_to] if spec.links_to else []),
     ]  # fmt: skip
 
 
@@ -559,6 +562,22 @@ def _pair(
         raise AssertionError("the caller looked")
     direction, transforms = _flow(spec, number, definition)
     kind = spec.type or _common_type(left.type, right.type)
+    forms: dict[Side, LinkForm] = {}
+    links_to: tuple[Side, str] | None = None
+    if kind is FieldType.LINKS and definition.linked_records.resolve:
+        if spec.links_to or left.links_to:
+            links_to = ("left", spec.links_to or left.links_to)
+        elif right.links_to:
+            links_to = ("right", right.links_to)
+        if links_to is not None:
+            forms = {"left": _link_form(left), "right": _link_form(right)}
+    if spec.links_to and kind is not FieldType.LINKS:
+        raise MappingMistake(f"{spec.left}: `links_to` is for fields of `type: links`.", f"{place}.links_to")
+    if links_to and transforms:
+        raise MappingMistake(
+            f"{spec.left}: links are translated by the sync of '{links_to[1]}'; no transform can be added.",
+            f"{place}.transform",
+        )
     own: dict[Side, FieldType] = {}
     if transforms:
         # They lead from the type that the field has where it comes from to the other side's own.
@@ -580,7 +599,15 @@ def _pair(
         left_type=own.get("left"),
         right_type=own.get("right"),
         blank_is_null=blank_is_null,
+        links_to=links_to,
+        left_form=forms.get("left"),
+        right_form=forms.get("right"),
     )
+
+
+def _link_form(item: StreamField) -> LinkForm:
+    many = (FieldType.TEXT, FieldType.LIST, FieldType.LINKS, FieldType.JSON)
+    return LinkForm(item.type, item.single or item.type not in many)
 
 
 def _common_type(left: FieldType, right: FieldType) -> FieldType:
@@ -656,6 +683,11 @@ def _match(
                 raise MappingMistake(_match_gone(name, definition, streams), f"match.{number}")
             raise MappingMistake(
                 f"'{name}' is not among the mapped fields, by their left names." + nearest(name, names),
+                f"match.{number}",
+            )
+        if next(pair for pair in pairs if pair.name == name).links_to is not None:
+            raise MappingMistake(
+                f"'{name}' links to other records, whose ids differ by side: match by another field.",
                 f"match.{number}",
             )
     if definition.match:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from decimal import Decimal
 
@@ -51,6 +51,12 @@ class PlannedChange:
     origin_id: str | None  # on the other side
     fingerprint: str
     guard: str | None = None
+    # Fields that will link to records which this run makes: their ids on the other side, and their keys.
+    awaits: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    links_to: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    takes_along: Mapping[str, int] = field(
+        default_factory=dict
+    )  # stream -> records its system deletes with it
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +72,8 @@ class Facts:
     approved: Mapping[str, frozenset[str]] = field(default_factory=dict)  # fingerprint -> guards
     dismissed: frozenset[str] = frozenset()  # fingerprints to which a person said no
     held: Mapping[str, frozenset[str]] = field(default_factory=dict)  # fingerprint -> guards: wait already
+    # (side, id) -> stream -> how many records the side's system deletes along with that one
+    along: Mapping[tuple[Side, str], Mapping[str, int]] = field(default_factory=dict)
 
 
 def hold(
@@ -96,18 +104,7 @@ def hold(
         for side in SIDES:
             _guard_side(side, changes, facts, policy, mark, those)
         _guard_budget(changes, policy, marks, mark)
-    return [
-        PlannedChange(
-            change.tie,
-            change.intent,
-            change.key,
-            change.record_id,
-            change.origin_id,
-            change.fingerprint,
-            marks.get(index),
-        )
-        for index, change in enumerate(changes)
-    ]
+    return [replace(change, guard=marks.get(index)) for index, change in enumerate(changes)]
 
 
 def why_held(held: Iterable[PlannedChange]) -> list[str]:
@@ -126,8 +123,14 @@ def why_held(held: Iterable[PlannedChange]) -> list[str]:
             for name in change.intent.after
             if change.guard == ALL_CHANGED and (shift := alike.get((change.intent.side, name)))
         )
+        + _along(change)
         for change in changes
     ]
+
+
+def _along(change: PlannedChange) -> str:
+    found = [f"{count} of '{stream}'" for stream, count in change.takes_along.items() if count]
+    return f" The system deletes along with it: {', '.join(found)}." if found else ""
 
 
 def _shift(change: PlannedChange, name: str) -> str:
@@ -170,9 +173,12 @@ def _guard_side(
         mark(deletes, EMPTY_SIDE)
     # Foreign records (an `exclusive` destination) are not among the known: they widen the whole.
     whole = max(facts.known, facts.counts[side], 1)
-    limits, share = policy.deletes, len(deletes) / whole
-    if (len(deletes) >= limits.small_above and share >= limits.small_share) or (
-        len(deletes) > limits.above and share > limits.share
+    # What a system deletes along with a record is deleted as well: it counts, and widens the whole.
+    along = sum(sum(changes[index].takes_along.values()) for index in deletes)
+    count, limits = len(deletes) + along, policy.deletes
+    share = count / (whole + along)
+    if (count >= limits.small_above and share >= limits.small_share) or (
+        count > limits.above and share > limits.share
     ):
         mark(deletes, MASS_DELETE)
     if not facts.first_load_done:

@@ -7,11 +7,12 @@ by `FieldPair.across`.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import cached_property
 
+from sync.links import LinkForm, Relation
 from sync.policy import ConflictPolicy, Direction
 from sync.records import Record, Side, Stream, other
 from sync.transforms import Transform
@@ -49,6 +50,10 @@ class FieldPair:
     right_type: FieldType | None = None
     blank_is_null: bool = False  # one of the two systems cannot tell "" from null
     said_right: str = ""  # what the definition calls the right field, where it was renamed since
+    links_to: tuple[Side, str] | None = None  # the stream, on that side, to whose records it links
+    left_form: LinkForm | None = None  # how a side holds the ids that it links to
+    right_form: LinkForm | None = None
+    relation: Relation | None = None  # who is who among the linked records; set by each run
 
     @property
     def partner(self) -> str:
@@ -61,13 +66,23 @@ class FieldPair:
     def own_type(self, side: Side) -> FieldType:
         return (self.left_type if side == "left" else self.right_type) or self.type
 
+    def form(self, side: Side) -> LinkForm | None:
+        return self.left_form if side == "left" else self.right_form
+
     def own(self, side: Side, raw: Value) -> Value:
         """A side's raw value in that side's own canonical form. Raises ValueProblem."""
+        if (form := self.form(side)) is not None:
+            return form.read(raw)
         value = parse(raw, self.own_type(side))
         return None if value == "" and self.blank_is_null else value
 
     def across(self, side: Side, value: Value) -> Value:
-        """The own value of `side` in the other side's form. Raises ValueProblem."""
+        """The own value of `side` in the other side's form. Raises ValueProblem.
+
+        Of links only those that have a partner on the other side.
+        """
+        if self.relation is not None and value is not MISSING:
+            return self.relation.across(side, value)
         if value is MISSING or not self.transforms:
             return value
         forward = (side == "right") == (self.direction is Direction.RIGHT_TO_LEFT)
@@ -95,6 +110,8 @@ class FieldPair:
 
     def agree(self, left: Value, right: Value) -> bool:
         """Whether a left and a right own value mean the same. A value that cannot cross agrees with none."""
+        if self.relation is not None:
+            return self.relation.agree(left, right)
         side: Side = "right" if self.direction is Direction.RIGHT_TO_LEFT else "left"
         value, target = (left, right) if side == "left" else (right, left)
         if not self.transforms and self.comparable(side, value) == self.comparable(other(side), target):
@@ -107,7 +124,22 @@ class FieldPair:
 
     @property
     def merges(self) -> bool:
-        return self.merge and not self.ordered and self.type in (FieldType.LIST, FieldType.LINKS)
+        return (
+            self.merge
+            and not self.ordered
+            and not self.single
+            and self.type in (FieldType.LIST, FieldType.LINKS)
+        )
+
+    @property
+    def single(self) -> bool:
+        """Whether one of the two sides links to one record at most."""
+        return any(form is not None and form.single for form in (self.left_form, self.right_form))
+
+    def outgoing(self, side: Side, value: Value) -> Value:
+        """An own value as the field of that side takes it."""
+        form = self.form(side)
+        return value if form is None or value is MISSING else form.written(value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,6 +181,24 @@ class FieldMapping:
     def pair(self, name: str) -> FieldPair:
         return self.by_name[name]
 
+    def related(self, relations: Mapping[str, Relation]) -> FieldMapping:
+        """The same mapping, its link fields with who is who among the records that they link to."""
+        if not relations:
+            return self
+        pairs = tuple(
+            replace(pair, relation=relations[pair.name]) if pair.name in relations else pair
+            for pair in self.pairs
+        )
+        return replace(self, pairs=pairs)
+
+    def with_met(self, met: Iterable[tuple[str, str]]) -> FieldMapping:
+        """The same mapping; links among this sync's own records know these pairs of ids too."""
+        own = {pair.name: pair.relation for pair in self.pairs if pair.relation and pair.relation.own}
+        found = list(met)
+        if not own or not found:
+            return self
+        return self.related({name: relation.with_met(found) for name, relation in own.items()})
+
     def modified_field(self, side: Side) -> str | None:
         return self.left_modified if side == "left" else self.right_modified
 
@@ -189,7 +239,9 @@ class FieldMapping:
 
     def outgoing(self, side: Side, values: Fields) -> dict[str, Value]:
         """Own values of `side`, by pair name, under that side's field names: what a write carries."""
-        return {self.pair(name).on(side): value for name, value in values.items()}
+        return {
+            (pair := self.pair(name)).on(side): pair.outgoing(side, value) for name, value in values.items()
+        }
 
     def match_key(self, side: Side, values: Fields) -> str | None:
         """The text under which a record of one side meets its partner; None where it has no key.
@@ -232,6 +284,9 @@ def contract_problem(pair: FieldPair, side: Side, value: Value, stream: Stream) 
         return None
     if value is None:
         return None if spec.nullable else f"{spec.name} may not be empty."
+    form = pair.form(side)
+    if form is not None and form.single and len(value) > 1:
+        return f"{spec.name} links to one record at most; the value has {len(value)}."
     if spec.max_length is not None and isinstance(value, str) and len(value) > spec.max_length:
         return f"{spec.name} holds {spec.max_length} characters; the value has {len(value)}."
     if spec.options is not None and isinstance(value, str) and value not in spec.options:

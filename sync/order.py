@@ -37,6 +37,7 @@ class Step:
 def in_order(changes: Sequence[PlannedChange], rules: Rules) -> list[Step]:
     """Sides and operations together, deletes first; values freed before they are taken."""
     ranked = sorted(changes, key=lambda change: (change.intent.side, _RANK[change.intent.operation]))
+    ranked = _parents_first(ranked)
     updates = [change for change in ranked if change.intent.operation == "update"]
     if not updates:
         return [Step(change) for change in ranked]
@@ -50,6 +51,37 @@ def in_order(changes: Sequence[PlannedChange], rules: Rules) -> list[Step]:
         else:
             found.append(Step(change))
     return found
+
+
+def _parents_first(changes: Sequence[PlannedChange]) -> list[PlannedChange]:
+    """The same; a new record that links to another new one comes after it, as far as they form no circle."""
+    if not any(change.awaits for change in changes):
+        return list(changes)
+    made = {
+        (change.intent.side, change.origin_id): index
+        for index, change in enumerate(changes)
+        if change.intent.operation == "create"
+    }
+    placed: list[PlannedChange] = []
+    state = [0] * len(changes)  # 0 untouched, 1 on the way, 2 placed
+    for start in range(len(changes)):
+        stack = [start]
+        while stack:
+            index = stack[-1]
+            change = changes[index]
+            if state[index] == 2:
+                stack.pop()
+                continue
+            state[index] = 1
+            needs = [made.get((change.intent.side, id)) for ids in change.awaits.values() for id in ids]
+            waiting = [need for need in needs if need is not None and state[need] == 0]
+            if waiting:
+                stack.extend(waiting)
+                continue
+            state[index] = 2
+            placed.append(change)
+            stack.pop()
+    return placed
 
 
 def _freed_first(updates: Sequence[PlannedChange], rules: Rules) -> list[Step]:

@@ -123,6 +123,15 @@ class FieldConflict:
 
 
 @dataclass(frozen=True, slots=True)
+class Unlinked:
+    """Records to which `side` links in `field`, and which have no partner to link to on the other side."""
+
+    side: Side
+    field: str
+    ids: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class LinkMove:
     """What becomes of the link itself, without any write."""
 
@@ -142,6 +151,7 @@ class Decision:
     resolved: int = 0  # conflicts that the policy settled
     move: LinkMove | None = None
     left_alone: tuple[str, ...] = ()  # fields that are not as the shadows say, and stay so
+    unlinked: tuple[Unlinked, ...] = ()  # links that cannot flow, or not before another record is made
     waits: str = ""  # why nothing is decided: an unconfirmed absence, an unreadable record
     excluded: str = ""  # why the record takes no part
     notes: tuple[str, ...] = ()
@@ -149,9 +159,10 @@ class Decision:
     @property
     def is_settled(self) -> bool:
         """Nothing is open once the intents are confirmed: the versions may be kept with the shadows."""
-        return not (self.conflicts or self.problems or self.left_alone or self.waits or self.excluded)
+        is_open = self.conflicts or self.problems or self.left_alone or self.unlinked
+        return not (is_open or self.waits or self.excluded)
 
     @property
     def is_unchanged(self) -> bool:
-        is_open = self.conflicts or self.problems or self.waits or self.excluded
+        is_open = self.conflicts or self.problems or self.unlinked or self.waits or self.excluded
         return not (is_open or self.intents or self.move)

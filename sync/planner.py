@@ -16,11 +16,11 @@ from sync.diff import Scan, absence_is_sure
 from sync.filter import Scope
 from sync.guard import Facts, PlannedChange, hold
 from sync.identity import Pairing, is_reused_id, pair_up
-from sync.mapping import FieldMapping, Seen
-from sync.plan import Decision, Gone, Intent, Look, OutOfScope, Tie, Unknown
+from sync.mapping import FieldMapping, FieldPair, Seen
+from sync.plan import Decision, Gone, Intent, Look, OutOfScope, Tie, Unknown, Unlinked
 from sync.reconcile import Rules, reconcile
 from sync.records import SIDES, Problem, Record, Side, other
-from sync.values import MISSING, Fields, display, dumps, encode_fields
+from sync.values import MISSING, Fields, Value, display, dumps, encode_fields
 
 
 class LinkRow(NamedTuple):
@@ -103,6 +103,27 @@ class Item:
         return self.left if side == "left" else self.right
 
 
+@dataclass(frozen=True)
+class Awaited:
+    """Links of one record that can be set on `side` once this run has made the records they lead to."""
+
+    item: Item
+    side: Side  # where they are to be set
+    pair: FieldPair
+    ids: tuple[str, ...]  # of the linked records, on the other side
+
+    @property
+    def origin(self) -> str:
+        """The record whose links they are, by its id on the other side."""
+        return self.item.tie.id_on(other(self.side)) or ""
+
+    @property
+    def source(self) -> Value:
+        """What it links to on the other side."""
+        look = self.item.look(other(self.side))
+        return look.get(self.pair.name) if isinstance(look, Seen) else MISSING
+
+
 @dataclass
 class Plan:
     items: list[Item] = field(default_factory=list)
@@ -114,6 +135,7 @@ class Plan:
     waiting: int = 0  # records that are left for a later run
     notes: list[str] = field(default_factory=list)
     missing: dict[Side, set[int]] = field(default_factory=dict)  # link ids not seen by a complete scan
+    awaited: list[Awaited] = field(default_factory=list)
 
     @property
     def held(self) -> list[PlannedChange]:
@@ -176,6 +198,7 @@ def make_plan(
     plan.keyless = len(pairing.keyless)
     _keep_outsiders_out(plan, pairing, outside, mapping)
     relinked = _relink(plan, ties, looks, pairing, facts)
+    rules = _with_met(rules, pairing, relinked)
     unsure = {tie.id for tie, _, _ in pairing.renames if tie.id not in relinked} | pairing.waiting
     for link_id, tie in ties.items():
         if link_id in unsure:
@@ -213,8 +236,87 @@ def make_plan(
         - sum(1 for row in index.by_id.values() if row.id not in ties and row.state != "linked")
     )
     plan.changes.sort(key=_order)
-    plan.changes = hold(plan.changes, facts, rules.policy.guards, hold_first_run=rules.policy.hold_first_run)
+    changes = [
+        replace(change, takes_along=along)
+        if (along := facts.along.get((change.intent.side, change.record_id or "")))
+        and change.intent.operation == "delete"
+        else change
+        for change in plan.changes
+    ]
+    plan.changes = hold(changes, facts, rules.policy.guards, hold_first_run=rules.policy.hold_first_run)
+    _see_to_links(plan, rules)
     return plan
+
+
+def _with_met(rules: Rules, pairing: Pairing, relinked: Mapping[int, tuple[Tie, Side]]) -> Rules:
+    """Records that meet in this very run can be linked to like any others."""
+    met = [(left.id, right.id) for left, right in pairing.pairs]
+    met += [(tie.left_id, tie.right_id) for tie, _ in relinked.values() if tie.left_id and tie.right_id]
+    return replace(rules, mapping=rules.mapping.with_met(met))
+
+
+def _see_to_links(plan: Plan, rules: Rules) -> None:
+    """Links that wait for a record which this run makes; what has nothing to wait for is a problem."""
+    coming: dict[Side, dict[str, str]] = {"left": {}, "right": {}}
+    for change in plan.flowing:
+        if change.intent.operation == "create" and change.origin_id is not None:
+            coming[change.intent.side][change.origin_id] = change.key
+    awaits: dict[int, dict[str, tuple[str, ...]]] = {}
+    dropped: set[int] = set()
+    for item in plan.items:
+        for open_ in item.decision.unlinked:
+            to, pair = other(open_.side), rules.mapping.pair(open_.field)
+            own = pair.relation is not None and pair.relation.own
+            awaited = tuple(id for id in open_.ids if own and id in coming[to])
+            lost = tuple(id for id in open_.ids if id not in awaited)
+            if lost:
+                required = _is_required(pair, to, rules) and _is_new(item, to)
+                plan.problems.append(_no_partner(item, open_, lost, pair, required, rules))
+                if required:
+                    dropped.add(id(item.tie))
+            if awaited:
+                awaits.setdefault(id(item.tie), {})[open_.field] = awaited
+                plan.awaited.append(Awaited(item, to, pair, awaited))
+    if not awaits and not dropped:
+        return
+    plan.changes = [
+        replace(change, awaits=found, links_to=_keys(found, coming[change.intent.side]))
+        if change.intent.operation == "create" and (found := awaits.get(id(change.tie)))
+        else change
+        for change in plan.changes
+        if id(change.tie) not in dropped
+    ]
+
+
+def _keys(awaits: Mapping[str, tuple[str, ...]], coming: Mapping[str, str]) -> dict[str, tuple[str, ...]]:
+    return {name: tuple(coming[id] for id in ids) for name, ids in awaits.items()}
+
+
+def _is_required(pair: FieldPair, side: Side, rules: Rules) -> bool:
+    spec = rules.stream(side).field(pair.on(side))
+    return spec is not None and not spec.nullable
+
+
+def _is_new(item: Item, side: Side) -> bool:
+    return any(intent.side == side and intent.operation == "create" for intent in item.decision.intents)
+
+
+def _no_partner(
+    item: Item, open_: Unlinked, ids: tuple[str, ...], pair: FieldPair, required: bool, rules: Rules
+) -> Problem:
+    look, to = item.look(open_.side), other(open_.side)
+    key = rules.mapping.label(open_.side, look.values, look.id) if isinstance(look, Seen) else item.tie.key
+    shown = ", ".join(ids[:3]) + (f" and {len(ids) - 3} more" if len(ids) > 3 else "")
+    return Problem(
+        "no_linked_record",
+        f"'{pair.on(open_.side)}' on {open_.side} links to {shown}, which has no partner on {to}."
+        + (" The record cannot be made without it." if required else " All else of the record is in step.")
+        + " The link follows by itself once that record is on both sides.",
+        side=to,
+        key=key,
+        field_name=pair.name,
+        operation="create" if required else "update",
+    )
 
 
 def _order(change: PlannedChange) -> tuple[str, str, str, str]:

@@ -28,6 +28,7 @@ from sync.plan import (
     Resolution,
     Tie,
     Unknown,
+    Unlinked,
 )
 from sync.policy import (
     ConflictPolicy,
@@ -141,6 +142,7 @@ class _Draft:
     conflicts: list[FieldConflict] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
+    unlinked: list[Unlinked] = field(default_factory=list)
     resolved: int = 0
     notes: list[str] = field(default_factory=list)
 
@@ -168,6 +170,19 @@ class _Pair:
     def changed(self, side: Side) -> bool:
         return not self.field.same(side, self.now(side), self.shadow(side))
 
+    def can_arrive(self, side: Side) -> bool:
+        """Whether a link of this side, which had nothing to link to on the other one, has it now."""
+        relation = self.field.relation
+        return relation is not None and relation.arrived_nowhere(side, self.both, self.shadows)
+
+    @property
+    def both(self) -> Mapping[Side, Value]:
+        return {"left": self.left, "right": self.right}
+
+    @property
+    def shadows(self) -> Mapping[Side, Value]:
+        return {"left": self.left_shadow, "right": self.right_shadow}
+
 
 def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
     draft = _Draft(tie.worn_out)
@@ -187,6 +202,7 @@ def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
         if pair.name in tie.volatile:
             draft.problems.append(_volatile(item, label))
             continue
+        _note_unlinked(item, rules, draft)
         if pair.agree(item.left, item.right):
             # Equality beats history: the shadows follow, nothing is written, a conflict closes.
             if not item.has_base or item.changed("left") or item.changed("right"):
@@ -197,6 +213,8 @@ def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
         ways = [side for side in SIDES if rules.flows_to(side, pair)]
         if tie.state == "excluded" and (back := _back_again(item, rules)) and other(back) in ways:
             flowing.append((item, back))
+        elif len(ways) == 2 and pair.relation and pair.merges and _by_field(rules):
+            _merge_links(item, draft)
         elif len(ways) == 2:
             _two_way(item, contested, flowing, draft, rules)
         elif ways:
@@ -204,6 +222,34 @@ def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
         # no way at all: the field is only looked at
     _settle_two_way(contested, flowing, left, right, rules, draft, label)
     return _finish(tie, left, right, draft, _left_alone(tie, left, right, rules, draft))
+
+
+def _by_field(rules: Rules) -> bool:
+    return rules.policy.granularity is Granularity.FIELD
+
+
+def _note_unlinked(item: _Pair, rules: Rules, draft: _Draft) -> None:
+    relation = item.field.relation
+    if relation is None:
+        return
+    for side in SIDES:
+        ids = relation.without_partner(side, item.now(side))
+        if ids and rules.flows_to(other(side), item.field):
+            draft.unlinked.append(Unlinked(side, item.field.name, ids))
+
+
+def _merge_links(item: _Pair, draft: _Draft) -> None:
+    """What either side has linked is linked on both, what either has unlinked is unlinked on both."""
+    pair = item.field
+    if pair.relation is None:
+        raise AssertionError("the caller looked")
+    merged = pair.relation.merged(item.both, item.shadows)
+    for side in SIDES:
+        value = merged[side] or None
+        if not pair.same(side, value, item.now(side)):
+            draft.after[side][pair.name] = value
+            draft.settle[side][pair.name] = merged[other(side)] or None
+            draft.rules[side][pair.name] = "links merged"
 
 
 def _left_alone(tie: Tie, left: Seen, right: Seen, rules: Rules, draft: _Draft) -> tuple[str, ...]:
@@ -264,6 +310,10 @@ def _two_way(
             flowing.append((item, "left"))
         case False, True:
             flowing.append((item, "right"))
+        case _ if item.can_arrive("left"):
+            flowing.append((item, "left"))
+        case _ if item.can_arrive("right"):
+            flowing.append((item, "right"))
         case _:
             pass  # each side still holds what it held when they agreed: a rendering, not an edit
 
@@ -322,7 +372,7 @@ def _one_way(item: _Pair, to: Side, rules: Rules, draft: _Draft, label: str) -> 
         else:
             _send(item, source, "first contact", rules, draft, label)
         return
-    from_source, at_destination = item.changed(source), item.changed(to)
+    from_source, at_destination = item.changed(source) or item.can_arrive(source), item.changed(to)
     if not from_source and not at_destination:
         return
     if from_source and not at_destination:
@@ -356,6 +406,8 @@ def _send(item: _Pair, source: Side, rule: str, rules: Rules, draft: _Draft, lab
     to = other(source)
     pair = item.field
     crossed = _cross(pair, source, item.now(source), rules, draft.problems, label, "update")
+    if pair.relation is not None and crossed is not MISSING:
+        crossed = _links_sent(item, source, crossed)
     worn = draft.worn_out.get((pair.name, to), MISSING)
     if worn is not MISSING and crossed is not MISSING and pair.same(to, crossed, worn):
         draft.problems.append(_ping_pong(item, label))
@@ -364,6 +416,21 @@ def _send(item: _Pair, source: Side, rule: str, rules: Rules, draft: _Draft, lab
         draft.after[to][pair.name] = crossed
         draft.settle[to][pair.name] = item.now(source)
         draft.rules[to][pair.name] = rule
+
+
+def _links_sent(item: _Pair, source: Side, crossed: Value) -> Value:
+    """What the other side is to link to; MISSING where it is to be left as it is."""
+    to, relation = other(source), item.field.relation
+    if relation is None:
+        raise AssertionError("the caller looked")
+    if item.field.single:
+        if relation.without_partner(source, item.now(source)):
+            return MISSING  # nothing to link to yet: the old link is not taken away for it
+    else:
+        # What stands there beside has no partner on this side, so nobody here can have removed it.
+        kept = relation.without_partner(to, item.now(to))
+        crossed = tuple(sorted({*(crossed or ()), *kept})) or None
+    return MISSING if item.field.same(to, crossed, item.now(to)) else crossed
 
 
 def _cross(
@@ -469,6 +536,7 @@ def _finish(tie: Tie, left: Seen, right: Seen, draft: _Draft, left_alone: tuple[
         problems=tuple(draft.problems),
         stale_resolutions=tuple(draft.stale),
         left_alone=left_alone,
+        unlinked=tuple(draft.unlinked),
         resolved=draft.resolved,
         move=LinkMove("linked") if resumes else None,
         notes=tuple(draft.notes),
@@ -654,10 +722,17 @@ def _create(tie: Tie, here: Side, look: Seen, rules: Rules, rule: str) -> Decisi
     problems: list[Problem] = []
     after: dict[str, Value] = {}
     settle: dict[str, Value] = {}
+    unlinked: list[Unlinked] = []
     for pair in rules.mapping.pairs:
         value = look.get(pair.name)
         if value is MISSING:
             continue
+        lonely = pair.relation.without_partner(here, value) if pair.relation is not None else ()
+        if lonely and rules.flows_to(to, pair):
+            unlinked.append(Unlinked(here, pair.name, lonely))
+            if pair.single:
+                settle[pair.name] = value  # it flows when there is something to link to
+                continue
         if not rules.flows_to(to, pair):
             # The new record has it as its system fills it; from there on only edits count.
             settle[pair.name] = value
@@ -670,7 +745,7 @@ def _create(tie: Tie, here: Side, look: Seen, rules: Rules, rule: str) -> Decisi
         return Decision(problems=tuple(problems))  # no half record
     intent = Intent(side=to, operation="create", rule=rule, after=after, settle=settle)
     notes = ("revived",) if tie.id is not None else ()
-    return Decision(intents=(intent,), notes=notes)
+    return Decision(intents=(intent,), notes=notes, unlinked=tuple(unlinked))
 
 
 def _delete(tie: Tie, side: Side, look: Seen, rule: str, *, needs_approval: bool = False) -> Decision:

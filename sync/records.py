@@ -49,6 +49,16 @@ class Field:
     options: tuple[str, ...] | None = None  # the only values that are accepted
     unique: bool = False
     id: str | None = None  # the system's own id of the field: it survives a rename
+    links_to: str = ""  # the stream whose records' ids stand in it, where the system says so
+    single: bool = False  # it links to one record at most
+
+
+@dataclass(frozen=True, slots=True)
+class Cascade:
+    """Deleting a record makes the system delete those of `stream` whose `field` links to it."""
+
+    stream: str
+    field: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +73,7 @@ class Stream:
     read_only_because: str = ""
     container: str = ""  # a fingerprint of the place itself: another one means another table, not edits
     problems: tuple[str, ...] = ()  # what was set aside while looking: duplicate headers, odd types
+    cascades: tuple[Cascade, ...] = ()  # what the system deletes along with a record
 
     def field(self, name: str) -> Field | None:
         return next((item for item in self.fields if item.name == name), None)

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Any
+from typing import Any, Protocol
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -24,7 +24,7 @@ from sync.diff import CONSISTENCY_GRACE
 from sync.mapping import Seen
 from sync.readback import Verdict, could_be_ours, judge
 from sync.records import Problem, Record, Side, other
-from sync.values import MISSING, decode_fields, display, encode_fields, short
+from sync.values import MISSING, Value, decode_fields, display, encode_fields, short
 from tasks import ledger
 from tasks.context import Context
 from tasks.moves import Moves, Shadows
@@ -46,6 +46,16 @@ class Sending:
     link_id: int | None
     origin_id: str | None
     row: Change | None = None  # the journal's row, where this run stored it just now
+    # Links that became known on the way: name -> own value there, own value of the other side.
+    bound: Mapping[str, tuple[Value, Value]] = field(default_factory=dict)
+
+
+class Follower(Protocol):
+    """Whoever waits for records to be made, to link others to them."""
+
+    def needs(self, item: Sending) -> set[str]: ...
+    def bind(self, item: Sending) -> Sending: ...
+    def note(self, item: Sending, outcome: Outcome) -> None: ...
 
 
 @dataclass
@@ -105,7 +115,9 @@ class Work:
             )
 
 
-def send_all(work: Work, sendings: Sequence[Sending], *, phase: str = "writing") -> dict[str, Record]:
+def send_all(
+    work: Work, sendings: Sequence[Sending], *, phase: str = "writing", follower: Follower | None = None
+) -> dict[str, Record]:
     """Carry out these changes, batch by batch; the receipts of what was done, by marker.
 
     Raises the Signals of the reins between batches, and the fatal and retryable ConnectorErrors; what
@@ -114,23 +126,32 @@ def send_all(work: Work, sendings: Sequence[Sending], *, phase: str = "writing")
     receipts: dict[str, Record] = {}
     done = 0
     work.reins.progress(phase, 0, len(sendings))
-    for batch in _batches(work, sendings):
+    for batch in _batches(work, sendings, follower):
         work.reins.checkpoint()
+        if follower is not None:
+            batch = [follower.bind(item) for item in batch]
         _mark_sent(work, batch)
-        outcomes = _send(work, batch)
-        receipts.update(_settle(work, batch, outcomes))
+        outcomes = _settle(work, batch, _send(work, batch))
+        for item, outcome in outcomes:
+            if outcome.status == "done" and outcome.record is not None:
+                receipts[item.marker] = outcome.record
+            if follower is not None:
+                follower.note(item, outcome)
         done += len(batch)
         work.reins.progress(phase, done, len(sendings))
     return receipts
 
 
-def _batches(work: Work, sendings: Sequence[Sending]) -> Iterator[list[Sending]]:
+def _batches(work: Work, sendings: Sequence[Sending], follower: Follower | None) -> Iterator[list[Sending]]:
     """Neighbours of one side and one operation, as many as the connector takes at once."""
     batch: list[Sending] = []
     for item in sendings:
         limit = work.pairing.definition.batch_size or work.pairing.end(item.side).connector.batch_size
+        needs = follower.needs(item) if follower is not None else ()
         if batch and (
-            (batch[0].side, batch[0].operation) != (item.side, item.operation) or len(batch) >= limit
+            (batch[0].side, batch[0].operation) != (item.side, item.operation)
+            or len(batch) >= limit
+            or (needs and any(before.origin_id in needs for before in batch))
         ):
             yield batch
             batch = []
@@ -147,6 +168,20 @@ def _mark_sent(work: Work, batch: Sequence[Sending]) -> None:
             .where(Change.id.in_([item.change_id for item in batch]))
             .values(state=ChangeState.SENT, sent_at=work.ctx.db_now(db), attempts=Change.attempts + 1)
         )
+        for item in batch:
+            if item.bound:
+                _complete(db.get_one(Change, item.change_id), item.bound)
+                if item.row is not None:
+                    _complete(item.row, item.bound)
+
+
+def _complete(change: Change, bound: Mapping[str, tuple[Value, Value]]) -> None:
+    """Write down the links that became known on the way, before they are sent."""
+    there = {name: values[0] for name, values in bound.items()}
+    origin = {name: values[1] for name, values in bound.items()}
+    known = {**((change.settle or {}).get("other") or {}), **encode_fields(origin)}
+    change.after = {**(change.after or {}), **encode_fields(there)}
+    change.settle = {**(change.settle or {}), "other": known}
 
 
 def _send(work: Work, batch: Sequence[Sending]) -> list[Outcome]:
@@ -197,13 +232,14 @@ def _send(work: Work, batch: Sequence[Sending]) -> list[Outcome]:
 # -- what came of it ------------------------------------------------------------------------------
 
 
-def _settle(work: Work, batch: Sequence[Sending], outcomes: Sequence[Outcome]) -> dict[str, Record]:
+def _settle(
+    work: Work, batch: Sequence[Sending], outcomes: Sequence[Outcome]
+) -> list[tuple[Sending, Outcome]]:
     by_marker = {item.marker: item for item in batch}
     resolved = [
         look_up(work, by_marker[outcome.marker], outcome) if outcome.status == "unknown" else outcome
         for outcome in _with_receipts(work, batch, outcomes)
     ]
-    receipts: dict[str, Record] = {}
     with work.ctx.sessions.begin() as db:
         work.reins.fence(db)
         now = work.ctx.db_now(db)
@@ -215,11 +251,9 @@ def _settle(work: Work, batch: Sequence[Sending], outcomes: Sequence[Outcome]) -
         for outcome in resolved:
             item = by_marker[outcome.marker]
             _settle_one(work, db, changes[item.change_id], outcome, now, moves)
-            if outcome.status == "done" and outcome.record is not None:
-                receipts[item.marker] = outcome.record
         moves.store()
         ledger.store_outcomes(db, list(stored.values()))
-    return receipts
+    return [(by_marker[outcome.marker], outcome) for outcome in resolved]
 
 
 def _moves(db: Session, work: Work, changes: Collection[Change]) -> Moves:
@@ -369,7 +403,7 @@ def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: date
     if not settle_with.get("aside"):
         ledger.flap(shadow, side, after, reset, work.run_id, work.previous_run_id)
     moved: dict[str, Any] = {"written_at": now, **(settle_with.get("move") or {})}
-    if seen is not None and not lost and _whole(work, side, seen, shadow):
+    if seen is not None and not lost and not settle_with.get("open") and _whole(work, side, seen, shadow):
         moved[f"{side}_version"] = seen.version
     if not lost and settle_with.get("final"):
         moved[f"{other(side)}_version"] = settle_with.get("other_version")

@@ -26,10 +26,10 @@ from models.connections import Connection
 from models.people import Workspace
 from models.secrets import SecretUnreadable
 from models.sync_configs import SyncConfig
-from sync.definition import HOURLY, EndSpec, SyncDefinition, nearest
+from sync.definition import HOURLY, Built, EndSpec, SyncDefinition, nearest
 from sync.records import SIDES
 from sync.schedule import ScheduleProblem, read_schedule
-from tasks import audit, chains, schedules
+from tasks import audit, chains, relations, schedules
 from tasks.context import Context
 from tasks.errors import DefinitionError
 from tasks.sides import End, open_end, place_of, secrets_of, tie
@@ -97,7 +97,7 @@ def apply(ctx: Context, path: Path, *, env: Mapping[str, str], by: str) -> Appli
     for name, definition in definitions.items():
         check_after(file, name, definition, sorted({*names, *definitions}))
     reachable = _reachable(ctx, file, definitions, wanted, stored)
-    pairs = {
+    built = {
         name: check_streams(ctx, file, name, definition, reachable, applied)
         for name, definition in definitions.items()
     }
@@ -108,9 +108,14 @@ def apply(ctx: Context, path: Path, *, env: Mapping[str, str], by: str) -> Appli
         for row in db.scalars(select(Connection).where(Connection.workspace_id == workspace_id)):
             rows.setdefault(row.name, row)
         configs = {
-            name: store_sync(ctx, db, workspace_id, name, definition, rows, pairs[name], applied, by)
+            name: store_sync(
+                ctx, db, workspace_id, name, definition, rows, known(definition, built[name]), applied, by
+            )
             for name, definition in definitions.items()
         }
+        for name, config in configs.items():
+            if (item := built[name]) is not None:
+                check_links(db, file, name, config, definitions[name], item)
         _store_order(db, file, configs, definitions)
     return applied
 
@@ -378,8 +383,8 @@ def check_streams(
     definition: SyncDefinition,
     connections: Mapping[str, Wanted],
     applied: Applied,
-) -> list[str]:
-    """Tie the definition to its streams as they are now; the pairs that an omitted `fields` stands for."""
+) -> Built | None:
+    """The definition tied to its streams as they are now; None where a side does not answer."""
     place = ("syncs", name)
     ends: dict[Any, End] = {}
     opened: list[Connector] = []
@@ -392,7 +397,7 @@ def check_streams(
                 ends[side] = open_end(connector, side, definition)
             except (RetryableError, AuthError) as problem:
                 applied.notes.append(f"{name}: not checked against {side}: {problem.message}")
-                return []
+                return None
             except ConnectorError as problem:
                 raise file.mistake(_place_of(problem, place, side, definition), problem.message) from None
         try:
@@ -405,7 +410,32 @@ def check_streams(
     for side in SIDES:
         for note in ends[side].stream.problems:
             applied.notes.append(f"{name}: {side}: {note}")
-    return [pair.name for pair in built.rules.mapping.pairs] if definition.fields is None else []
+    return built
+
+
+def known(definition: SyncDefinition, built: Built | None) -> list[str]:
+    """The pairs that an omitted `fields` stands for."""
+    if definition.fields is not None or built is None:
+        return []
+    return [pair.name for pair in built.rules.mapping.pairs]
+
+
+def check_links(
+    db: Session, file: Pointer, name: str, config: SyncConfig, definition: SyncDefinition, built: Built
+) -> None:
+    """Each link leads to records that some sync between the same two connections carries."""
+    numbers = {spec.left: number for number, spec in enumerate(definition.fields or ())}
+    for pair in built.rules.mapping.pairs:
+        if pair.links_to is None or relations.linked_syncs(db, config, *pair.links_to):
+            continue
+        side, stream = pair.links_to
+        place = ("fields", str(numbers[pair.name])) if pair.name in numbers else ()
+        raise file.mistake(
+            ("syncs", name, *place),
+            f"'{pair.name}' links to records of '{stream}' on {side}, and no sync between"
+            f" '{definition.left.connection}' and '{definition.right.connection}' carries these. Add one, or"
+            " let links flow as they are: linked_records: {resolve: false}.",
+        )
 
 
 def _place_of(problem: ConnectorError, place: Place, side: str, definition: SyncDefinition) -> Place:

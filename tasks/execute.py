@@ -35,6 +35,7 @@ from tasks.errors import WorkError
 from tasks.look import Outlook, look
 from tasks.narrow import narrow
 from tasks.reins import Reins
+from tasks.relations import Linker, set_the_rest
 from tasks.sides import Pairing, opened, records_at
 from tasks.summary import Summary
 
@@ -114,7 +115,7 @@ def preview(
 
 def shown(change: PlannedChange) -> dict[str, Any]:
     """A planned change as a preview lists it."""
-    return {
+    found = {
         "side": change.intent.side,
         "operation": change.intent.operation,
         "key": change.key,
@@ -123,6 +124,11 @@ def shown(change: PlannedChange) -> dict[str, Any]:
         "state": "held" if change.guard else "planned",
         "rule": change.guard or change.intent.rule,
     }
+    if change.links_to:  # records that the run itself makes: they have no id on this side yet
+        found["links_to"] = {name: list(keys) for name, keys in change.links_to.items()}
+    if change.takes_along:
+        found["takes_along"] = dict(change.takes_along)
+    return found
 
 
 def _previous_run(db: Session, run: SyncRun) -> str | None:
@@ -197,7 +203,10 @@ def _synchronize(work: Work, run: SyncRun) -> None:
     _count(work, outlook)
     _copy_what_goes(work, outlook)
     sendings = _store(work, outlook)
-    send_all(work, sendings)
+    linker = Linker(outlook.plan.awaited) if outlook.plan.awaited else None
+    send_all(work, sendings, follower=linker)
+    if linker is not None:
+        set_the_rest(work, linker)
     _remember(work, outlook)
 
 
@@ -781,6 +790,8 @@ def _settle_with(change: PlannedChange, item: Item | None, outlook: Outlook) -> 
     decision, far = item.decision, other(intent.side)
     seen = item.look(far)
     alone = len(decision.intents) == 1
+    if decision.unlinked:
+        settle_["open"] = True  # a link is still to come: the next run looks at the record again
     if decision.is_settled and alone and isinstance(seen, Seen):
         settle_["final"], settle_["other_version"] = True, seen.version
     if decision.move is not None:

@@ -23,7 +23,7 @@ from sync.policy import ConflictPolicy
 from sync.reconcile import Rules
 from sync.records import SIDES, Problem, Record, Side, other
 from sync.values import Fields, Value
-from tasks import ledger
+from tasks import ledger, relations
 from tasks.context import Context
 from tasks.ledger import Decided
 from tasks.reins import Reins
@@ -108,11 +108,15 @@ def look(
     )
     side_facts = {side: _side_facts(pairing, side, index, scans[side]) for side in SIDES}
     vanished = {side: _vanished(ctx, pairing, side, scans, ties) for side in SIDES}
-    rules, clock_notes = _by_their_clocks(ctx, pairing, _without(built.rules, vanished))
+    related = replace(built.rules, mapping=relations.relate(ctx, pairing, scans, ties))
+    rules, clock_notes = _by_their_clocks(ctx, pairing, _without(related, vanished))
     plan = make_plan(ties, index, scans, side_facts, rules, facts, now)
     if _meet_the_unread(pairing, plan, scans, index):
         plan = make_plan(ties, index, scans, side_facts, rules, facts, now)
     if _freeze_volatile(pairing, plan, ties):
+        plan = make_plan(ties, index, scans, side_facts, rules, facts, now)
+    if along := relations.along(pairing, plan.changes):
+        facts = replace(facts, along=along)
         plan = make_plan(ties, index, scans, side_facts, rules, facts, now)
     plan.notes.extend((*clock_notes, *built.notes))
     _note_paused(plan, pairing)

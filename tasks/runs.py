@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import select, update
+from sqlalchemy import or_, select, update
 from sqlalchemy.engine import CursorResult
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -282,7 +282,8 @@ def start_now(db: Session, run_id: str) -> bool:
 
 
 def replace_retry(db: Session, waiting: SyncRun, now: datetime) -> bool:
-    """Give way to a run that starts at once: skip this run if it only waits to be tried again."""
+    """Give way to a run that starts at once: skip this run if it only waits to be tried again, or to follow
+    another one for which it would do the same work."""
     return bool(
         count(
             db.execute(
@@ -290,12 +291,12 @@ def replace_retry(db: Session, waiting: SyncRun, now: datetime) -> bool:
                 .where(
                     SyncRun.id == waiting.id,
                     SyncRun.state == RunState.QUEUED,
-                    SyncRun.wait_code == Wait.BACK_OFF,
+                    or_(SyncRun.wait_code == Wait.BACK_OFF, SyncRun.asked_by == audit.CHAIN),
                 )
                 .values(
                     state=RunState.SKIPPED,
                     finished_at=now,
-                    reason="A run was started by hand before this retry was due.",
+                    reason="A run was started by hand before this one.",
                 )
             )
         )

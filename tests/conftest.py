@@ -17,6 +17,7 @@ import structlog
 from structlog._config import BoundLoggerLazyProxy
 
 from tests.house import House, build
+from tests.scenarios.ids import CASES, covered
 from tests.services import PostgresMissing, Services, fresh_database
 
 _services = pytest.StashKey[Services]()
@@ -42,6 +43,14 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
     if report.skipped and isinstance(report.longrepr, tuple):
         report.longrepr = (str(Path(__file__).parent), None, report.longrepr[2])  # type: ignore[assignment]
     return report
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """How many cases of the engine's specification were held by the tests of this session."""
+    held = covered(report.nodeid for report in terminalreporter.stats.get("passed", ()))
+    held -= covered(report.nodeid for report in terminalreporter.stats.get("failed", ()))
+    if held:
+        terminalreporter.write_line(f"scenario cases held: {len(held)} of {len(CASES)}")
 
 
 @pytest.fixture(scope="session")

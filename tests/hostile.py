@@ -18,6 +18,7 @@ from typing import Any
 from connectors.base import (
     Access,
     Can,
+    Connector,
     Cursor,
     Looked,
     Operation,
@@ -419,3 +420,45 @@ class HostileMemory(Memory):
     ) -> list[Record]:
         with self.system.call("find"):
             return [item for item in self.system.seen().values() if item.get(field) in values]
+
+
+class Streams(Connector):
+    """One connector over several hostile systems, each of which is one of its streams."""
+
+    name = "memory"
+    title = "Memory"
+    Options = MemoryOptions
+
+    can = HostileMemory.can
+    snapshot = True
+
+    def __init__(self, parts: Mapping[str, HostileMemory]) -> None:
+        self.parts = parts
+        self.first = next(iter(parts.values()))
+        super().__init__(self.first.options, self.first.access)
+
+    def check(self) -> str:
+        return self.first.check()
+
+    def discover(self) -> list[Stream]:
+        return self.first.discover()
+
+    def stream(self, name: str, options: StreamOptions) -> Stream:
+        return self.parts.get(name, self.first).stream(name, options)
+
+    def read(self, stream: Stream, options: StreamOptions, since: Cursor | None = None) -> Iterator[Page]:
+        return self.parts[stream.name].read(stream, options, since)
+
+    def write(self, stream: Stream, options: StreamOptions, batch: Sequence[Write]) -> list[Outcome]:
+        return self.parts[stream.name].write(stream, options, batch)
+
+    def lookup(self, stream: Stream, options: StreamOptions, ids: Sequence[str]) -> list[Looked]:
+        return self.parts[stream.name].lookup(stream, options, ids)
+
+    def find(
+        self, stream: Stream, options: StreamOptions, field: str, values: Sequence[Value]
+    ) -> list[Record]:
+        return self.parts[stream.name].find(stream, options, field, values)
+
+    def clock(self) -> datetime | None:
+        return self.first.clock()

@@ -80,6 +80,15 @@ class Column:
 
 
 @dataclass(frozen=True)
+class ForeignKey:
+    """One column that holds the key of a row of another table (or of its own)."""
+
+    column: str
+    stream: str
+    cascades: bool = False  # who deletes that row deletes this one
+
+
+@dataclass(frozen=True)
 class Table:
     """A table or view as it is now."""
 
@@ -91,6 +100,8 @@ class Table:
     unique: Mapping[str, tuple[str, ...]]  # constraint, or its columns, -> columns
     is_view: bool = False
     read_only_because: str = ""
+    foreign_keys: tuple[ForeignKey, ...] = ()
+    referred_by: tuple[tuple[str, ForeignKey], ...] = ()  # table -> its foreign keys that lead here
 
     @cached_property
     def by_name(self) -> dict[str, Column]:
@@ -248,6 +259,17 @@ class Database(ABC):
         for (_, name), indexes in inspector.get_multi_indexes(**asked).items():
             found.setdefault(name, {}).update(unique_indexes(indexes))
         return found
+
+    def cascading(
+        self, connection: Connection, inspector: Inspector, schema: str | None
+    ) -> set[tuple[str, str]]:
+        """(table, column) of the foreign keys whose row goes along with the one that it leads to."""
+        return {
+            (str(name), item["constrained_columns"][0])
+            for (_, name), items in inspector.get_multi_foreign_keys(schema=schema).items()
+            for item in items
+            if (item.get("options") or {}).get("ondelete") == "CASCADE"
+        }
 
     @abstractmethod
     def fills(self, connection: Connection, table: str, column: ReflectedColumn) -> bool:

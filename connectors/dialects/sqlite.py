@@ -162,6 +162,17 @@ class Sqlite(Database):
         file = f"The file '{self.path.name}' is marked read-only."
         return {(None, ""): f"{file} Make it writable, or sync only from it."}
 
+    def cascading(
+        self, connection: Connection, inspector: Inspector, schema: str | None
+    ) -> set[tuple[str, str]]:
+        # SQLAlchemy reads it from the table's own text, and misses it where it stands beside a column.
+        found = connection.exec_driver_sql(
+            'SELECT tables.name, keys."from" FROM sqlite_master AS tables'
+            " JOIN pragma_foreign_key_list(tables.name) AS keys"
+            " WHERE tables.type = 'table' AND keys.on_delete = 'CASCADE'"
+        )
+        return {(str(name), str(column)) for name, column in found}
+
     def unique(
         self, inspector: Inspector, schema: str | None, tables: Sequence[str] | None
     ) -> Mapping[str, Mapping[str, tuple[str, ...]]]:

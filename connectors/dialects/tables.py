@@ -10,7 +10,7 @@ from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.engine.reflection import Inspector, ObjectKind
 
-from connectors.dialects.base import AS_IS, Database, Table
+from connectors.dialects.base import AS_IS, Database, ForeignKey, Table
 
 
 def names(database: Database, connection: Connection) -> list[str]:
@@ -74,6 +74,7 @@ def _reflected(
     keys = inspector.get_multi_pk_constraint(**asked)
     uniques = database.unique(inspector, schema, wanted)
     views = _views(inspector, schema)
+    foreign_keys = _foreign_keys(database, connection, inspector, schema)
     found = []
     for place in sorted(columns, key=lambda place: place[1]):
         name = place[1]
@@ -92,8 +93,36 @@ def _reflected(
                 unique={constraint: names for constraint, names in unique.items() if names},
                 is_view=name in views,
                 read_only_because=read_only.get((None, ""), "") or read_only.get((schema, name), ""),
+                foreign_keys=tuple(foreign_keys.get(_joined(schema, name), ())),
+                referred_by=tuple(
+                    (table, item)
+                    for table, items in foreign_keys.items()
+                    for item in items
+                    if item.stream == _joined(schema, name)
+                ),
             )
         )
+    return found
+
+
+def _foreign_keys(
+    database: Database, connection: Connection, inspector: Inspector, schema: str | None
+) -> dict[str, list[ForeignKey]]:
+    """The foreign keys of one column that lead to a table's own single key, by the table that has them."""
+    found: dict[str, list[ForeignKey]] = {}
+    keys = {
+        name: tuple(key["constrained_columns"])
+        for (_, name), key in inspector.get_multi_pk_constraint(schema=schema).items()
+    }
+    cascading = database.cascading(connection, inspector, schema)
+    for (_, name), items in inspector.get_multi_foreign_keys(schema=schema).items():
+        for item in items:
+            columns, there = item["constrained_columns"], item["referred_table"]
+            is_key = item["referred_schema"] == schema and keys.get(there) == tuple(item["referred_columns"])
+            if len(columns) == 1 and is_key:
+                found.setdefault(_joined(schema, name), []).append(
+                    ForeignKey(columns[0], _joined(schema, there), (name, columns[0]) in cascading)
+                )
     return found
 
 

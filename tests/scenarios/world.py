@@ -37,19 +37,20 @@ from models.sync_runs import RunKind, RunState, SyncRun
 from models.tables import metadata
 from settings import Settings
 from sync.definition import Blank, Built, SyncDefinition, build
-from sync.mapping import FieldMapping
+from sync.mapping import FieldMapping, FieldPair
 from sync.order import ASIDE
 from sync.records import SIDES, Field, Side
 from sync.values import MISSING, FieldType, Value, ValueProblem, decode_fields
-from tasks import claims, decisions, execute, linking, runs, shift
+from tasks import claims, decisions, execute, linking, relations, runs, shift
 from tasks.claims import Claim
 from tasks.context import Context, live
 from tasks.errors import WorkError
 from tasks.heartbeat import Heartbeat
 from tasks.reins import Reins
+from tasks.relations import LINKED
 from tasks.sides import open_end, opened, place_of
 from tasks.summary import RunError, Summary
-from tests.hostile import Accepted, Hostile, Knobs
+from tests.hostile import Accepted, Hostile, Knobs, Streams
 from tests.scenarios import words
 from tests.scenarios.words import as_told, mirrored
 
@@ -81,17 +82,29 @@ def at(minutes: int) -> datetime:
 class StoryContext(Context):
     """The real context, but for the way out: a connection's space names a hostile system."""
 
-    systems: Mapping[str, Hostile] = field(default_factory=dict)
+    systems: dict[str, dict[str, Hostile]] = field(default_factory=dict)  # space -> stream -> system
 
     def connector(self, name: str, options: Mapping[str, object]) -> Connector:
-        return self.systems[str(options["space"])].connect()
+        streams = self.systems[str(options["space"])]
+        if len(streams) == 1:
+            return next(iter(streams.values())).connect()
+        return Streams({name: system.connect() for name, system in streams.items()})
+
+
+class Place(NamedTuple):
+    space: str
+    stream: str
 
 
 class Story:
+    """`root` is the story beside which this one is told: a second sync of the same house."""
+
     def __init__(
         self,
         *,
         swapped: bool = False,
+        root: Story | None = None,
+        places: Mapping[Side, Place] | None = None,
         fields: Sequence[Field] = FIELDS,
         right_fields: Sequence[Field] | None = None,
         key: Sequence[str] = (),
@@ -103,18 +116,35 @@ class Story:
         self.in_line = False  # whether runs are queued, claimed and ended as a worker does it
         self.quiet = True  # whether runs are expected to be quiet when repeated at once
         told: dict[Side, Sequence[Field]] = {"left": fields, "right": right_fields or fields}
-        access = Access()
-        self.systems: dict[Side, Hostile] = {
-            side: Hostile(
-                told[as_told(side, swapped)], Knobs(), key=key, space=side, access=access, seed=seed
-            )
-            for side in SIDES
+        self.root = root or self
+        self.places: dict[Side, Place] = {
+            side: places[as_told(side, swapped)] if places else Place(side, "people") for side in SIDES
         }
-        self._clock = START
-        self._numbers = itertools.count(1)
-        self._lock = threading.Lock()
-        self.database = _database()
-        self.ctx = self._context()
+        if root is None:
+            self.access = Access()
+            self.config = CONFIG
+            self.siblings = 0
+            self._clock = START
+            self._numbers = itertools.count(1)
+            self._lock = threading.Lock()
+            self.database = _database()
+            self.ctx = self._context()
+        else:
+            self.database, self.ctx, self.access = root.database, root.ctx, root.access
+            root.siblings += 1
+            self.config = f"config-{root.siblings + 1}"
+            with self.ctx.sessions.begin() as db:
+                db.add(_config(self.config, self.places["left"].space, self.places["right"].space))
+        self.systems: dict[Side, Hostile] = {}
+        for side in SIDES:
+            space, stream = self.places[side]
+            streams = self.ctx.systems.setdefault(space, {})
+            if stream not in streams:
+                streams[stream] = Hostile(
+                    told[as_told(side, swapped)], Knobs(), key=key, space=space, stream=stream,
+                    access=self.access, seed=seed,
+                )  # fmt: skip
+            self.systems[side] = streams[stream]
         # It never beats: the story's clock stands still while a run works.
         self._heartbeat = Heartbeat(self.ctx, "story", threading.Event(), sweeps=False)
         self._held_values: dict[Side, dict[tuple[str, str], list[Value]]] = {
@@ -135,20 +165,31 @@ class Story:
             "new_id": self._new_id,
             "rand": lambda: 0.5,
         }
-        return StoryContext(**kept, systems={side: self.systems[side] for side in SIDES})
+        return StoryContext(**kept)
+
+    def beside(
+        self, stream: str = "people", places: Mapping[Side, Place] | None = None, **more: Any
+    ) -> Story:
+        """A second sync: of another stream between the same two systems, or between the places named."""
+        here: dict[Side, Place] = {teller.told: Place(teller.place.space, stream) for teller in self.tellers}
+        return Story(swapped=self.swapped, root=self.root, places=places or here, **more)
+
+    @property
+    def tellers(self) -> tuple[Teller, Teller]:
+        return self.left, self.right
 
     def _new_id(self) -> str:
-        with self._lock:
-            return f"id-{next(self._numbers):06}"
+        with self.root._lock:
+            return f"id-{next(self.root._numbers):06}"
 
     # -- telling -----------------------------------------------------------------------------------
 
     @property
     def now(self) -> datetime:
-        return self._clock
+        return self.root._clock
 
     def wait(self, **duration: float) -> None:
-        self._clock += timedelta(**duration)
+        self.root._clock += timedelta(**duration)
 
     def define(self, **said: Any) -> None:
         """The sync as the story has it. What was defined before and is not named stays."""
@@ -159,7 +200,7 @@ class Story:
             known = [pair.name for pair in self._tie(definition).rules.mapping.pairs]
         stored = definition.model_dump(mode="json", exclude_unset=True, by_alias=True)
         with self.ctx.sessions.begin() as db:
-            row = db.get_one(SyncConfig, CONFIG)
+            row = db.get_one(SyncConfig, self.config)
             row.definition, row.version, row.known_pairs = stored, row.version + 1, known
 
     def check(self, **said: Any) -> Built:
@@ -167,9 +208,11 @@ class Story:
         return self._tie(self._defined(said), saving=True)
 
     def _defined(self, said: Mapping[str, Any]) -> SyncDefinition:
-        raw = {
-            "left": {"connection": "left", "stream": "people", **said.get("left", {})},
-            "right": {"connection": "right", "stream": "people", **said.get("right", {})},
+        raw: dict[str, Any] = {
+            **{
+                teller.told: {**teller.place._asdict(), **said.get(teller.told, {})}
+                for teller in self.tellers
+            },
             "match": ["k"],
             "fields": list(PAIRS),
             "first_run": "apply",
@@ -178,8 +221,9 @@ class Story:
         }
         if self.swapped:
             raw = mirrored(raw)
-            for side in SIDES:
-                raw[side]["connection"] = side
+        for side in SIDES:
+            raw[side]["connection"] = self.places[side].space
+            del raw[side]["space"]
         return SyncDefinition.model_validate(raw)
 
     def _tie(self, definition: SyncDefinition, *, saving: bool = False) -> Built:
@@ -238,7 +282,9 @@ class Story:
         self._keep_what_is_held()
         before = self._before()
         if self.in_line:
-            self._run_id = runs.queue(self.ctx, CONFIG, asked_by=ALICE, kind=kind, full=full, options=options)
+            self._run_id = runs.queue(
+                self.ctx, self.config, asked_by=ALICE, kind=kind, full=full, options=options
+            )
             claim = claims.claim_run(self.ctx, self._run_id, f"here:1:{self.runs}")
             assert claim is not None, f"the run {self._run_id} cannot be claimed"
             outcome = self._carry(claim, before)
@@ -252,13 +298,15 @@ class Story:
 
     def _claim_at_once(self, kind: RunKind, full: bool, options: Mapping[str, Any]) -> Claim:
         with self.ctx.sessions.begin() as db:
-            run = db.scalar(select(SyncRun).where(SyncRun.state == RunState.QUEUED))
+            run = db.scalar(
+                select(SyncRun).where(SyncRun.state == RunState.QUEUED, SyncRun.config_id == self.config)
+            )
             if run is None:  # else a decision has asked for one
-                config = db.get_one(SyncConfig, CONFIG)
+                config = db.get_one(SyncConfig, self.config)
                 run = runs.new_run(
-                    self.ctx, config, self._clock, asked_by=ALICE, kind=kind, full=full, options=options
+                    self.ctx, config, self.now, asked_by=ALICE, kind=kind, full=full, options=options
                 )
-            claim = claims.start_held(self.ctx, db, run, "story", self._clock)
+            claim = claims.start_held(self.ctx, db, run, "story", self.now)
         self._run_id = claim.run_id
         return claim
 
@@ -288,7 +336,7 @@ class Story:
             db.execute(
                 update(SyncRun)
                 .where(SyncRun.id == claim.run_id)
-                .values(state=summary.status, finished_at=self._clock, summary=summary.as_json())
+                .values(state=summary.status, finished_at=self.now, summary=summary.as_json())
             )
             claims.add_lines(db, claim.run_id, reins.take_lines())
         return summary
@@ -304,7 +352,7 @@ class Story:
     def preview(self, full: bool = False) -> Summary:
         """What a run would do. It leaves no trace."""
         before, written = self.image(), self._before()
-        with opened(self.ctx, CONFIG) as pairing:
+        with opened(self.ctx, self.config) as pairing:
             summary = execute.preview(
                 self.ctx, pairing, run_id="preview", full=full, previous=self._previous()
             )
@@ -332,7 +380,10 @@ class Story:
         with self.ctx.reads() as db:
             return db.scalar(
                 select(SyncRun.id)
-                .where(SyncRun.state.in_((RunState.SUCCESS, RunState.PARTIAL)))
+                .where(
+                    SyncRun.config_id == self.config,
+                    SyncRun.state.in_((RunState.SUCCESS, RunState.PARTIAL)),
+                )
                 .order_by(SyncRun.finished_at.desc())
                 .limit(1)
             )
@@ -378,13 +429,19 @@ class Story:
             for entry in self.systems[side].log[before[side] :]:
                 key = self.key_of(side, entry)
                 found += [Event(key, full, bare) for full, bare in _words_of(told, entry, key)]
-        for row in db.scalars(select(Conflict).where(Conflict.state == "open")):
+        for row in db.scalars(
+            select(Conflict).where(Conflict.config_id == self.config, Conflict.state == "open")
+        ):
             found.append(Event(row.key, words.conflict(row.key, row.field), words.conflict("k", row.field)))
-        for change in db.scalars(select(Change).where(Change.state == ChangeState.HELD)):
+        for change in db.scalars(
+            select(Change).where(Change.config_id == self.config, Change.state == ChangeState.HELD)
+        ):
             told = as_told(change.side, self.swapped)
             full, bare = (f"held({_planned_word(told, change, name)})" for name in (change.key, words.HERO))
             found.append(Event(change.key, full, bare))
-        for issue in db.scalars(select(Issue).where(Issue.closed_at.is_(None))):
+        for issue in db.scalars(
+            select(Issue).where(Issue.config_id == self.config, Issue.closed_at.is_(None))
+        ):
             found.append(Event(issue.key, words.issue(issue.code, issue.key), words.issue(issue.code, "k")))
         return found
 
@@ -397,27 +454,35 @@ class Story:
         with self.ctx.reads() as db:
             return list(
                 db.scalars(
-                    select(Conflict).where(Conflict.state == "open").order_by(Conflict.key, Conflict.field)
+                    select(Conflict)
+                    .where(Conflict.config_id == self.config, Conflict.state == "open")
+                    .order_by(Conflict.key, Conflict.field)
                 )
             )
 
     def issues(self) -> list[Issue]:
         with self.ctx.reads() as db:
             return list(
-                db.scalars(select(Issue).where(Issue.closed_at.is_(None)).order_by(Issue.key, Issue.code))
+                db.scalars(
+                    select(Issue)
+                    .where(Issue.config_id == self.config, Issue.closed_at.is_(None))
+                    .order_by(Issue.key, Issue.code)
+                )
             )
 
     def held(self, *states: ChangeState) -> list[Change]:
         with self.ctx.reads() as db:
             return list(
                 db.scalars(
-                    select(Change).where(Change.state.in_(states or (ChangeState.HELD,))).order_by(Change.id)
+                    select(Change)
+                    .where(Change.config_id == self.config, Change.state.in_(states or (ChangeState.HELD,)))
+                    .order_by(Change.id)
                 )
             )
 
     def journal(self) -> list[Change]:
         with self.ctx.reads() as db:
-            return list(db.scalars(select(Change).order_by(Change.id)))
+            return list(db.scalars(select(Change).where(Change.config_id == self.config).order_by(Change.id)))
 
     def alerts(self) -> list[Alert]:
         with self.ctx.reads() as db:
@@ -425,7 +490,7 @@ class Story:
 
     def links(self) -> list[Link]:
         with self.ctx.reads() as db:
-            return list(db.scalars(select(Link).order_by(Link.id)))
+            return list(db.scalars(select(Link).where(Link.config_id == self.config).order_by(Link.id)))
 
     def link(self, key: str = words.HERO) -> Link:
         """The newest link of a record by its key, whatever its state."""
@@ -436,7 +501,10 @@ class Story:
     def shadows(self) -> dict[int, tuple[dict[str, Any], dict[str, Any]]]:
         """By link id, in the real orientation."""
         with self.ctx.reads() as db:
-            return {row.link_id: (dict(row.left), dict(row.right)) for row in db.scalars(select(Shadow))}
+            rows = db.scalars(
+                select(Shadow).join(Link, Link.id == Shadow.link_id).where(Link.config_id == self.config)
+            )
+            return {row.link_id: (dict(row.left), dict(row.right)) for row in rows}
 
     def shadow(self, side: Side, key: str = words.HERO) -> dict[str, Value]:
         """What a side of the story held at the last agreement."""
@@ -490,7 +558,7 @@ class Story:
     def link_by_hand(self, left_id: str, right_id: str) -> None:
         """Alice says that a record of the story's left and one of its right are one."""
         ids = (right_id, left_id) if self.swapped else (left_id, right_id)
-        linking.link(self.ctx, CONFIG, *ids, by=ALICE)
+        linking.link(self.ctx, self.config, *ids, by=ALICE)
 
     def unlink_by_hand(self, key: str = words.HERO) -> None:
         linking.unlink(self.ctx, self.link(key).id, by=ALICE)
@@ -506,16 +574,30 @@ class Story:
                         Change.run_id == self._run_id,
                         Change.operation.in_(("create", "update", "delete")),
                         Change.state != ChangeState.HELD,
-                        Change.rule != ASIDE,
+                        Change.rule.not_in((ASIDE, LINKED)),
                     )
                 )
             )
-        expected = sorted(
-            (item["side"], item["operation"], item["key"], repr(_sorted(item["after"])))
+        told = [
+            item
             for item in planned.changes or ()
             if item["state"] == "planned" and item["operation"] != "relink"
+        ]
+        # Links to records that the run makes have no value before it: the preview names the records.
+        late = {(item["side"], item["key"]): set(item.get("links_to", ())) for item in told}
+        expected = sorted(
+            (item["side"], item["operation"], item["key"], repr(_sorted(_but(late, item, item["after"]))))
+            for item in told
         )
-        actual = sorted((row.side, row.operation, row.key, repr(_sorted(row.after or None))) for row in done)
+        actual = sorted(
+            (
+                row.side,
+                row.operation,
+                row.key,
+                repr(_sorted(_but(late, {"side": row.side, "key": row.key}, row.after))),
+            )
+            for row in done
+        )
         assert expected == actual, "the preview said something else than the run did"
         assert planned.held == self.summary.held, "the preview held something else than the run"
         if not self.summary.failed:
@@ -541,31 +623,37 @@ class Story:
         """G-CONV: with nothing failed, open, held or excluded, linked records agree in every mapped field."""
         if self.last is None or self.last.status != "success" or self.last.excluded:
             return
-        with opened(self.ctx, CONFIG) as pairing:
+        with opened(self.ctx, self.config) as pairing:
             rules = pairing.built.rules
+            links = [pair for pair in rules.mapping.pairs if pair.links_to is not None]
+            wanted = {pair.name: {side: self._ids_in(pair, side) for side in SIDES} for pair in links}
+            mapping = relations.who_is_who(self.ctx, pairing, wanted)
+        shadows = self.shadows()
         for link in self.links():
             if link.state != "linked" or link.left_id is None or link.right_id is None:
                 continue
             rows = {"left": link.left_id, "right": link.right_id}
             seen = {
-                side: rules.mapping.see(side, record)
+                side: mapping.see(side, record)
                 for side in SIDES
                 if (record := self.systems[side].returned(rows[side])) is not None
             }
             if len(seen) < 2:
                 continue
-            for pair in rules.mapping.pairs:
+            for pair in mapping.pairs:
                 if not any(rules.flows_to(side, pair) for side in SIDES) or rules.policy.drift != "overwrite":
                     continue
                 left, right = seen["left"].get(pair.name), seen["right"].get(pair.name)
                 if left is MISSING or right is MISSING:
                     continue
-                shadows = self.shadows()[link.id]
-                rendered = (
-                    decode_fields(shadows[0]).get(pair.name, MISSING) == left
-                    and decode_fields(shadows[1]).get(pair.name, MISSING) == right
-                )
-                assert pair.agree(left, right) or rendered, f"{link.key}.{pair.name}: {left!r} and {right!r}"
+                if pair.agree(left, right):
+                    continue
+                kept = [decode_fields(stored).get(pair.name, MISSING) for stored in shadows[link.id]]
+                assert kept == [left, right], f"{link.key}.{pair.name}: {left!r} and {right!r}"
+
+    def _ids_in(self, pair: FieldPair, side: Side) -> set[str]:
+        rows = self.systems[side].rows.values()
+        return {id for row in rows for id in pair.own(side, row.get(pair.on(side))) or ()}
 
 
 class Teller:
@@ -575,6 +663,10 @@ class Teller:
         self.story = story
         self.told: Side = told
         self.real: Side = as_told(told, story.swapped)
+
+    @property
+    def place(self) -> Place:
+        return self.story.places[self.real]
 
     @property
     def system(self) -> Hostile:
@@ -646,7 +738,7 @@ class _Laws:
 
     def _mapping(self) -> FieldMapping | None:
         try:
-            with opened(self.story.ctx, CONFIG) as pairing:
+            with opened(self.story.ctx, self.story.config) as pairing:
                 return pairing.built.rules.mapping
         except Exception:  # noqa: BLE001 the story is about a side or definition that cannot be opened
             return None
@@ -694,7 +786,12 @@ class _Laws:
 
     def _shadows_were_read(self, mapping: FieldMapping) -> None:
         """G-MONO: a shadow holds only what that side's record really held at some time."""
-        links = {row.id: row for row in self.db.scalars(select(Link).where(Link.state != "tombstone"))}
+        links = {
+            row.id: row
+            for row in self.db.scalars(
+                select(Link).where(Link.config_id == self.story.config, Link.state != "tombstone")
+            )
+        }
         for shadow in self.db.scalars(select(Shadow)):
             link = links.get(shadow.link_id)
             if link is None:
@@ -764,6 +861,13 @@ def _planned_word(told: Side, change: Change, key: str) -> str:
             return operation
 
 
+def _but(
+    late: Mapping[tuple[str, str], set[str]], item: Mapping[str, Any], after: Mapping[str, Any] | None
+) -> Any:
+    names = late.get((item["side"], item["key"]), set())
+    return {name: value for name, value in (after or {}).items() if name not in names}
+
+
 def _sorted(fields: Mapping[str, Any] | None) -> Any:
     return sorted(fields.items()) if fields else None
 
@@ -818,20 +922,22 @@ def _database() -> _Database:
 def _fill(db: Session) -> None:
     db.add(Workspace(id="workspace-1", name="workspace", created_at=START))
     db.flush()
-    for side in SIDES:
+    for space in (*SIDES, "third"):
         db.add(
             Connection(
-                id=side, workspace_id="workspace-1", name=side, connector="memory",
-                options={"space": side}, created_at=START, updated_at=START,
+                id=space, workspace_id="workspace-1", name=space, connector="memory",
+                options={"space": space}, created_at=START, updated_at=START,
             )
         )  # fmt: skip
     db.flush()
-    db.add(
-        SyncConfig(
-            id=CONFIG, workspace_id="workspace-1", name="people", definition={}, cron="0 * * * *",
-            timezone="UTC", auto=False, left_connection_id="left", right_connection_id="right",
-            created_at=START, updated_at=START,
-        )
+    db.add(_config(CONFIG, "left", "right"))
+
+
+def _config(id: str, left: str, right: str) -> SyncConfig:
+    return SyncConfig(
+        id=id, workspace_id="workspace-1", name="people" if id == CONFIG else id, definition={},
+        cron="0 * * * *", timezone="UTC", auto=False, left_connection_id=left, right_connection_id=right,
+        created_at=START, updated_at=START,
     )  # fmt: skip
 
 

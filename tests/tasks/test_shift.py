@@ -355,3 +355,13 @@ def test_a_run_here_that_is_interrupted_ends_as_cancelled(world: World) -> None:
 def checkpoint(reins: Reins) -> Summary:
     reins.checkpoint()
     raise AssertionError("it should have stopped")
+
+
+def test_a_run_here_goes_before_one_that_follows_another_sync(world: World) -> None:
+    """With no worker, a chained run would wait for ever and be in the way of whoever wants it done."""
+    waiting = queued(world)
+    config = world.run(waiting).config_id
+    with world.ctx.sessions.begin() as db:
+        db.get_one(SyncRun, waiting).asked_by = "chain"
+    assert shift.run_here(world.ctx, config, asked_by=WHO, carry_out=good).status == "success"
+    assert sorted(run.state for run in world.runs_of(config)) == ["skipped", "success"]
