@@ -560,6 +560,7 @@ def _pair(
     left, right = streams["left"].field(spec.left), streams["right"].field(spec.right)
     if left is None or right is None:
         raise AssertionError("the caller looked")
+    place = f"fields.{number}"
     direction, transforms = _flow(spec, number, definition)
     kind = spec.type or _common_type(left.type, right.type)
     forms: dict[Side, LinkForm] = {}
