@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from connectors.errors import OptionsError
 from connectors.quotas import Limiter, NoLimiter, Quota
+from connectors.signin import SignIn
 from sync.records import Record, Stream
 from sync.values import MISSING, Fields, FieldType, Value, ValueProblem, parse
 
@@ -112,6 +113,7 @@ class Access:
     memory: dict[str, Any] = field(default_factory=dict)  # the spaces of the `memory` connector
     limiter: Limiter = field(default_factory=NoLimiter)  # holds calls to the systems' quotas
     token: Token | None = None  # of a connection that was signed in; None where its options hold a secret
+    account: str = ""  # who signed in, as the system counts its quotas by
 
 
 @dataclass(frozen=True, slots=True)
@@ -281,6 +283,7 @@ class Connector(ABC):
     omits_empty: ClassVar[bool] = False
     batch_size: ClassVar[int] = 100
     page_size: ClassVar[int] = 5_000  # records of a page, where the connector may choose
+    sign_in: ClassVar[SignIn | None] = None  # how a person may sign in to it from the panel
     Options: ClassVar[type[Options]]
     StreamOptions: ClassVar[type[StreamOptions]] = StreamOptions
 

@@ -8,7 +8,6 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
 from pydantic import Field as Option
 
 from connectors import files
@@ -27,16 +26,13 @@ from connectors.base import (
     Write,
     holds,
     is_unkeyed,
-    moved,
-    unkeyed,
-    unkeyed_row,
 )
 from connectors.delimited import Cells, Table
 from connectors.errors import OptionsError, StreamGone, Unavailable
-from sync.records import Field, Record, Stream
-from sync.values import MISSING, FieldType, Value, display, short
+from connectors.keyed import SYNC_ID, Heading, KeyedEdit, KeyedStreamOptions, rejected
+from sync.records import Record, Stream
+from sync.values import Value, display, short
 
-SYNC_ID = "sync_id"  # the column that we append where no column of the user's names the records
 SUFFIXES = (".csv", ".tsv")
 
 
@@ -49,14 +45,7 @@ class CsvOptions(Options):
     )
 
 
-class Header(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-    include: bool = True  # False: the first line is a record, and columns are called A, B, C ...
-
-
-class CsvStreamOptions(StreamOptions):
-    header: Header = Header()
+class CsvStreamOptions(KeyedStreamOptions):
     delimiter: Literal[",", ";", "\t", "|"] | None = None  # omitted: told from the file
 
 
@@ -112,7 +101,7 @@ class Csv(Connector):
             if len(ids) == self.page_size:
                 yield _page(sheet, ids, rows, is_last=False)
                 ids, rows = [], []
-            ids.append(sheet.id(index, cells))
+            ids.append(sheet.id_of(index, cells))
             rows.append(cells)
         yield _page(sheet, ids, rows, is_last=True)
 
@@ -121,7 +110,7 @@ class Csv(Connector):
         if not batch:
             return []
         if _is_read_only(path):
-            return [_rejected(write, "read_only", _read_only_because(path)) for write in batch]
+            return [rejected(write, "read_only", _read_only_because(path)) for write in batch]
         for _ in range(files.LOOKS):
             with files.locked(path):
                 found = files.content(path)
@@ -237,58 +226,18 @@ class Csv(Connector):
         self._parsed = None
 
 
-class _Sheet:
+class _Sheet(Heading):
     """What the cells of a table mean under a stream's options. Raises OptionsError for a wrong key."""
 
     def __init__(self, table: Table, options: AnyStreamOptions) -> None:
+        super().__init__(table.name, table.columns, options, has_header=table.header is not None)
         self.table = table
-        self.is_chosen = options.key is None
-        self.key = options.key or SYNC_ID
-        self.problems = _header_problems(table)
-        self.columns = {
-            name: index for index, name in enumerate(table.columns) if name and table.columns.count(name) == 1
-        }
-        self.key_index = self.columns.get(self.key)
-        if self.key_index is None:
-            self._explain_missing_key()
-        counted = [name for index, name in enumerate(table.columns) if not self._is_ours(index)]
+        counted = [name for index, name in enumerate(table.columns) if not self.is_ours(index)]
         self._seed = hashlib.blake2b(repr(counted).encode(), digest_size=16).digest()
 
-    def _explain_missing_key(self) -> None:
-        """Fine only where the column is ours to append."""
-        name = self.table.name
-        if self.key in self.table.columns:
-            raise OptionsError(
-                f"'{name}': the header '{self.key}' stands in more than one column, so it cannot name"
-                " records. Rename all but one.",
-                code="duplicate_header",
-                stream=name,
-                field=self.key,
-            )
-        if not self.is_chosen:
-            near = get_close_matches(self.key, self.columns, n=1)
-            hint = f" Did you mean '{near[0]}'?" if near else ""
-            raise OptionsError(
-                f"'{name}' has no column '{self.key}' for `key`.{hint} Its columns are:"
-                f" {', '.join(self.columns)}.",
-                code="unknown_field",
-                stream=name,
-                field=self.key,
-            )
-        if self.table.header is None:
-            raise OptionsError(
-                f"'{name}' has no header, so no column `{SYNC_ID}` can be found in it again. Name a column"
-                " with `key`, like `key: A`.",
-                stream=name,
-            )
-
-    def _is_ours(self, index: int) -> bool:
-        return self.is_chosen and index == self.key_index
-
-    def id(self, index: int, cells: Cells) -> str:
+    def id_of(self, index: int, cells: Cells) -> str:
         """The id of a record; a provisional one where its key cell is empty."""
-        own = cells[self.key_index].strip() if self.key_index is not None else ""
-        return own or unkeyed(index + 1)  # as a spreadsheet counts rows
+        return self.id(index, cells[self.key_index] if self.key_index is not None else "")
 
     def version(self, cells: Cells) -> str:
         """A hash of what the record holds, and under which headers. Our own id column does not count,
@@ -307,23 +256,15 @@ class _Sheet:
         return Record(id, fields, self.version(cells))
 
 
-class _Edit:
+class _Edit(KeyedEdit):
     """Writes carried out on a table in memory."""
 
     def __init__(self, sheet: _Sheet) -> None:
+        super().__init__(sheet, ((index, sheet.id_of(index, cells)) for index, cells in sheet.table.rows()))
         self.sheet = sheet
         self.table = sheet.table
         self.is_changed = False
         self._gone: set[int] = set()
-        self._places: dict[str, list[int]] = {}
-        self._unkeyed: set[int] = set()
-        self._unkeyed_by_version: dict[str | None, list[int]] | None = None
-        for index, cells in self.table.rows():
-            id = sheet.id(index, cells)
-            if is_unkeyed(id):
-                self._unkeyed.add(index)
-            else:
-                self._places.setdefault(id, []).append(index)
 
     def content(self) -> bytes:
         """The table as it is to be stored."""
@@ -331,144 +272,35 @@ class _Edit:
         self.table.entries = kept
         return self.table.content()
 
-    def carry_out(self, write: Write) -> Outcome:
-        refusal = self._refusal(write)
-        if refusal is not None:
-            return refusal
-        if write.operation == "create":
-            return self._create(write)
-        if is_unkeyed(write.id or ""):
-            return self._fill(write)
-        return self._update(write) if write.operation == "update" else self._delete(write)
-
-    def _refusal(self, write: Write) -> Outcome | None:
+    def refusal(self, write: Write) -> Outcome | None:
+        if (unknown := self.unknown_column(write)) is not None:
+            return unknown
         for name, value in write.fields.items():
-            if name not in self.sheet.columns and name != self.sheet.key:
-                why = "stands twice" if name in self.table.columns else "is not there"
-                message = f"'{self.table.name}': the column '{name}' {why}."
-                return _rejected(write, "unknown_field", message, name)
             try:
                 display(value).encode(self.table.encoding)
             except UnicodeEncodeError as error:
                 sign = str(error.object)[error.start]
                 message = f"'{sign}' cannot be written in {self.table.encoding}. Save the file as UTF-8."
-                return _rejected(write, "encoding", message, name)
-        if is_unkeyed(write.id or "") and not (self.sheet.is_chosen and write.operation == "update"):
-            return _rejected(write, "no_key", f"The record has no '{self.sheet.key}', so it cannot be named.")
+                return rejected(write, "encoding", message, name)
         return None
 
-    def _create(self, write: Write) -> Outcome:
-        id = self._new_id(write) or write.id
-        if not id:
-            message = f"A new record needs a value in '{self.sheet.key}'."
-            return _rejected(write, "no_key", message, self.sheet.key)
-        if write.id is not None and id != write.id:
-            message = f"The id '{write.id}' and the value of '{self.sheet.key}' differ."
-            return _rejected(write, "no_key", message, self.sheet.key)
-        if id in self._places:
-            there = self._record(id, self._places[id][0])
-            if all(holds(there.get(name), value, True) for name, value in write.fields.items()):
-                return Outcome(write.marker, "done", id, there)  # sent twice
-            return self._exists(write, id)
+    def append(self, id: str, fields: Mapping[str, Value]) -> int:
         index = len(self.table.entries)
         key_index = self._key_index()
         cells = [""] * len(self.table.columns)
-        for name, value in write.fields.items():
+        for name, value in fields.items():
             cells[self.sheet.columns[name]] = self._text(self.sheet.columns[name], value)
         cells[key_index] = id
         self.table.append(self.table.render(cells))
-        self._places[id] = [index]
         self.is_changed = True
-        return Outcome(write.marker, "done", id, self._record(id, index))
+        return index
 
-    def _update(self, write: Write) -> Outcome:
-        id = write.id or ""
-        index = self._place(write)
-        if index is None:
-            return Outcome(write.marker, "missing", id, message=f"'{self.table.name}' has no record '{id}'.")
-        there = self._record(id, index)
-        if why := moved(write, there, blank_is_null=True):
-            return Outcome(write.marker, "stale", id, there, message=f"Not written: {why}.")
-        if self.sheet.key in write.fields:
-            new_id = self._new_id(write)
-            if not new_id:
-                message = f"'{self.sheet.key}' names the record and must not be empty."
-                return _rejected(write, "no_key", message, self.sheet.key)
-            if new_id != id and new_id in self._places:
-                return self._exists(write, new_id)
-            if new_id != id:
-                self._places[id].remove(index)
-                if not self._places[id]:
-                    del self._places[id]
-                self._places[new_id] = [index]
-                id = new_id
-        self._set(index, write.fields)
-        return Outcome(write.marker, "done", id, self._record(id, index))
-
-    def _fill(self, write: Write) -> Outcome:
-        """Give an id, chosen by the caller, to a record that has none."""
-        id = self._new_id(write)
-        if not id:
-            message = f"A record without an id can only be written with a value for '{self.sheet.key}'."
-            return _rejected(write, "no_key", message, self.sheet.key)
-        if id in self._places:
-            there = self._record(id, self._places[id][0])
-            same = write.expected_version is not None and not moved(write, there, blank_is_null=True)
-            return Outcome(write.marker, "done", id, there) if same else self._exists(write, id)
-        index = self._unkeyed_place(write)
-        if index is None:
-            message = "Not written: the row was changed or removed since it was read."
-            return Outcome(write.marker, "stale", write.id, message=message)
-        self._key_index()
-        self._set(index, {**write.fields, self.sheet.key: id})
-        self._unkeyed.discard(index)
-        self._places[id] = [index]
-        return Outcome(write.marker, "done", id, self._record(id, index))
-
-    def _unkeyed_place(self, write: Write) -> int | None:
-        """Where a record without an id stands now: in its row, or wherever the same content moved to."""
-        index = unkeyed_row(write.id or "") - 1
-        if index in self._unkeyed and not moved(write, self._record("", index), blank_is_null=True):
-            return index
-        if write.expected_version is None:
-            return None
-        if self._unkeyed_by_version is None:
-            self._unkeyed_by_version = {}
-            for place in sorted(self._unkeyed):
-                self._unkeyed_by_version.setdefault(self._record("", place).version, []).append(place)
-        places = self._unkeyed_by_version.get(write.expected_version, [])
-        return next((place for place in places if place in self._unkeyed), None)
-
-    def _delete(self, write: Write) -> Outcome:
-        id = write.id or ""
-        index = self._place(write)
-        if index is None:
-            return Outcome(write.marker, "done", id)
-        if len(self._places[id]) > 1:
-            rows = ", ".join(str(place + 1) for place in self._places[id])
-            message = f"'{id}' stands in more than one row ({rows}). Remove all but one by hand."
-            return _rejected(write, "duplicate_id", message)
-        there = self._record(id, index)
-        if why := moved(write, there, blank_is_null=True):
-            return Outcome(write.marker, "stale", id, there, message=f"Not deleted: {why}.")
-        del self._places[id]
+    def remove(self, index: int) -> None:
         self._gone.add(index)
         self.is_changed = True
-        return Outcome(write.marker, "done", id)
 
-    def _place(self, write: Write) -> int | None:
-        """The row of a record. Of several with one id, the one that was read, else the first."""
-        places = self._places.get(write.id or "", [])
-        for index in places if len(places) > 1 else ():
-            if self._record("", index).version == write.expected_version:
-                return index
-        return places[0] if places else None
-
-    def _record(self, id: str, index: int) -> Record:
+    def record(self, id: str, index: int) -> Record:
         return self.sheet.record(id, self.table.cells(self.table.entries[index]))
-
-    def _new_id(self, write: Write) -> str:
-        return display(write.fields.get(self.sheet.key, MISSING)).strip()
 
     def _key_index(self) -> int:
         """The key's column; ours is appended when it is first needed."""
@@ -478,8 +310,10 @@ class _Edit:
             self.is_changed = True
         return self.sheet.key_index
 
-    def _set(self, index: int, fields: Mapping[str, Value]) -> None:
+    def set(self, index: int, fields: Mapping[str, Value]) -> None:
         """Set the cells whose meaning changes. "10.50" stays as it is when 10.5 is to be written."""
+        if self.sheet.key in fields:
+            self._key_index()
         cells = self.table.cells(self.table.entries[index])
         changes = {}
         for name, value in fields.items():
@@ -493,53 +327,22 @@ class _Edit:
     def _text(self, column: int, value: Value) -> str:
         return self.table.truth(column, value) if isinstance(value, bool) else display(value)
 
-    def _exists(self, write: Write, id: str) -> Outcome:
-        row = self._places[id][0] + 1
-        message = f"'{self.table.name}' has a record '{id}' already, in row {row}."
-        return _rejected(write, "exists", message, self.sheet.key)
-
 
 def _choices(options: AnyStreamOptions) -> CsvStreamOptions:
     return options if isinstance(options, CsvStreamOptions) else CsvStreamOptions(key=options.key)
 
 
 def _described(sheet: _Sheet, path: Path) -> Stream:
-    fields = [Field(name, FieldType.TEXT) for name in sheet.columns if name != sheet.key]
-    if sheet.is_chosen:
-        # Always listed, so that the stream looks the same before and after the first write.
-        fields.append(Field(SYNC_ID, FieldType.TEXT, generated=True, unique=True))
-    else:
-        fields.insert(0, Field(sheet.key, FieldType.TEXT, nullable=False, unique=True))
     read_only = _is_read_only(path)
     return Stream(
         path.name,
-        tuple(fields),
+        tuple(sheet.fields()),
         key=(sheet.key,),
         writable=not read_only,
         read_only_because=_read_only_because(path) if read_only else "",
         container=f"csv:{path}",
         problems=sheet.problems,
     )
-
-
-def _header_problems(table: Table) -> tuple[str, ...]:
-    problems = []
-    seen: dict[str, list[int]] = {}
-    for number, name in enumerate(table.columns, 1):
-        seen.setdefault(name, []).append(number)
-    for name, numbers in seen.items():
-        columns = ", ".join(map(str, numbers))
-        if not name:
-            problems.append(
-                f"'{table.name}', column {columns}: the header is empty, so the column is left out."
-                " Give it a name, or remove it."
-            )
-        elif len(numbers) > 1:
-            problems.append(
-                f"'{table.name}', columns {columns}: the header '{name}' stands there more than once, so"
-                " these columns are left out. Rename all but one."
-            )
-    return tuple(problems)
 
 
 def _page(sheet: _Sheet, ids: list[str], rows: list[Cells], *, is_last: bool) -> Page:
@@ -561,7 +364,3 @@ def _is_read_only(path: Path) -> bool:
 
 def _read_only_because(path: Path) -> str:
     return f"The file '{path.name}' is marked read-only. Make it writable, or sync only from it."
-
-
-def _rejected(write: Write, code: str, message: str, field: str = "") -> Outcome:
-    return Outcome(write.marker, "rejected", write.id, code=code, message=message, field=field)

@@ -16,8 +16,9 @@ import pytest
 
 from connectors import files
 from connectors.base import Access, Connector, Outcome, Page, StreamOptions, Write, is_unkeyed
-from connectors.csv import Csv, CsvOptions, CsvStreamOptions, Header
+from connectors.csv import Csv, CsvOptions, CsvStreamOptions
 from connectors.errors import ConnectorError, OptionsError, StreamGone, Unavailable
+from connectors.keyed import Header
 from sync.records import Record
 from sync.values import Value, display
 from tests.connectors.contract import FIELDS, ConnectorContract, Desk, typed
