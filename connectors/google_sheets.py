@@ -336,32 +336,59 @@ class GoogleSheets(HttpConnector):
             after = next(iter(_tabs(answer.json.get("updatedSpreadsheet", {}), self.http)), None)
             if after is None:
                 raise OutcomeUnknown("Google did not show what stands in the sheet after the write.")
-            return self._confirmed(edit, outcomes, after, options)
+            return self._confirmed(edit, part, outcomes, after, options)
         raise Unavailable(f"'{name}' is being changed by others. Try again when they are done.", stream=name)
 
     def _confirmed(
-        self, edit: _Edit, outcomes: Sequence[Outcome], after: _Tab, options: AnyStreamOptions
+        self,
+        edit: _Edit,
+        part: Sequence[Write],
+        outcomes: Sequence[Outcome],
+        after: _Tab,
+        options: AnyStreamOptions,
     ) -> list[Outcome]:
         """The outcomes, each with the record as the answer shows it. What hit another row is put back."""
         try:
             shown = _Rows(after, options, names=edit.names_if_lettered)
+            if edit.strays(shown):
+                return self._put_back(edit, part, outcomes, _Rows(self._tab(after.title), options))
         except OptionsError as problem:
             raise OutcomeUnknown(f"The header was changed at that very moment. {problem.message}") from None
-        if edit.strays(shown):
-            whole = _Rows(self._tab(after.title), options)
-            if back := edit.putting_back(whole):
-                self._change(back)
-            why = "Not written: the sheet was sorted, or rows or columns moved, at that very moment."
-            return [
-                item if item.status != "done" else Outcome(item.marker, "stale", item.id, message=why)
-                for item in outcomes
-            ]
         return [
             Outcome(item.marker, "done", item.id, shown.record(item.id, place))
             if item.status == "done" and item.id and (place := edit.written_at(item.marker)) is not None
             else item
             for item in outcomes
         ]
+
+    def _put_back(
+        self, edit: _Edit, part: Sequence[Write], outcomes: Sequence[Outcome], whole: _Rows
+    ) -> list[Outcome]:
+        """Undo what hit the wrong place; what hit the right one all the same stays."""
+        if back := edit.putting_back(whole):
+            self._change(back)
+        writes = {write.marker: write for write in part}
+        places = {id: index for index, id in whole.records()}
+        found = []
+        for item in outcomes:
+            if item.status != "done":
+                found.append(item)
+                continue
+            write, place = writes[item.marker], places.get(item.id or "")
+            record = None if place is None or item.id is None else whole.record(item.id, place)
+            if write.operation == "delete":
+                is_done = record is None
+            else:
+                is_done = record is not None and all(
+                    holds(record.get(name), value, True) for name, value in write.fields.items()
+                )
+            message = "Not written: the sheet was sorted, or rows or columns moved, at that very moment."
+            found.append(
+                Outcome(item.marker, "done", item.id, record)
+                if is_done
+                else Outcome(item.marker, "stale", item.id, message=message)
+            )
+        return found
 
     # -- calls --
 
@@ -664,8 +691,8 @@ class _Rows(Heading):
         else:
             names = [_letters(index) for index in range(tab.width)]
         super().__init__(tab.title, names, options, has_header=bool(self.first))
-        counted = [name for index, name in enumerate(names) if not self.is_ours(index)]
-        seed = repr((counted, tab.zone_name))
+        self._counted = [index for index, name in enumerate(names) if name and not self.is_ours(index)]
+        seed = repr(([names[index] for index in self._counted], tab.zone_name))
         self._seed = hashlib.blake2b(seed.encode(), digest_size=16).digest()
 
     def described(self) -> list[Field]:
@@ -714,11 +741,7 @@ class _Rows(Heading):
     def version_of(self, cells: Sequence[Cell]) -> str:
         """A hash of what the record holds, and under which headers. Our own id column does not count,
         so that filling it moves nothing."""
-        marks = [
-            cells[index].mark if index < len(cells) else EMPTY.mark
-            for index in range(len(self.names))
-            if not self.is_ours(index)
-        ]
+        marks = [(cells[index] if index < len(cells) else EMPTY).mark for index in self._counted]
         return hashlib.blake2b(repr(marks).encode(), digest_size=12, key=self._seed).hexdigest()
 
     def record_of(self, id: str, cells: Sequence[Cell]) -> Record:
@@ -1006,13 +1029,22 @@ class _Edit(KeyedEdit):
             key = after.record("", index).version if is_unkeyed(id) else id
             there[key] = there.get(key, 0) + 1
         missed = sum(1 for index in self.gone if self.rows.id_at(index) in there)
-        found = []
-        for index, id in self.rows.records():
+        lost = []
+        for index, id in self.rows.records() if missed else ():
             key = self.rows.record("", index).version if is_unkeyed(id) else id
             if index not in self.gone and index not in self.puts and there.get(key, 0) < 1:
-                found.append(index)
+                lost.append(index)
             there[key] = there.get(key, 0) - 1
-        return found[:missed]
+        if len(lost) <= missed:
+            return lost
+        # Somebody deleted rows as well: ours stood between the rows that now meet where we took one out.
+        before = {id: index for index, id in self.rows.records()}
+        gaps = [
+            (before.get(after.id_at(place - 1), -1), before.get(after.id_at(place), self.end))
+            for place in map(self._after, self.gone)
+        ]
+        ours = [index for index in lost if any(start < index < end for start, end in gaps)]
+        return ours if len(ours) == missed else lost
 
 
 def _as_it_was(cell: Cell) -> Put:

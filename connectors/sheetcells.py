@@ -115,7 +115,7 @@ def from_serial(serial: int | Decimal, format: str, zone: ZoneInfo) -> Value:
 
 def to_serial(moment: datetime, zone: ZoneInfo) -> Decimal | None:
     """The serial of a moment; None where one would be read as another moment."""
-    local = moment.astimezone(zone).replace(tzinfo=None)
+    local = moment.astimezone(zone).replace(tzinfo=None, fold=0)
     # Finer than a millisecond, the second 2:30 of a night in autumn, or before the sheet's calendar.
     if moment.microsecond % 1000 or local.date() < FIRST_DAY:
         return None

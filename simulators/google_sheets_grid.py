@@ -1,4 +1,7 @@
-"""A simulated spreadsheet: tabs of cells, and what the requests of a batch do to them."""
+"""A simulated spreadsheet: tabs of cells, and what the requests of a batch do to them.
+
+Formulas keep their text when rows move; the real ones follow their cells.
+"""
 
 from __future__ import annotations
 
