@@ -341,6 +341,11 @@ class Connector(ABC):
         """
         raise NotImplementedError(f"{self.name} cannot write")
 
+    def foresee(  # noqa: B027  only where a system cannot compare for itself and counts calls
+        self, stream: Stream, options: AnyStreamOptions, writes: Sequence[Write]
+    ) -> None:
+        """These writes follow next, in batches: what must be looked at may be fetched in fewer calls."""
+
     def lookup(self, stream: Stream, options: AnyStreamOptions, ids: Sequence[str]) -> list[Looked]:
         """What stands under these ids now: 404 is gone, 403 and 5xx are unknown."""
         raise NotImplementedError(f"{self.name} cannot look up ids")

@@ -10,10 +10,10 @@ from datetime import UTC, datetime
 from decimal import Decimal
 from typing import Any
 
+from connectors.doubles import EXACT, exact_double
 from sync.records import Field
 from sync.values import FieldType, Value, ValueProblem, display, parse, short
 
-EXACT = 2**53  # whole numbers up to here are exact in Parse, whose numbers are doubles
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 RESERVED = frozenset({"objectId", "createdAt", "updatedAt", "ACL", "className", "length", "id"})
 
@@ -167,12 +167,9 @@ def _number(column: Column, value: Value) -> Any:
 
 
 def _double(number: Decimal, name: str) -> Any:
-    """The number as JSON writes it, if a double holds it exactly."""
-    if number == number.to_integral_value():
-        if abs(number) <= EXACT:
-            return int(number)
-    elif (nearest := float(number)) and Decimal(repr(nearest)) == number:
-        return nearest
+    """The number as JSON writes it. Raises Unfit where a double does not hold it exactly."""
+    if (exact := exact_double(number)) is not None:
+        return exact
     raise Unfit(
         "not_exact",
         f"'{name}' cannot hold {short(number)} exactly, since Parse keeps some 15 digits of a number."

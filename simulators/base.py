@@ -205,6 +205,7 @@ class Simulator:
         with self.lock:
             fault = self.faults.next()
             answer = self._answer(environ, call, fault)
+            answer.date = self.clock()
             lost = fault in ("closed", "lost")
             self.calls.append(Call(call.method, call.path, 0 if lost else answer.status_code, fault))
         if lost:
@@ -218,7 +219,6 @@ class Simulator:
             return self._refusal(fault, call)
         environ["simulator.fault"] = fault if fault in PAGES else None
         answer = WsgiResponse.from_app(self.app, environ, buffered=True)
-        answer.date = self.clock()
         return self._refusal(fault, call) if fault == "late_error" else answer
 
     def _refusal(self, kind: str, call: WsgiRequest) -> WsgiResponse:
@@ -296,6 +296,9 @@ class _Handler(WSGIRequestHandler):
 
     def log_request(self, code: int | str = "-", size: int | str = "-") -> None:
         """The simulator keeps its calls itself."""
+
+    def send_response(self, code: int, message: str | None = None) -> None:
+        self.send_response_only(code, message)  # the date is the simulator's own
 
     def connection_dropped(self, error: BaseException, environ: Any = None) -> None:
         self.close_connection = True

@@ -267,6 +267,18 @@ class SyncDefinition(_Model):
     def end(self, side: Side) -> EndSpec:
         return self.left if side == "left" else self.right
 
+    def fields_on(self, side: Side) -> tuple[str, ...]:
+        """The fields of one end that this sync looks at; none named means all of them."""
+        if self.fields is None:
+            return ()
+        names = [spec.left if side == "left" else spec.right for spec in self.fields]
+        for spec in (self.modified, self.cursor):
+            name = getattr(spec, side) if spec is not None else None
+            names += [name] if name else []
+        if (chosen := self.end(side).filter) is not None:
+            names.append(chosen.field)
+        return tuple(dict.fromkeys(names))
+
     def policy(self) -> Policy:
         deletes = self.delete_policies
         archive = deletes.archive

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import takewhile
 from typing import Any, Protocol
 
 from sqlalchemy import select, update
@@ -31,6 +32,8 @@ from tasks.moves import Moves, Shadows
 from tasks.reins import Reins
 from tasks.sides import Pairing, call
 from tasks.summary import RunError, Summary
+
+AHEAD = 100  # writes that a connector is told of before their batches come
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +129,11 @@ def send_all(
     receipts: dict[str, Record] = {}
     done = 0
     work.reins.progress(phase, 0, len(sendings))
+    foreseen = 0
     for batch in _batches(work, sendings, follower):
         work.reins.checkpoint()
+        if done >= foreseen:
+            foreseen += _foresee(work, sendings[done:])
         if follower is not None:
             batch = [follower.bind(item) for item in batch]
         _mark_sent(work, batch)
@@ -140,6 +146,17 @@ def send_all(
         done += len(batch)
         work.reins.progress(phase, done, len(sendings))
     return receipts
+
+
+def _foresee(work: Work, coming: Sequence[Sending]) -> int:
+    """Tell the next side's connector which writes follow; of how many it was told."""
+    ahead = list(takewhile(lambda item: item.side == coming[0].side, coming[:AHEAD]))
+    end = work.pairing.end(coming[0].side)
+    call(
+        lambda: end.connector.foresee(end.stream, end.options, [item.write for item in ahead]),
+        retries=work.pairing.definition.retries,
+    )
+    return len(ahead)
 
 
 def _batches(work: Work, sendings: Sequence[Sending], follower: Follower | None) -> Iterator[list[Sending]]:

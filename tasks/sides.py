@@ -176,6 +176,10 @@ def open_end(connector: Connector, side: Side, definition: SyncDefinition, conne
     known = connector.StreamOptions.model_fields
     if "header" in known:
         raw.setdefault("header", definition.header.model_dump())
+    if "linked_records" in known:
+        raw.setdefault("linked_records", definition.linked_records.model_dump())
+    if "only_fields" in known and (names := definition.fields_on(side)):
+        raw.setdefault("only_fields", names)
     column = definition.cursor and getattr(definition.cursor, side)
     if definition.cursor is not None and column and "cursor" in known:
         raw.setdefault("cursor", column)
