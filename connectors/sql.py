@@ -8,6 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from decimal import Decimal
 from difflib import get_close_matches
 from functools import cached_property
 from pathlib import Path
@@ -44,13 +45,13 @@ from connectors.dialects.base import AS_IS, Column, Raw, Row, Table, Unfit
 from connectors.dialects.tables import all_tables, names, table
 from connectors.errors import BadAnswer, OptionsError, RecordRejected, StreamGone
 from sync.records import Cascade, Record, Stream
-from sync.values import Value, short
+from sync.values import Value, plain, short
 
 
 class SqlOptions(Options):
     url: str = Option(
         title="URL",
-        description="postgresql://user@host:5432/database, or sqlite:///folder/file.db",
+        description="postgresql://user@host:5432/database, mysql:// or mariadb:// alike, or sqlite:///folder/file.db",
     )
     password: SecretStr | None = Option(default=None, title="Password")
     query_functions: tuple[str, ...] = Option(
@@ -121,8 +122,12 @@ class SqlStreamOptions(StreamOptions):
 
 
 class Sql(Connector):
-    """Tables and views of PostgreSQL and SQLite. A record's id is its key as text, of several columns a JSON
-    list of texts.
+    """Tables and views of PostgreSQL, MySQL, MariaDB and SQLite. A record's id is its key as text, of several
+    columns a JSON list of texts.
+
+    MySQL and MariaDB are reached alike; each test runs on a real MariaDB, none on MySQL itself. Tables whose
+    engine has no transactions (MyISAM) are only read. A date of zeros is read as no date. Keys are told apart
+    by every character, also where the collation of their column does not.
 
     Cursor: the largest value of the `cursor` column; a read since then begins at that value, so rows at
     the very edge come again. It does not report deletes. A batch is one transaction; a record that the
@@ -187,10 +192,11 @@ class Sql(Connector):
             select = select.order_by(*(clause.c[name] for name in keyed.key))
             if position is not None:
                 select = select.where(position)
-            result = connection.execution_options(yield_per=self.page_size).execute(select)
             held: list[Row] = []  # a page is the last one if no other follows
             start = 0
-            for chunk in result.partitions():
+            for chunk in self._db.chunks(
+                connection, select, self.page_size, keyed.columns if is_lazy else None
+            ):
                 if held:
                     yield (
                         self._lazy_page(connection, keyed, held, start)
@@ -198,7 +204,7 @@ class Sql(Connector):
                         else self._page(keyed, held, start)
                     )
                     start += len(held)
-                held = [tuple(row) for row in chunk]
+                held = chunk
             last = (
                 self._lazy_page(connection, keyed, held, start) if is_lazy else self._page(keyed, held, start)
             )
@@ -263,6 +269,8 @@ class Sql(Connector):
                         self._select(keyed.table, keyed.table.columns).where(wanted)
                     )
                 ]
+        place = list(keyed.table.by_name).index(field)
+        rows = [row for row in rows if any(self._db.is_same(column, row[place], raw) for raw in raws)]
         return self._page(keyed, rows).records
 
     def create_stream(self, stream: Stream, options: AnyStreamOptions) -> Stream:
@@ -369,11 +377,16 @@ class Sql(Connector):
             is_key = field.name in stream.key
             if is_key and field.generated and len(key) == 1:
                 columns.append(self._db.numbered_key(field.name))
-            else:
-                columns.append(
-                    sa.Column(field.name, self._db.type_of(field), primary_key=is_key, autoincrement=False)
-                )
-        return sa.Table(bare_name, sa.MetaData(), *columns, schema=schema or None)
+                continue
+            kind = self._db.type_of(field, indexed=is_key or field.unique)
+            unique = None if is_key or not field.unique else True
+            columns.append(
+                sa.Column(field.name, kind, primary_key=is_key, autoincrement=False, unique=unique)
+            )
+        return sa.Table(
+            bare_name, sa.MetaData(), *columns, schema=schema or None,
+            mysql_engine="InnoDB", mysql_charset="utf8mb4",
+        )  # fmt: skip
 
     # -- reading --
 
@@ -409,7 +422,7 @@ class Sql(Connector):
         clause = found.clause.c[column.name]
         largest = sa.select(self._db.selected(sa.func.max(clause), column)).select_from(found.clause)
         newest = connection.scalar(largest)
-        cursor = since if newest is None else json.dumps(newest)
+        cursor = since if newest is None else _cursor_text(newest)
         if since is None:
             return None, cursor
         begin = self._db.earlier(column, _parsed_cursor(since), choices.overlap.total_seconds())
@@ -676,7 +689,8 @@ class Sql(Connector):
         statement = sa.insert(keyed.table.clause)
         statement = statement.values(_bindings(columns)) if columns else statement.values()
         returned = [(keyed.table.clause.c[column.name], column) for column in keyed.columns]
-        return self._db.insert(connection, statement, [step.bound() for step in steps], returned)
+        given = [step.key for step in steps]
+        return self._db.insert(connection, statement, [step.bound() for step in steps], returned, given)
 
     def _receipt(
         self, keyed: _Keyed, step: _Step, key: Row | None, stands: Mapping[str, list[Row]]
@@ -806,6 +820,21 @@ def _known_column(found: Table, name: str, option: str) -> Column:
             field=name,
         )
     return column
+
+
+def _cursor_text(raw: Raw) -> Cursor:
+    try:
+        return json.dumps(raw, default=_number_text)
+    except TypeError:
+        raise OptionsError(
+            "The `cursor` column holds bytes. Name one that holds a time or a number."
+        ) from None
+
+
+def _number_text(raw: Raw) -> str:
+    if isinstance(raw, Decimal):
+        return plain(raw)
+    raise TypeError
 
 
 def _parsed_cursor(cursor: Cursor) -> Raw:

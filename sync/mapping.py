@@ -28,6 +28,7 @@ from sync.values import (
     dumps,
     encode,
     parse,
+    rounded,
 )
 
 
@@ -294,9 +295,9 @@ def contract_problem(pair: FieldPair, side: Side, value: Value, stream: Stream) 
     if spec.max_integer is not None and isinstance(value, int) and abs(value) > spec.max_integer:
         return f"{spec.name} keeps whole numbers only up to {spec.max_integer} exactly."
     if spec.scale is not None and pair.own_type(side) is FieldType.DECIMAL:
-        rounded = round(value, spec.scale)
-        if rounded != value and (
-            pair.scale is None or round(value, pair.scale) != round(rounded, pair.scale)
+        coarse = rounded(value, spec.scale)
+        if coarse != value and (
+            pair.scale is None or rounded(value, pair.scale) != rounded(coarse, pair.scale)
         ):
             return f"{spec.name} keeps {spec.scale} decimal places; {display(value)} has more."
     return None

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from sync.mapping import FieldPair
 from sync.records import Side
-from sync.values import MISSING, Value
+from sync.values import MISSING, Value, rounded
 
 # Below this share of the value a difference of two numbers is the noise of a float, not a loss.
 FLOAT_NOISE = Decimal("0.000001")
@@ -85,4 +85,4 @@ def _is_noise(intended: int | Decimal, got: int | Decimal) -> bool:
 
 def _is_rounded(intended: Decimal, got: Decimal) -> bool:
     exponent = got.as_tuple().exponent
-    return isinstance(exponent, int) and exponent <= 0 and round(intended, -exponent) == got
+    return isinstance(exponent, int) and exponent <= 0 and rounded(intended, -exponent) == got

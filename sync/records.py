@@ -45,6 +45,7 @@ class Field:
     nullable: bool = True
     max_length: int | None = None  # characters of a text
     scale: int | None = None  # decimal places that are kept
+    digits: int | None = None  # of a decimal, those before and behind the point together
     max_integer: int | None = None  # the largest absolute whole number that is kept exactly
     options: tuple[str, ...] | None = None  # the only values that are accepted
     unique: bool = False

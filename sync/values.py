@@ -26,7 +26,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from decimal import Decimal, InvalidOperation
+from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from enum import Enum, StrEnum
 from typing import Any, Final, assert_never
 
@@ -68,6 +68,7 @@ class ValueProblem(ValueError):
     """A value does not fit its type. The message is a sentence without the record's other values."""
 
 
+_EXACT = Context(prec=1_000_000)  # the usual one rounds to 28 digits, or refuses to
 _TRUE = frozenset({"true", "t", "yes", "y", "1", "on", "checked"})
 _FALSE = frozenset({"false", "f", "no", "n", "0", "off", "unchecked"})
 _HALVES = re.compile("[\ud800-\udfff]")
@@ -310,7 +311,7 @@ def comparable(
                 text = _apply_canon(text, step)
             return None if blank_is_null and not text else text
         case FieldType.DECIMAL:
-            return value if scale is None else round(value, scale)
+            return value if scale is None else rounded(value, scale)
         case FieldType.JSON:
             return dumps(value)
         case FieldType.LIST:
@@ -427,7 +428,9 @@ def _ordered(value: Value) -> Value:
         case int():
             return value
         case Decimal():
-            return int(value) if value == value.to_integral_value() else {"$n": plain(value.normalize())}
+            return (
+                int(value) if value == value.to_integral_value() else {"$n": plain(value.normalize(_EXACT))}
+            )
         case float():
             return _ordered(_from_float(value))
         case Mapping():
@@ -457,6 +460,11 @@ def json_text(value: Value) -> str:
 
 def _json_string(text: str) -> str:
     return json.dumps(text, ensure_ascii=False)
+
+
+def rounded(number: Decimal, scale: int) -> Decimal:
+    """A decimal with so many places, however many digits stand before them."""
+    return number.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_EVEN, _EXACT)
 
 
 def plain(number: Decimal) -> str:

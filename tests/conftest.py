@@ -1,4 +1,4 @@
-"""What every test may ask for: a Redis, a PostgreSQL database, either kind of own database."""
+"""What every test may ask for: a Redis, a PostgreSQL or MariaDB database, either kind of own database."""
 
 from __future__ import annotations
 
@@ -18,7 +18,13 @@ from structlog._config import BoundLoggerLazyProxy
 
 from tests.house import House, build
 from tests.scenarios.ids import CASES, covered
-from tests.services import PostgresMissing, Services, fresh_database
+from tests.services import (
+    MariaMissing,
+    PostgresMissing,
+    Services,
+    fresh_database,
+    fresh_maria_database,
+)
 
 _services = pytest.StashKey[Services]()
 _numbers = itertools.count(1)
@@ -34,6 +40,8 @@ def pytest_configure(config: pytest.Config) -> None:
         services.redis_url()
         with contextlib.suppress(PostgresMissing):  # the tests that need it say so
             services.postgres_url()
+        with contextlib.suppress(MariaMissing):
+            services.mariadb_url()
 
 
 @pytest.hookimpl(wrapper=True)
@@ -87,6 +95,25 @@ def pg_url(pg_server: str, worker_number: int) -> Iterator[str]:
     """A new and empty PostgreSQL database, in the form that SQLAlchemy takes."""
     name = f"syncline_test_{os.getpid()}_{worker_number}_{next(_numbers)}"
     with fresh_database(pg_server, name) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def maria_server(pytestconfig: pytest.Config) -> str:
+    """The address of a MariaDB in which databases may be created."""
+    try:
+        return pytestconfig.stash[_services].mariadb_url()
+    except MariaMissing as missing:
+        if os.environ.get("CI"):
+            pytest.fail(f"CI must not leave out MariaDB: {missing}", pytrace=False)
+        pytest.skip(str(missing))
+
+
+@pytest.fixture
+def maria_url(maria_server: str, worker_number: int) -> Iterator[str]:
+    """A new and empty MariaDB database."""
+    name = f"syncline_test_{os.getpid()}_{worker_number}_{next(_numbers)}"
+    with fresh_maria_database(maria_server, name) as url:
         yield url
 
 

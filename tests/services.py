@@ -1,7 +1,9 @@
-"""A Redis and a PostgreSQL of the tests' own, on free loopback ports; what already runs is left alone.
+"""A Redis, a PostgreSQL and a MariaDB of the tests' own, on free loopback ports.
+
+What already runs is left alone.
 
 The process that was asked to run the tests starts them once. With xdist that is the controller, and its
-workers are told by two environment variables where to look.
+workers are told by environment variables where to look.
 """
 
 from __future__ import annotations
@@ -17,14 +19,17 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
+import pymysql
 from psycopg import sql
 
 from tasks import redis_server
 
 REDIS = "SYNCLINE_TEST_REDIS_URL"
 POSTGRESQL = "SYNCLINE_TEST_PG_URL"
+MARIADB = "SYNCLINE_TEST_MARIADB_URL"
 REDIS_DATABASES = 256
 START_SECONDS = 60
 
@@ -36,6 +41,16 @@ class PostgresMissing(Exception):
         super().__init__(
             "no PostgreSQL: set PG_URL or install its server (initdb and postgres, on the PATH or under"
             " /usr/lib/postgresql) to run this half of the tests too"
+        )
+
+
+class MariaMissing(Exception):
+    """There is no MariaDB to test with: no MARIADB_URL, and no binaries on this machine."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "no MariaDB: set MARIADB_URL or install its server (mariadbd and mariadb-install-db, on the PATH"
+            " or in /usr/sbin) to run its tests too"
         )
 
 
@@ -56,6 +71,13 @@ class Services:
             given = os.environ.get("PG_URL", "").replace("+psycopg", "")
             os.environ[POSTGRESQL] = given or self._stack.enter_context(running_postgres())
         return os.environ[POSTGRESQL]
+
+    def mariadb_url(self) -> str:
+        """The address of a MariaDB in which databases may be created. Raises MariaMissing."""
+        if MARIADB not in os.environ:
+            given = os.environ.get("MARIADB_URL", "")
+            os.environ[MARIADB] = given or self._stack.enter_context(running_mariadb())
+        return os.environ[MARIADB]
 
     def close(self) -> None:
         self._stack.close()
@@ -188,7 +210,104 @@ def _unprivileged() -> tuple[int, int] | None:
     return 65534, 65534
 
 
-# -- both ------------------------------------------------------------------------------------------
+# -- MariaDB ---------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def running_mariadb() -> Iterator[str]:
+    """A MariaDB server for as long as the block lasts; the URL of its administrator. Raises MariaMissing."""
+    install, server = _mariadb_binaries()
+    account = _unprivileged()
+    with _folder(account) as folder:
+        port = redis_server.free_port()
+        user, group = account or (None, None)
+        subprocess.run(
+            [
+                install,
+                "--no-defaults",
+                f"--datadir={folder / 'data'}",
+                f"--tmpdir={folder}",
+                "--auth-root-authentication-method=normal",
+                "--skip-test-db",
+                "--skip-name-resolve",
+            ],
+            check=True,
+            stdout=subprocess.DEVNULL,
+            cwd=folder,
+            user=user,
+            group=group,
+            extra_groups=[] if account else None,
+        )
+        start = folder / "start.sql"
+        start.write_text(
+            "ALTER USER root@localhost IDENTIFIED BY 'only-for-tests';\n"
+            "CREATE OR REPLACE USER syncline@'127.0.0.1' IDENTIFIED BY 'only-for-tests';\n"
+            "GRANT ALL ON *.* TO syncline@'127.0.0.1' WITH GRANT OPTION;\n",
+            encoding="ascii",
+        )
+        command = [
+            str(server),
+            "--no-defaults",
+            f"--datadir={folder / 'data'}",
+            f"--socket={folder / 'socket'}",
+            f"--pid-file={folder / 'pid'}",
+            f"--tmpdir={folder}",
+            f"--init-file={start}",
+            "--bind-address=127.0.0.1",
+            f"--port={port}",
+            "--skip-name-resolve",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-buffer-pool-size=32M",
+            "--max-connections=200",
+        ]
+        url = f"mariadb://syncline:only-for-tests@127.0.0.1:{port}/mysql"
+        with _running(command, folder, signal.SIGTERM, account) as process:
+            _wait(lambda: _maria_accepts(url), process, folder)
+            yield url
+
+
+def maria(url: str) -> pymysql.Connection:
+    """A connection of a person's own, on which each statement is done at once."""
+    parts = urlsplit(url)
+    return pymysql.connect(
+        host=parts.hostname,
+        port=parts.port or 3306,
+        user=parts.username,
+        password=parts.password or "",
+        database=parts.path.removeprefix("/"),
+        autocommit=True,
+    )
+
+
+@contextlib.contextmanager
+def fresh_maria_database(server_url: str, name: str) -> Iterator[str]:
+    """A MariaDB database of this name for as long as the block lasts; its URL."""
+    with contextlib.closing(maria(server_url)) as admin, admin.cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE `{name}` CHARACTER SET utf8mb4")
+    try:
+        yield f"{server_url.rpartition('/')[0]}/{name}"
+    finally:
+        with contextlib.closing(maria(server_url)) as admin, admin.cursor() as cursor:
+            cursor.execute(f"DROP DATABASE IF EXISTS `{name}`")
+
+
+def _maria_accepts(url: str) -> bool:
+    try:
+        maria(url).close()
+    except pymysql.OperationalError:
+        return False
+    return True
+
+
+def _mariadb_binaries() -> tuple[Path, Path]:
+    path = f"{os.environ.get('PATH', '')}:/usr/sbin:/usr/local/sbin"
+    install, server = shutil.which("mariadb-install-db", path=path), shutil.which("mariadbd", path=path)
+    if install is None or server is None:
+        raise MariaMissing
+    return Path(install), Path(server)
+
+
+# -- all -------------------------------------------------------------------------------------------
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from sqlalchemy.exc import ArgumentError
 
 from connectors.base import Access
 from connectors.dialects.base import Database
+from connectors.dialects.mysql import MySql
 from connectors.dialects.postgresql import Postgres
 from connectors.dialects.sqlite import Sqlite
 from connectors.errors import OptionsError
@@ -17,6 +18,8 @@ DATABASES: Mapping[str, type[Database]] = {
     "sqlite": Sqlite,
     "postgresql": Postgres,
     "postgres": Postgres,  # as Heroku writes it
+    "mysql": MySql,
+    "mariadb": MySql,
 }
 _MAX_URL = 8192
 

@@ -5,7 +5,8 @@ and turns stored values into canonical ones and back; a `Table` is one reflected
 is one of its columns. Another database is another subclass of Database and one line in DATABASES.
 
 Values cross the driver in one raw form per database, so that no driver's own conversion rounds them:
-the text form of every type for PostgreSQL, the five storage classes for SQLite.
+the text form of every type for PostgreSQL, the five storage classes for SQLite, numbers, texts and bytes for
+MySQL and MariaDB.
 """
 
 from __future__ import annotations
@@ -22,7 +23,11 @@ import sqlalchemy as sa
 from sqlalchemy import types
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL, Connection, Engine
-from sqlalchemy.engine.interfaces import ReflectedColumn, ReflectedIndex
+from sqlalchemy.engine.interfaces import (
+    ReflectedColumn,
+    ReflectedForeignKeyConstraint,
+    ReflectedIndex,
+)
 from sqlalchemy.engine.reflection import Inspector, ObjectKind
 from sqlalchemy.exc import DBAPIError
 
@@ -239,6 +244,29 @@ class Database(ABC):
 
     # -- tables --
 
+    def table_names(self, inspector: Inspector, schema: str | None) -> set[str]:
+        return set(inspector.get_table_names(schema))
+
+    def view_names(self, inspector: Inspector, schema: str | None) -> set[str]:
+        return set(inspector.get_view_names(schema))
+
+    def columns(
+        self, inspector: Inspector, schema: str | None, tables: Sequence[str] | None
+    ) -> Mapping[str, Sequence[ReflectedColumn]]:
+        """Table or view -> its columns."""
+        asked: dict[str, Any] = {"schema": schema, "filter_names": tables, "kind": ObjectKind.ANY}
+        return {name: columns for (_, name), columns in inspector.get_multi_columns(**asked).items()}
+
+    def primary_keys(
+        self, inspector: Inspector, schema: str | None, tables: Sequence[str] | None
+    ) -> Mapping[str, tuple[str, tuple[str, ...]]]:
+        """Table -> its primary key's name, which may be "", and columns."""
+        asked: dict[str, Any] = {"schema": schema, "filter_names": tables, "kind": ObjectKind.ANY}
+        return {
+            name: (str(key.get("name") or ""), tuple(key["constrained_columns"]))
+            for (_, name), key in inspector.get_multi_pk_constraint(**asked).items()
+        }
+
     @abstractmethod
     def schemas(self, inspector: Inspector) -> list[str | None]:
         """The schemas that may hold streams. None is the default one."""
@@ -266,10 +294,16 @@ class Database(ABC):
         """(table, column) of the foreign keys whose row goes along with the one that it leads to."""
         return {
             (str(name), item["constrained_columns"][0])
-            for (_, name), items in inspector.get_multi_foreign_keys(schema=schema).items()
+            for name, items in self.references(inspector, schema).items()
             for item in items
             if (item.get("options") or {}).get("ondelete") == "CASCADE"
         }
+
+    def references(
+        self, inspector: Inspector, schema: str | None
+    ) -> Mapping[str, Sequence[ReflectedForeignKeyConstraint]]:
+        """Table -> its foreign keys."""
+        return {name: items for (_, name), items in inspector.get_multi_foreign_keys(schema=schema).items()}
 
     @abstractmethod
     def fills(self, connection: Connection, table: str, column: ReflectedColumn) -> bool:
@@ -281,8 +315,8 @@ class Database(ABC):
     ) -> Column: ...
 
     @abstractmethod
-    def type_of(self, field: Field) -> types.TypeEngine[Any]:
-        """The column type in which a new table holds this field."""
+    def type_of(self, field: Field, *, indexed: bool) -> types.TypeEngine[Any]:
+        """The column type in which a new table holds this field; `indexed` where no two rows may share it."""
 
     @abstractmethod
     def numbered_key(self, name: str) -> sa.Column[int]:
@@ -293,6 +327,16 @@ class Database(ABC):
     def selected(self, clause: sa.ColumnElement[Any], column: Column) -> sa.ColumnElement[Any]:
         """A column in a SELECT list, in its raw form."""
         return clause
+
+    def chunks(
+        self, connection: Connection, select: sa.Select[Any], size: int, key: Sequence[Column] | None
+    ) -> Iterator[list[Row]]:
+        """The rows of a large SELECT, some at a time. With `key`, these columns come first, the rows are in
+        their order, and more is asked on the connection before the last row has come.
+        """
+        result = connection.execute(select, execution_options={"yield_per": size})
+        for chunk in result.partitions():
+            yield [tuple(row) for row in chunk]
 
     def row_hash(self, table: Table) -> sa.ColumnElement[str] | None:
         """A hash of a whole row, made inside the database. It is then the row's version, so that a full read
@@ -320,6 +364,10 @@ class Database(ABC):
     def key_clause(self, clause: sa.ColumnElement[Any], column: Column) -> sa.ColumnElement[Any]:
         """What `key_raw` is compared with."""
 
+    def is_same(self, column: Column, one: Raw, two: Raw) -> bool:
+        """Whether two raw values are one, where the database's own rules call them equal."""
+        return True
+
     def locked(self, select: sa.Select[Any]) -> sa.Select[Any]:
         """The SELECT, so that nobody changes its rows before the transaction ends."""
         return select
@@ -334,8 +382,12 @@ class Database(ABC):
         statement: sa.Insert,
         rows: Sequence[dict[str, Raw]],
         key: Sequence[tuple[sa.ColumnElement[Any], Column]],
+        given: Sequence[Row | None],
     ) -> list[Row | None]:
-        """Insert rows; their keys in the same order, None for a row that a trigger did not keep."""
+        """Insert rows; their keys in the same order, None for a row that a trigger did not keep.
+
+        `given` are the keys that stand in the rows, None where the database chooses.
+        """
 
     @abstractmethod
     def earlier(self, column: Column, raw: Raw, seconds: float) -> Raw:

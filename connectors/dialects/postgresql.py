@@ -20,7 +20,7 @@ from sqlalchemy.engine.interfaces import ReflectedColumn
 from sqlalchemy.engine.reflection import Inspector
 from sqlalchemy.exc import DBAPIError
 
-from connectors.addresses import clean_host, judge
+from connectors.addresses import judge
 from connectors.dialects.base import (
     FIELD_TYPES,
     Column,
@@ -32,6 +32,7 @@ from connectors.dialects.base import (
     base_type,
     kind_of,
 )
+from connectors.dialects.servers import TLS_MODES, check_server, connect_seconds
 from connectors.dialects.values import (
     array_literal,
     checked_binary,
@@ -53,10 +54,6 @@ from connectors.errors import (
 )
 from sync.records import Field
 from sync.values import FieldType, Value, ValueProblem, iso, json_text, parse, plain
-
-_TLS_MODES = ("require", "verify-ca", "verify-full")
-_CONNECT_SECONDS = 10
-_MAX_CONNECT_SECONDS = 60
 
 _INTEGERS = ((types.SmallInteger, 2**15 - 1), (types.BigInteger, 2**63 - 1), (types.Integer, 2**31 - 1))
 _SINGLE_DIGITS, _DOUBLE_DIGITS = 6, 15
@@ -96,22 +93,10 @@ class Postgres(Database):
 
     @classmethod
     def check_url(cls, url: URL) -> None:
-        if not url.host or not url.database:
-            raise ValueError("a PostgreSQL URL names host and database: postgresql://user@host:5432/database")
-        try:
-            clean_host(url.host)
-        except OptionsError as error:
-            raise ValueError(error.message.rstrip(".")) from None
-        if any(sign in url.database for sign in "=/:"):
-            raise ValueError("the name of the database holds a sign that it cannot have")
-        if url.port is not None and not 0 < url.port < 65536:
-            raise ValueError(f"{url.port} is not a port")
         super().check_url(url)
-        if url.query.get("sslmode", _TLS_MODES[0]) not in _TLS_MODES:
-            raise ValueError(f"sslmode is one of {', '.join(_TLS_MODES)}")
-        seconds = str(url.query.get("connect_timeout", _CONNECT_SECONDS))
-        if whole_number(seconds) is None or not 0 < int(seconds) <= _MAX_CONNECT_SECONDS:
-            raise ValueError(f"connect_timeout is a number of seconds up to {_MAX_CONNECT_SECONDS}")
+        check_server(url, cls.title)
+        if url.query.get("sslmode", TLS_MODES[0]) not in TLS_MODES:
+            raise ValueError(f"sslmode is one of {', '.join(TLS_MODES)}")
 
     @property
     def place(self) -> str:
@@ -148,7 +133,7 @@ class Postgres(Database):
             password=self.password,
             dbname=self.url.database or "",
             sslmode=asked.get("sslmode", "require" if judged.is_public else "prefer"),
-            connect_timeout=int(asked.get("connect_timeout", _CONNECT_SECONDS)),
+            connect_timeout=connect_seconds(self.url),
             application_name=asked.get("application_name", "syncline"),
             client_encoding="UTF8",
             passfile=os.devnull,
@@ -250,6 +235,9 @@ class Postgres(Database):
 
     # -- tables --
 
+    def view_names(self, inspector: Inspector, schema: str | None) -> set[str]:
+        return {*inspector.get_view_names(schema), *inspector.get_materialized_view_names(schema)}
+
     def schemas(self, inspector: Inspector) -> list[str | None]:
         own = (inspector.default_schema_name, "information_schema")
         names = inspector.get_schema_names()
@@ -283,18 +271,21 @@ class Postgres(Database):
             nullable=reflected["nullable"],
             max_length=base.length if isinstance(base, types.String) and kind == "text" else None,
             scale=base.scale if isinstance(base, types.Numeric) and kind == "decimal" else None,
+            digits=base.precision if isinstance(base, types.Numeric) and kind == "decimal" else None,
             max_integer=_limit(base),
             options=tuple(base.enums) if isinstance(base, types.Enum) else None,
         )
         digits = _SINGLE_DIGITS if isinstance(base, types.REAL) else _DOUBLE_DIGITS
         return Column(spec, kind, repr(base), digits if kind == "float" else None)
 
-    def type_of(self, field: Field) -> types.TypeEngine[Any]:
+    def type_of(self, field: Field, *, indexed: bool) -> types.TypeEngine[Any]:
         match field.type:
             case FieldType.INTEGER:
-                return types.BIGINT()
+                is_larger = field.max_integer is not None and field.max_integer >= 2**63
+                return types.NUMERIC(20, 0) if is_larger else types.BIGINT()
             case FieldType.DECIMAL:
-                return types.NUMERIC()
+                is_known = field.digits is not None and field.scale is not None
+                return types.NUMERIC(field.digits, field.scale) if is_known else types.NUMERIC()
             case FieldType.BOOLEAN:
                 return types.BOOLEAN()
             case FieldType.DATE:
@@ -306,7 +297,7 @@ class Postgres(Database):
             case FieldType.LIST | FieldType.LINKS:
                 return postgresql.ARRAY(types.TEXT())
             case FieldType.TEXT:
-                return types.TEXT()
+                return types.TEXT() if field.max_length is None else types.VARCHAR(field.max_length)
 
     def numbered_key(self, name: str) -> sa.Column[int]:
         return sa.Column(name, types.BIGINT(), sa.Identity(always=False), primary_key=True)
@@ -401,6 +392,7 @@ class Postgres(Database):
         statement: sa.Insert,
         rows: Sequence[dict[str, Raw]],
         key: Sequence[tuple[sa.ColumnElement[Any], Column]],
+        given: Sequence[Row | None],
     ) -> list[Row | None]:
         returning = statement.returning(*(self.selected(clause, column) for clause, column in key))
         text = str(returning.compile(dialect=connection.dialect))

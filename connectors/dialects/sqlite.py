@@ -215,7 +215,7 @@ class Sqlite(Database):
         digits = _FLOAT_DIGITS if kind in ("float", "decimal") else None
         return Column(spec, kind, str(reflected["type"]), digits, sample)
 
-    def type_of(self, field: Field) -> types.TypeEngine[Any]:
+    def type_of(self, field: Field, *, indexed: bool) -> types.TypeEngine[Any]:
         match field.type:
             case FieldType.INTEGER:
                 return types.INTEGER()
@@ -288,6 +288,7 @@ class Sqlite(Database):
         statement: sa.Insert,
         rows: Sequence[dict[str, Raw]],
         key: Sequence[tuple[sa.ColumnElement[Any], Column]],
+        given: Sequence[Row | None],
     ) -> list[Row | None]:
         if len(key) == 1 and key[0][1].field.generated and key[0][1].kind == "integer":
             return [(connection.execute(statement, row).lastrowid,) for row in rows]

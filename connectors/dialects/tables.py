@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.engine.interfaces import ReflectedColumn
-from sqlalchemy.engine.reflection import Inspector, ObjectKind
+from sqlalchemy.engine.reflection import Inspector
 
 from connectors.dialects.base import AS_IS, Database, ForeignKey, Table
 
@@ -19,7 +19,9 @@ def names(database: Database, connection: Connection) -> list[str]:
     return [
         _joined(schema, name)
         for schema in database.schemas(inspector)
-        for name in sorted({*inspector.get_table_names(schema), *_views(inspector, schema)})
+        for name in sorted(
+            {*database.table_names(inspector, schema), *database.view_names(inspector, schema)}
+        )
     ]
 
 
@@ -54,13 +56,6 @@ def _joined(schema: str | None, name: str) -> str:
     return name if schema is None else f"{schema}.{name}"
 
 
-def _views(inspector: Inspector, schema: str | None) -> set[str]:
-    found = set(inspector.get_view_names(schema))
-    if inspector.dialect.name == "postgresql":
-        found.update(inspector.get_materialized_view_names(schema))
-    return found
-
-
 def _reflected(
     database: Database,
     connection: Connection,
@@ -69,26 +64,23 @@ def _reflected(
     schema: str | None,
     wanted: Sequence[str] | None,
 ) -> list[Table]:
-    asked: dict[str, Any] = {"schema": schema, "filter_names": wanted, "kind": ObjectKind.ANY}
-    columns = inspector.get_multi_columns(**asked)
-    keys = inspector.get_multi_pk_constraint(**asked)
+    columns = database.columns(inspector, schema, wanted)
+    keys = database.primary_keys(inspector, schema, wanted)
     uniques = database.unique(inspector, schema, wanted)
-    views = _views(inspector, schema)
+    views = database.view_names(inspector, schema)
     foreign_keys = _foreign_keys(database, connection, inspector, schema)
     found = []
-    for place in sorted(columns, key=lambda place: place[1]):
-        name = place[1]
-        key = keys.get(place)
-        primary_key = tuple(key["constrained_columns"]) if key else ()
+    for name in sorted(columns):
+        key_name, primary_key = keys.get(name, ("", ()))
         unique = dict(uniques.get(name, {}))
-        if key and key.get("name"):
-            unique[str(key["name"])] = primary_key
+        if key_name:
+            unique[key_name] = primary_key
         found.append(
             Table(
                 name=_joined(schema, name),
                 schema=schema,
                 bare_name=name,
-                columns=tuple(_columns(database, connection, schema, name, columns[place], primary_key)),
+                columns=tuple(_columns(database, connection, schema, name, columns[name], primary_key)),
                 primary_key=primary_key,
                 unique={constraint: names for constraint, names in unique.items() if names},
                 is_view=name in views,
@@ -110,12 +102,9 @@ def _foreign_keys(
 ) -> dict[str, list[ForeignKey]]:
     """The foreign keys of one column that lead to a table's own single key, by the table that has them."""
     found: dict[str, list[ForeignKey]] = {}
-    keys = {
-        name: tuple(key["constrained_columns"])
-        for (_, name), key in inspector.get_multi_pk_constraint(schema=schema).items()
-    }
+    keys = {name: columns for name, (_, columns) in database.primary_keys(inspector, schema, None).items()}
     cascading = database.cascading(connection, inspector, schema)
-    for (_, name), items in inspector.get_multi_foreign_keys(schema=schema).items():
+    for name, items in database.references(inspector, schema).items():
         for item in items:
             columns, there = item["constrained_columns"], item["referred_table"]
             is_key = item["referred_schema"] == schema and keys.get(there) == tuple(item["referred_columns"])

@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from decimal import Decimal
 
 from connectors.dialects.base import Column, Unfit
-from sync.values import FieldType, Value, ValueProblem, display, parse, plain, short
+from sync.values import FieldType, Value, ValueProblem, display, parse, plain, rounded, short
 
 
 @contextmanager
@@ -58,7 +58,7 @@ def fits(number: int, limit: int) -> bool:
 def checked_decimal(column: Column, value: Value) -> Decimal:
     number: Decimal = parse(value, FieldType.DECIMAL)
     scale = column.field.scale
-    if scale is not None and round(number, scale) != number:
+    if scale is not None and rounded(number, scale) != number:
         places = f"'{column.name}' keeps {scale} decimal places; {plain(number)} has more."
         raise Unfit("lossy", places, column.name)
     if column.digits is not None and not _fits_float(number, column.digits):

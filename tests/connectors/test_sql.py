@@ -5,12 +5,14 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
 
+import pymysql
 import pytest
 import sqlalchemy as sa
 from pydantic import SecretStr, ValidationError
@@ -18,6 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from connectors.base import Access, Connector, Outcome, StreamOptions, Write, is_unkeyed
+from connectors.dialects.mysql import Rights
 from connectors.errors import (
     AuthError,
     BadAnswer,
@@ -32,7 +35,7 @@ from connectors.sql import Sql, SqlOptions, SqlStreamOptions
 from sync.records import Field, Record, Stream
 from sync.values import FieldType, Value
 from tests.connectors.contract import FIELDS, ConnectorContract, Desk, typed
-from tests.services import fresh_database
+from tests.services import fresh_database, fresh_maria_database, maria
 
 NONE = SqlStreamOptions()
 LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
@@ -40,7 +43,7 @@ LOOPBACK = (ip_network("127.0.0.0/8"), ip_network("::1/128"))
 PEOPLE = """
 CREATE TABLE customers (
     {key},
-    name TEXT, balance NUMERIC(12, 2), active BOOLEAN, since DATE, notes TEXT,
+    name {text}, balance NUMERIC(12, 2), active BOOLEAN, since DATE, notes {text},
     moved {moved} DEFAULT {now}
 )
 """
@@ -49,11 +52,14 @@ CREATE TABLE customers (
 class Place:
     """A database, seen by somebody who uses it without us."""
 
-    def __init__(self, url: str, folder: Path) -> None:
+    def __init__(self, url: str, folder: Path, user: str = "") -> None:
         self.folder = folder
         self.url = make_url(url)
-        self.engine = sa.create_engine(url, poolclass=NullPool)
+        self.user = user  # that we go in as, where it is another one than the person's
         self.is_sqlite = self.url.drivername == "sqlite"
+        self.is_mariadb = self.url.drivername == "mariadb"
+        person = self.url.set(drivername="mysql+pymysql") if self.is_mariadb else self.url
+        self.engine = sa.create_engine(person, poolclass=NullPool)
         self.opened: list[Sql] = []
 
     @property
@@ -62,7 +68,11 @@ class Place:
 
     @property
     def connect_url(self) -> str:
-        url = self.url if self.is_sqlite else self.url.set(drivername="postgresql")
+        url = self.url
+        if self.is_mariadb:
+            url = url.set(username=self.user, password="only-for-tests")
+        elif not self.is_sqlite:
+            url = url.set(drivername="postgresql")
         return url.render_as_string(hide_password=False)
 
     def connect(self, **options: Any) -> Sql:
@@ -75,8 +85,13 @@ class Place:
             result = connection.execute(sa.text(statement), values)
             return [tuple(row) for row in result] if result.returns_rows else []
 
-    def make(self, postgresql: str, sqlite: str | None = None) -> None:
-        self.run(postgresql if not self.is_sqlite or sqlite is None else sqlite)
+    def make(self, postgresql: str, sqlite: str | None = None, mariadb: str | None = None) -> None:
+        other = sqlite if self.is_sqlite else mariadb if self.is_mariadb else None
+        self.run(other or postgresql)
+
+    def quoted(self, name: str) -> str:
+        sign = "`" if self.is_mariadb else '"'
+        return sign + name.replace(sign, sign * 2) + sign
 
     def close(self) -> None:
         for connector in self.opened:
@@ -112,7 +127,32 @@ def postgresql(shared_database: str, tmp_path: Path) -> Iterator[Place]:
         connection.execute(sa.text("DROP SCHEMA IF EXISTS public, sales CASCADE"))
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(scope="session")
+def shared_maria_database(maria_server: str, worker_number: int) -> Iterator[tuple[str, str]]:
+    """One database for all tests here, and a user that may do everything in it and nothing else."""
+    name = f"syncline_sql_{os.getpid()}_{worker_number}"
+    user = f"app_{os.getpid()}_{worker_number}"
+    with fresh_maria_database(maria_server, name) as url:
+        for statement in (f"CREATE USER {user} IDENTIFIED BY 'only-for-tests'", f"DROP USER {user}"):
+            with closing(maria(maria_server)) as admin, admin.cursor() as cursor:
+                cursor.execute(statement)
+            if statement.startswith("CREATE"):
+                yield url, user
+
+
+@pytest.fixture
+def mariadb(shared_maria_database: tuple[str, str], tmp_path: Path) -> Iterator[Place]:
+    url, user = shared_maria_database
+    place = Place(url, tmp_path, user)
+    place.run(f"GRANT ALL ON `{place.url.database}`.* TO {user}")
+    yield place
+    place.close()
+    with closing(maria(url)) as person, person.cursor() as cursor:
+        cursor.execute(f"DROP DATABASE `{place.url.database}`")
+        cursor.execute(f"CREATE DATABASE `{place.url.database}` CHARACTER SET utf8mb4")
+
+
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def place(request: pytest.FixtureRequest) -> Place:
     found: Place = request.getfixturevalue(request.param)
     return found
@@ -124,16 +164,13 @@ class SqlDesk(Desk):
         self.by_us = by_us
         self.count = 0
         self.options = SqlStreamOptions(cursor="moved")
-        moved, now = (
-            ("TIMESTAMP", "(strftime('%Y-%m-%d %H:%M:%f', 'now'))")
-            if place.is_sqlite
-            else (
-                "TIMESTAMPTZ",
-                "clock_timestamp()",
-            )
-        )
-        place.run(PEOPLE.format(key=key, moved=moved, now=now).replace(":%M:%f", "\\:%M\\:%f"))
-        self.now = now.replace(":%M:%f", "\\:%M\\:%f")
+        moved, now, self.text = "TIMESTAMPTZ", "clock_timestamp()", "TEXT"
+        if place.is_sqlite:
+            moved, now = "TIMESTAMP", "(strftime('%Y-%m-%d %H\\:%M\\:%f', 'now'))"
+        elif place.is_mariadb:
+            moved, now, self.text = "TIMESTAMP(6)", "CURRENT_TIMESTAMP(6)", "LONGTEXT"
+        place.run(PEOPLE.format(key=key, moved=moved, now=now, text=self.text))
+        self.now = now
         self.connector = self.again()
 
     def again(self) -> Connector:
@@ -154,12 +191,14 @@ class SqlDesk(Desk):
     def edit(self, id: str, fields: Mapping[str, Value]) -> None:
         values = {name: _plain(self.place, value) for name, value in fields.items()}
         sets = ", ".join(f"{name} = :{name}" for name in values)
-        self.place.run(
-            f"UPDATE customers SET {sets}, moved = {self.now} WHERE CAST(id AS TEXT) = :id", id=id, **values
-        )
+        self.place.run(f"UPDATE customers SET {sets}, moved = {self.now} WHERE {self.is_id}", id=id, **values)
 
     def remove(self, id: str) -> None:
-        self.place.run("DELETE FROM customers WHERE CAST(id AS TEXT) = :id", id=id)
+        self.place.run(f"DELETE FROM customers WHERE {self.is_id}", id=id)
+
+    @property
+    def is_id(self) -> str:
+        return "CAST(id AS CHAR) = :id" if self.place.is_mariadb else "CAST(id AS TEXT) = :id"
 
     def truth(self) -> dict[str, dict[str, Value]]:
         rows = self.place.run("SELECT id, name, balance, active, since, notes FROM customers")
@@ -171,6 +210,11 @@ class SqlDesk(Desk):
     def make_read_only(self) -> None:
         if self.place.is_sqlite:
             Path(self.place.url.database or "").chmod(0o444)
+        elif self.place.is_mariadb:
+            rights = f"ON `{self.place.url.database}`.*"
+            self.place.run(f"REVOKE ALL {rights} FROM {self.place.user}")
+            self.place.run(f"GRANT SELECT {rights} TO {self.place.user}")
+            self.connector.close()
         else:
             self.place.run(
                 f'ALTER DATABASE "{self.place.url.database}" SET default_transaction_read_only = on'
@@ -187,12 +231,13 @@ def _plain(place: Place, value: Value) -> Value:
 @pytest.fixture(params=["key by the database", "key by us"])
 def desk(request: pytest.FixtureRequest, place: Place) -> Desk:
     if request.param == "key by us":
-        return SqlDesk(place, "id TEXT NOT NULL PRIMARY KEY", by_us=False)
-    serial = (
-        "id INTEGER PRIMARY KEY"
-        if place.is_sqlite
-        else "id BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY"
-    )
+        text = "VARCHAR(100)" if place.is_mariadb else "TEXT"
+        return SqlDesk(place, f"id {text} NOT NULL PRIMARY KEY", by_us=False)
+    serial = "id BIGINT GENERATED BY DEFAULT AS IDENTITY PRIMARY KEY"
+    if place.is_sqlite:
+        serial = "id INTEGER PRIMARY KEY"
+    elif place.is_mariadb:
+        serial = "id BIGINT AUTO_INCREMENT PRIMARY KEY"
     return SqlDesk(place, serial, by_us=True)
 
 
@@ -423,7 +468,307 @@ def test_sqlite_values_of_another_type_come_as_they_are(sqlite: Place) -> None:
     assert (second.get("n"), second.get("d")) == (None, None)
 
 
+MARIADB_TYPES: list[tuple[str, str, FieldType, Value]] = [
+    ("smallint", "-32768", FieldType.INTEGER, -32768),
+    ("bigint", "9007199254740993", FieldType.INTEGER, 9007199254740993),
+    ("bigint unsigned", "18446744073709551615", FieldType.INTEGER, 2**64 - 1),
+    ("int zerofill", "42", FieldType.INTEGER, 42),
+    ("year", "2026", FieldType.INTEGER, 2026),
+    ("bit(12)", "b'101'", FieldType.INTEGER, 5),
+    ("bit(64)", "18446744073709551615", FieldType.INTEGER, 2**64 - 1),
+    ("bit(1)", "1", FieldType.BOOLEAN, True),
+    ("bool", "0", FieldType.BOOLEAN, False),
+    (
+        "decimal(65,30)",
+        "12345678901234567890123456789012345.123456789012345678901234567890",
+        FieldType.DECIMAL,
+        Decimal("12345678901234567890123456789012345.123456789012345678901234567890"),
+    ),
+    ("decimal(10,2)", "10.5", FieldType.DECIMAL, Decimal("10.50")),
+    ("double", "0.1", FieldType.DECIMAL, Decimal("0.1")),
+    ("double", "1.7976931348623157e308", FieldType.DECIMAL, Decimal("1.7976931348623157e308")),
+    ("float", "0.1", FieldType.DECIMAL, Decimal("0.1")),
+    ("date", "'2026-03-05'", FieldType.DATE, date(2026, 3, 5)),
+    ("date", "'0001-01-01'", FieldType.DATE, date(1, 1, 1)),
+    ("datetime", "'2026-03-05 12:00:00'", FieldType.DATETIME, datetime(2026, 3, 5, 12, tzinfo=UTC)),
+    (
+        "datetime(6)",
+        "'9999-12-31 23:59:59.999999'",
+        FieldType.DATETIME,
+        datetime(9999, 12, 31, 23, 59, 59, 999999, UTC),
+    ),
+    (
+        "datetime(3)",
+        "'2026-03-05 12:00:00.5'",
+        FieldType.DATETIME,
+        datetime(2026, 3, 5, 12, 0, 0, 500000, UTC),
+    ),
+    (
+        "json",
+        '\'{"b": [1, 1.5, null], "a": "x"}\'',
+        FieldType.JSON,
+        {"b": [1, Decimal("1.5"), None], "a": "x"},
+    ),
+    ("set('x','y''z','ö')", "'x,ö'", FieldType.LIST, ("x", "ö")),
+    ("enum('sad','happy')", "'happy'", FieldType.TEXT, "happy"),
+    ("varbinary(9)", "x'00ff27'", FieldType.TEXT, "AP8n"),
+    ("binary(3)", "x'00ff27'", FieldType.TEXT, "AP8n"),
+    ("longblob", "x'00ff5c'", FieldType.TEXT, "AP9c"),
+    (
+        "uuid",
+        "'A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'",
+        FieldType.TEXT,
+        "a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11",
+    ),
+    ("varchar(10)", "'æøå🦊'", FieldType.TEXT, "æøå🦊"),
+    ("char(5)", "'ab'", FieldType.TEXT, "ab"),
+    ("text character set latin1", "'åß'", FieldType.TEXT, "åß"),
+    ("time", "'-838:59:59'", FieldType.TEXT, "-838:59:59"),
+    ("time(2)", "'12:30:00.25'", FieldType.TEXT, "12:30:00.25"),
+    ("inet6", "'2001:db8::1'", FieldType.TEXT, "2001:db8::1"),
+]
+
+
+@pytest.mark.parametrize(("kind", "literal", "type", "value"), MARIADB_TYPES, ids=lambda item: str(item)[:20])
+def test_mariadb_types_are_exact_both_ways(
+    mariadb: Place, kind: str, literal: str, type: FieldType, value: Value
+) -> None:
+    mariadb.run(f"CREATE TABLE t (id int PRIMARY KEY, v {kind})")
+    mariadb.run(f"INSERT INTO t VALUES (1, {literal})".replace(":", "\\:"))
+    connector = mariadb.connect()
+    assert connector.stream("t", NONE).by_name["v"].type is type
+    (record,) = read(connector)
+    assert record.get("v") == value
+    (outcome,) = write(connector, create(id=2, v=value))
+    assert outcome.status == "done", outcome
+    assert outcome.record and outcome.record.get("v") == value
+    assert mariadb.run("SELECT count(DISTINCT BINARY v) FROM t") == [(1,)]
+
+
+def test_mariadb_fields_say_what_they_hold(mariadb: Place) -> None:
+    mariadb.run(
+        "CREATE TABLE t (id bigint unsigned AUTO_INCREMENT PRIMARY KEY, a varchar(10) NOT NULL UNIQUE,"
+        " b decimal(8,3), c smallint unsigned, d enum('it''s','happy'), e int AS (c * 2) STORED,"
+        " f int INVISIBLE, g point, h bit(12), `group` int)"
+    )
+    by_name = mariadb.connect().stream("t", NONE).by_name
+    assert (by_name["id"].generated, by_name["id"].unique, by_name["id"].nullable) == (True, True, False)
+    assert by_name["id"].max_integer == 2**64 - 1
+    assert (by_name["a"].max_length, by_name["a"].nullable, by_name["a"].unique) == (10, False, True)
+    assert by_name["b"].scale == 3
+    assert by_name["c"].max_integer == 65535
+    assert by_name["d"].options == ("it's", "happy")
+    assert (by_name["e"].writable, by_name["e"].generated) == (False, True)
+    assert by_name["f"].writable
+    assert not by_name["g"].writable
+    assert by_name["h"].max_integer == 4095
+    assert "group" in by_name
+
+
+@pytest.mark.parametrize(
+    ("kind", "value", "code"),
+    [
+        ("smallint", 40000, "out_of_range"),
+        ("int unsigned", -1, "out_of_range"),
+        ("bit(4)", 16, "out_of_range"),
+        ("year", 26, "out_of_range"),
+        ("year", 2156, "out_of_range"),
+        ("int", "1.5", "type"),
+        ("decimal(10,2)", Decimal("1.234"), "lossy"),
+        ("decimal(4,2)", Decimal("123.45"), "out_of_range"),
+        ("double", Decimal("9007199254740993"), "lossy"),
+        ("float", Decimal("1.2345678"), "lossy"),
+        ("float(7,3)", Decimal("1.2345"), "lossy"),
+        ("varchar(3)", "abcd", "too_long"),
+        ("varchar(3)", "abc ", "too_long"),
+        ("tinytext", "x" * 256, "too_long"),
+        ("date", "yesterday", "type"),
+        ("timestamp", datetime(1960, 1, 1, tzinfo=UTC), "type"),
+        ("time", "12", "type"),
+        ("time", "12:00:00.5", "lossy"),
+        ("uuid", "no uuid", "type"),
+        ("blob", "not base64!", "type"),
+        ("binary(4)", "AP8=", "lossy"),
+        ("varbinary(1)", "AP8=", "too_long"),
+        ("enum('sad','happy')", "Happy", "option"),
+        ("enum('sad','happy')", "1", "option"),
+        ("set('x','y')", ("x", "z"), "option"),
+        ("text character set latin1", "東京", "encoding"),
+        ("text character set utf8mb3", "🦊", "encoding"),
+        ("text", "a\x00b", "encoding"),
+        ("inet6", "no address", "type"),
+        ("int CHECK (v <> 7)", 7, "check"),
+        ("int NOT NULL", None, "required"),
+        ("int REFERENCES t (id)", 99, "reference"),
+    ],
+)
+def test_what_mariadb_would_refuse_cut_or_round_is_rejected(
+    mariadb: Place, kind: str, value: Value, code: str
+) -> None:
+    mariadb.run(f"CREATE TABLE t (id int PRIMARY KEY, v {kind})")
+    good, bad = write(
+        mariadb.connect(),
+        create("g", id=1, **({"v": 1} if "NOT" in kind else {})),
+        create("b", id=2, v=value),
+    )
+    assert good.status == "done"
+    assert (bad.status, bad.code) == ("rejected", code), bad
+    assert bad.message.endswith(".")
+    assert mariadb.run("SELECT count(*) FROM t") == [(1,)]
+
+
+def test_a_float_is_read_with_every_digit_that_it_keeps(mariadb: Place) -> None:
+    mariadb.run("CREATE TABLE t (id int PRIMARY KEY, v float)")
+    mariadb.run("INSERT INTO t VALUES (1, 16777215), (2, 0.1), (3, 3.4028235e38)")
+    connector = mariadb.connect()
+    assert [record.get("v") for record in read(connector)] == [
+        Decimal(16777215),
+        Decimal("0.1"),
+        Decimal("3.4028235e38"),
+    ]
+    before = [record.version for record in read(connector)]
+    mariadb.run("UPDATE t SET v = 16777214 WHERE id = 1")  # as the server's own text: 16777200 both times
+    assert [record.version for record in read(connector)] != before
+
+
+def test_times_are_utc_whatever_the_servers_zone_and_a_coarse_column_cuts(mariadb: Place) -> None:
+    mariadb.run("CREATE TABLE t (id int PRIMARY KEY, at timestamp(6) NULL, day datetime)")
+    with mariadb.engine.begin() as person:
+        person.exec_driver_sql("SET time_zone = '+02:00'")
+        person.exec_driver_sql(
+            "INSERT INTO t VALUES (1, '2026-03-05 12:00:00.123456', '2026-03-05 12:00:00')"
+        )
+    (record,) = read(mariadb.connect())
+    assert record.get("at") == datetime(2026, 3, 5, 10, 0, 0, 123456, UTC)
+    assert record.get("day") == datetime(2026, 3, 5, 12, tzinfo=UTC)
+    moment = datetime(2026, 12, 31, 23, 59, 59, 999999, UTC)
+    (outcome,) = write(mariadb.connect(), update("1", at=moment, day=moment))
+    assert outcome.record and outcome.record.get("at") == moment
+    assert outcome.record.get("day") == moment.replace(microsecond=0)  # and not next year
+
+
+def test_dates_of_zeros_are_empty_and_half_dates_are_shown_as_they_are(mariadb: Place) -> None:
+    mariadb.run("CREATE TABLE t (id int PRIMARY KEY, d date NOT NULL, at datetime NOT NULL)")
+    with mariadb.engine.begin() as person:
+        person.exec_driver_sql("SET sql_mode = ''")
+        person.exec_driver_sql(
+            "INSERT INTO t VALUES (1, '0000-00-00', '0000-00-00 00:00:00'), (2, '2026-03-00', '2026-03-05')"
+        )
+    one, two = read(mariadb.connect())
+    assert (one.get("d"), one.get("at")) == (None, None)
+    assert two.get("d") == "2026-03-00"
+    (outcome,) = write(mariadb.connect(), update("1", d="0000-00-00"))
+    assert outcome.status == "rejected"
+
+
+def test_a_record_larger_than_a_packet_is_refused_alone(mariadb: Place) -> None:
+    mariadb.run("CREATE TABLE t (id int PRIMARY KEY, v longtext)")
+    ((packet,),) = mariadb.run("SELECT @@max_allowed_packet")
+    outcomes = write(
+        mariadb.connect(),
+        create("1", id=1, v="x"),
+        create("2", id=2, v="x" * packet),
+        create("3", id=3, v="y"),
+    )
+    assert statuses(outcomes) == [("done", ""), ("rejected", "too_long"), ("done", "")]
+    assert "max_allowed_packet" in outcomes[1].message
+    outcomes = write(mariadb.connect(), *(create(str(n), id=n, v="'" * (packet // 5)) for n in range(10, 14)))
+    assert {outcome.status for outcome in outcomes} == {"done"}
+
+
 # -- keys --
+
+
+@pytest.mark.parametrize("collation", ["utf8mb4_general_ci", "utf8mb4_bin", "utf8mb4_nopad_bin"])
+def test_keys_that_a_collation_calls_equal_are_neither_merged_nor_lost(
+    mariadb: Place, collation: str
+) -> None:
+    mariadb.run(f"CREATE TABLE t (id varchar(9) COLLATE {collation} PRIMARY KEY, v text)")
+    connector = mariadb.connect()
+    outcomes = write(connector, *(create(name, id=name, v=name) for name in ("a", "A", "a ", "b")))
+    stands = {record.id: record.get("v") for record in read(connector)}
+    for name, outcome in zip(("a", "A", "a ", "b"), outcomes, strict=True):
+        if outcome.status == "done":
+            assert stands.pop(name) == name
+        else:
+            assert outcome.code == "exists"
+            assert outcome.message == "'id' must be unique: record 'a' has this value."
+    assert stands == {}
+    looked = connector.lookup(connector.stream("t", NONE), NONE, ["a", "A", "B", "b "])
+    assert [item.state for item in looked][2:] == ["gone", "gone"]
+    assert statuses(write(connector, update("B", v="x"), Write("d", "delete", "b "))) == [
+        ("missing", ""),
+        ("done", ""),
+    ]
+    assert connector.lookup(connector.stream("t", NONE), NONE, ["b"])[0].state == "there"
+    assert [item.id for item in connector.find(connector.stream("t", NONE), NONE, "v", ["B", "b "])] == []
+
+
+@pytest.mark.parametrize(
+    ("kind", "literals"),
+    [
+        ("varchar(20)", ["'b'", "'B2'", "'a'", "'é'", "'Z'", "'z '", "'🦊'"]),
+        ("bigint unsigned", ["18446744073709551615", "9007199254740993", "9007199254740992", "0"]),
+        ("decimal(30,5)", ["12345678901234567890.12345", "12345678901234567890.12346", "-1", "0"]),
+        ("binary(2)", ["x'00ff'", "x'00fe'", "x'ff00'"]),
+        ("date", ["'2026-03-05'", "'2026-03-04'", "'1999-01-01'"]),
+        ("datetime(6)", ["'2026-03-05 00:00:00.000001'", "'2026-03-05'", "'2026-03-05 00:00:00.000002'"]),
+        ("uuid", ["uuid()", "uuid()", "'00000000-0000-0000-0000-000000000001'"]),
+        ("enum('z','a','m')", ["'a'", "'z'", "'m'"]),
+        ("varchar(9) character set latin1", ["'å'", "'a'", "'ß'"]),
+        ("bit(9)", ["b'1'", "b'100000000'"]),
+    ],
+)
+def test_each_kind_of_key_is_read_page_by_page_and_written(
+    mariadb: Place, monkeypatch: pytest.MonkeyPatch, kind: str, literals: list[str]
+) -> None:
+    monkeypatch.setattr(Sql, "page_size", 2)
+    mariadb.run(f"CREATE TABLE t (id {kind} NOT NULL PRIMARY KEY, v int)")
+    for number, literal in enumerate(literals):
+        mariadb.run(f"INSERT INTO t VALUES ({literal}, {number})".replace(":", "\\:"))
+    connector = mariadb.connect()
+    records = read(connector)
+    assert sorted(int(str(record.get("v"))) for record in records) == list(range(len(literals)))
+    outcomes = write(connector, *(update(record.id, record.id, v=record.get("v") + 10) for record in records))
+    assert {outcome.status for outcome in outcomes} == {"done"}
+    assert {outcome.record.id for outcome in outcomes if outcome.record} == {record.id for record in records}
+    assert len(mariadb.run("SELECT v FROM t WHERE v >= 10")) == len(literals)
+    outcomes = write(connector, *(Write(record.id, "delete", record.id) for record in records[1:]))
+    assert mariadb.run("SELECT v FROM t") == [(int(str(records[0].get("v"))) + 10,)]
+
+
+def test_a_composite_key_of_mixed_kinds_is_read_page_by_page(
+    mariadb: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Sql, "page_size", 3)
+    mariadb.run("CREATE TABLE t (a varchar(5), b int, c date, v int, PRIMARY KEY (a, b, c))")
+    for number in range(20):
+        mariadb.run(
+            f"INSERT INTO t VALUES ('k{number % 3}', {number % 2}, '2026-01-{number + 1:02}', {number})"
+        )
+    assert sorted(record.get("v") for record in read(mariadb.connect())) == list(range(20))
+
+
+def test_new_rows_keep_their_order_however_their_key_is_made(
+    mariadb: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mariadb.run("CREATE TABLE t (id int AUTO_INCREMENT PRIMARY KEY, v int)")
+    connector = mariadb.connect()
+    outcomes = write(connector, *(create(str(n), v=n) for n in range(50, 0, -1)))
+    assert [outcome.record.get("v") for outcome in outcomes if outcome.record] == list(range(50, 0, -1))
+    outcomes = write(connector, *(create(str(n), id=n, v=n) for n in range(500, 400, -1)))
+    assert [outcome.id for outcome in outcomes] == [str(n) for n in range(500, 400, -1)]
+    (zero,) = write(connector, create(id=0, v=0))
+    assert zero.id == "0"
+    mariadb.run("CREATE TABLE u (id uuid DEFAULT uuid() PRIMARY KEY, v int)")
+    outcomes = write(connector, *(create(str(n), v=n) for n in range(30)), name="u")
+    assert [outcome.record.get("v") for outcome in outcomes if outcome.record] == list(range(30))
+    # MySQL itself answers with no rows.
+    monkeypatch.setattr(connector._db.engine.dialect, "insert_returning", False)
+    outcomes = write(connector, *(create(str(n), v=n) for n in range(9, 0, -1)))
+    assert [outcome.record.get("v") for outcome in outcomes if outcome.record] == list(range(9, 0, -1))
+    outcomes = write(connector, *(create(str(n), id=n, v=n) for n in range(900, 890, -1)))
+    assert [outcome.id for outcome in outcomes] == [str(n) for n in range(900, 890, -1)]
 
 
 def test_composite_keys_are_json_lists(place: Place) -> None:
@@ -462,7 +807,7 @@ def test_a_unique_column_stands_in_for_a_primary_key(place: Place) -> None:
 
 
 def test_a_table_without_a_key_is_neither_read_nor_written(place: Place) -> None:
-    place.run("CREATE TABLE t (v TEXT, w TEXT UNIQUE)")
+    place.run("CREATE TABLE t (v TEXT, w VARCHAR(9) UNIQUE)")
     connector = place.connect()
     stream = connector.stream("t", NONE)
     assert not stream.writable
@@ -543,8 +888,8 @@ ODD = 'we"ird: %(x)s :y; {z}'
 
 
 def test_names_are_data(place: Place) -> None:
-    quoted = '"' + ODD.replace('"', '""') + '"'
-    statement = f'CREATE TABLE {quoted} ("Select" INT PRIMARY KEY, {quoted} TEXT)'.replace(":", "\\:")
+    quoted, select = place.quoted(ODD), place.quoted("Select")
+    statement = f"CREATE TABLE {quoted} ({select} INT PRIMARY KEY, {quoted} TEXT)".replace(":", "\\:")
     place.run(statement)
     connector = place.connect()
     assert [item.name for item in connector.discover()] == [ODD]
@@ -666,8 +1011,11 @@ def test_writes_to_one_record_in_one_batch_are_done_in_turn(place: Place) -> Non
 
 
 def test_a_big_batch_is_done_whole(place: Place) -> None:
-    serial = "INTEGER PRIMARY KEY" if place.is_sqlite else "serial PRIMARY KEY"
-    place.run(f"CREATE TABLE t (id {serial}, v TEXT)")
+    place.make(
+        "CREATE TABLE t (id serial PRIMARY KEY, v TEXT)",
+        "CREATE TABLE t (id INTEGER PRIMARY KEY, v TEXT)",
+        "CREATE TABLE t (id INT AUTO_INCREMENT PRIMARY KEY, v TEXT)",
+    )
     connector = place.connect()
     outcomes = write(connector, *(create(str(number), v=f"v{number}") for number in range(2500)))
     assert [outcome.record.get("v") for outcome in outcomes if outcome.record] == [
@@ -750,6 +1098,7 @@ def test_an_overlap_finds_what_was_committed_late(place: Place, overlap: int) ->
     place.make(
         "CREATE TABLE t (id INT PRIMARY KEY, at timestamptz)",
         "CREATE TABLE t (id INT PRIMARY KEY, at DATETIME)",
+        "CREATE TABLE t (id INT PRIMARY KEY, at DATETIME)",
     )
     place.run("INSERT INTO t VALUES (1, '2026-03-05 12:00:00')")
     options = SqlStreamOptions(cursor="at", overlap=timedelta(seconds=overlap))
@@ -815,6 +1164,9 @@ def test_a_new_table_takes_the_other_sides_key(place: Place) -> None:
         "postgresql://u@db.example.net/crm",
         "postgres://u@db.example.net:6432/crm?sslmode=verify-full&connect_timeout=10",
         "postgresql://u@[2606:4700::1]/crm?application_name=sync",
+        "mysql://u@db.example.net/crm?connect_timeout=10",
+        "mysql://u@db.example.net:25060/crm?ssl-mode=REQUIRED",
+        "mariadb://u@db.example.net/crm?charset=utf8mb4&sslmode=verify-full",
         "sqlite:///crm.db",
         "sqlite:////data/crm.db",
     ],
@@ -828,7 +1180,7 @@ def test_honest_urls_pass(url: str) -> None:
     [
         "",
         "crm.db",
-        "mysql://u@h/d",
+        "mysql+pymysql://u@h/d",
         "oracle://u@h/d",
         "postgresql+psycopg2://u@h/d",
         "sqlite+aiosqlite:///crm.db",
@@ -864,6 +1216,24 @@ def test_honest_urls_pass(url: str) -> None:
         "postgresql://u@h/crm?connect_timeout=0",
         "postgresql://u@h/crm?connect_timeout=9999",
         "postgresql://u@h/dbname=x",
+        "mysql://u@h/",
+        "mysql:///crm",
+        "mysql://u@0x7f.1/crm",
+        "mysql://u@h1,h2/crm",
+        "mysql://u@h/crm?local_infile=1",
+        "mysql://u@h/crm?init_command=SET+sql_mode%3D''",
+        "mysql://u@h/crm?unix_socket=/run/mysqld.sock",
+        "mysql://u@h/crm?read_default_file=/etc/my.cnf",
+        "mysql://u@h/crm?ssl_ca=/etc/passwd",
+        "mysql://u@h/crm?ssl_disabled=true",
+        "mysql://u@h/crm?sslmode=disable",
+        "mysql://u@h/crm?ssl-mode=PREFERRED",
+        "mysql://u@h/crm?sslmode=require&ssl-mode=REQUIRED",
+        "mysql://u@h/crm?charset=latin1",
+        "mysql://u@h/crm?client_flag=65536",
+        "mysql://u@h/crm?plugin_dir=/tmp",
+        "mariadb://u@h/crm?connect_timeout=999",
+        "mariadb+pymysql://u@h/crm",
         "postgresql://u@h/crm x",
         "postgresql://u@h/crm\n",
         "postgresql://u@h\\@evil/crm",
@@ -888,7 +1258,7 @@ def test_a_password_leaves_the_url() -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["postgresql://u:s3cret@h/d?bad=1", "mysql://u:s3cret@h/d", "postgresql://u:s3cret@h:x/d"]
+    "url", ["postgresql://u:s3cret@h/d?bad=1", "mysql://u:s3cret@h", "postgresql://u:s3cret@h:x/d"]
 )
 def test_a_refused_url_does_not_repeat_its_password(url: str) -> None:
     with pytest.raises(OptionsError) as caught:
@@ -956,6 +1326,74 @@ def test_a_locked_row_is_tried_again_later(postgresql: Place, monkeypatch: pytes
         other.execute(sa.text("UPDATE t SET v = 'b'"))
         with pytest.raises(Unavailable, match="locked by somebody else"):
             write(connector, update("1", v="c"))
+
+
+def test_a_locked_row_and_a_deadlock_of_mariadb_are_tried_again_later(
+    mariadb: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = __import__("connectors.dialects.mysql").dialects.mysql
+    monkeypatch.setattr(
+        module, "_SESSION", module._SESSION.replace("lock_wait_timeout = 10", "lock_wait_timeout = 1")
+    )
+    mariadb.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    mariadb.run("INSERT INTO t VALUES (1, 'a'), (2, 'a')")
+    connector = mariadb.connect()
+    with mariadb.engine.begin() as other:
+        other.execute(sa.text("UPDATE t SET v = 'b' WHERE id = 1"))
+        with pytest.raises(Unavailable, match="locked by somebody else"):
+            write(connector, update("1", v="c"))
+    assert statuses(write(connector, update("1", v="c"))) == [("done", "")]
+    problem = connector._db.named(pymysql.OperationalError(1213, "Deadlock found when trying to get lock"))
+    assert isinstance(problem, Unavailable)
+    assert "deadlock" in problem.message
+
+
+def test_the_session_of_mariadb_is_strict_read_only_and_one_snapshot(mariadb: Place) -> None:
+    mariadb.run("CREATE TABLE t (id int PRIMARY KEY, v varchar(3))")
+    connector = mariadb.connect()
+    with connector._db.reading() as session:
+        (row,) = session.execute(sa.text("SELECT @@sql_mode, @@time_zone, @@tx_isolation, @@local_infile"))
+        assert "STRICT_ALL_TABLES" in row[0]
+        assert "ANSI_QUOTES" not in row[0]
+        assert tuple(row[1:3]) == ("+00:00", "REPEATABLE-READ")
+        mariadb.run("INSERT INTO t VALUES (1, 'x')")
+        assert list(session.execute(sa.text("SELECT * FROM t"))) == []
+        with pytest.raises(sa.exc.DBAPIError, match="READ ONLY"):
+            session.execute(sa.text("DELETE FROM t"))
+    with connector._db.writing() as session:
+        session.execute(sa.text("DELETE FROM t"))
+    with (
+        pytest.raises(OptionsError, match="You have an error in your SQL syntax"),
+        connector._db.reading() as session,
+    ):
+        session.exec_driver_sql("SELECT 1; SELECT 2")
+
+
+def test_a_table_without_transactions_is_read_and_not_written(mariadb: Place) -> None:
+    mariadb.run("CREATE TABLE t (id int PRIMARY KEY, v int) ENGINE=MyISAM")
+    mariadb.run("INSERT INTO t VALUES (1, 1)")
+    connector = mariadb.connect()
+    assert "MyISAM" in connector.stream("t", NONE).read_only_because
+    assert [record.id for record in read(connector)] == ["1"]
+    assert write(connector, create(id=2))[0].code == "read_only"
+
+
+@pytest.mark.parametrize(
+    ("grants", "tables"),
+    [
+        (["GRANT ALL PRIVILEGES ON *.* TO `u`@`%`"], {"a", "b"}),
+        (["GRANT USAGE ON *.* TO `u`@`%`", "GRANT ALL PRIVILEGES ON `shop`.* TO `u`@`%`"], {"a", "b"}),
+        (["GRANT SELECT, INSERT, UPDATE ON `sho_`.* TO `u`@`%`"], {"a", "b"}),
+        (["GRANT SELECT, INSERT, UPDATE ON `sho\\_`.* TO `u`@`%`"], set()),
+        (["GRANT SELECT ON `shop`.* TO `u`@`%`", "GRANT INSERT, UPDATE ON `shop`.`a` TO `u`@`%`"], {"a"}),
+        (["GRANT INSERT ON `shop`.* TO `u`@`%`", "GRANT UPDATE (`x`, `y`) ON `shop`.`b` TO `u`@`%`"], {"b"}),
+        (["GRANT SELECT ON `shop`.* TO `u`@`%`", "GRANT ALL PRIVILEGES ON `other`.* TO `u`@`%`"], set()),
+        (["GRANT `writer` TO `u`@`%`", "GRANT USAGE ON *.* TO `u`@`%`"], {"a", "b"}),
+    ],
+)
+def test_rights_are_read_from_what_the_server_grants(grants: list[str], tables: set[str]) -> None:
+    rights = Rights.of(grants, "shop")
+    assert {name for name in ("a", "b") if rights.may_write(name)} == tables
 
 
 def test_a_row_that_somebody_changes_first_is_stale(postgresql: Place) -> None:
@@ -1036,6 +1474,66 @@ def test_a_table_that_is_dropped_in_the_middle_is_gone(place: Place) -> None:
         connector.write(stream, NONE, [create(id=1)])
     with pytest.raises(StreamGone, match="There is no table 't'"):
         read(connector)
+
+
+def test_wrong_credentials_databases_and_ports_of_mariadb_have_their_sentences(mariadb: Place) -> None:
+    def refusal(access: Access | None = None, **parts: Any) -> ConnectorError:
+        url = make_url(mariadb.connect_url).set(**parts).render_as_string(hide_password=False)
+        connector = Sql(SqlOptions.model_validate({"url": url}), access or mariadb.access)
+        with pytest.raises(ConnectorError) as caught:
+            connector.check()
+        assert caught.value.message.endswith(".")
+        assert "nobody's" not in caught.value.message
+        return caught.value
+
+    assert isinstance(refusal(password="nobody's"), AuthError)
+    assert isinstance(refusal(username="nobody"), AuthError)
+    assert "may not use the database 'none'" in refusal(database="none").message
+    refused = refusal(port=1)
+    assert isinstance(refused, Unavailable)
+    assert ":1 refuses connections. Check host and port" in refused.message
+    assert "offers no TLS" in refusal(query={"sslmode": "require"}).message
+    assert "offers no TLS" in refusal(query={"ssl-mode": "VERIFY_IDENTITY"}).message
+    assert "ALLOWED_NETWORKS" in refusal(Access()).message
+
+
+def test_a_mariadb_that_goes_away_is_unavailable_and_its_commit_unknown(mariadb: Place) -> None:
+    mariadb.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+
+    def end_all() -> None:
+        for (number,) in mariadb.run(
+            "SELECT id FROM information_schema.processlist WHERE user = :user", user=mariadb.user
+        ):
+            mariadb.run(f"KILL {number}")
+
+    connector = mariadb.connect()
+    assert statuses(write(connector, create(id=1, v="a"))) == [("done", "")]
+    end_all()
+    assert statuses(write(connector, update("1", v="b"))) == [("done", "")]  # a new connection is made
+
+    class Cut(Sql):
+        def _carry_out(self, *arguments: Any) -> list[Outcome]:
+            outcomes = super()._carry_out(*arguments)
+            end_all()
+            return outcomes
+
+    cut = Cut(connector.options, mariadb.access)
+    mariadb.opened.append(cut)
+    with pytest.raises(OutcomeUnknown, match="broke during a commit"):
+        write(cut, update("1", v="c"))
+
+
+def test_what_a_trigger_of_mariadb_refuses_is_not_a_success(mariadb: Place) -> None:
+    mariadb.run("CREATE TABLE t (id int AUTO_INCREMENT PRIMARY KEY, v text)")
+    mariadb.run(
+        "CREATE TRIGGER judge BEFORE INSERT ON t FOR EACH ROW BEGIN"
+        " IF NEW.v = 'bad' THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'no bad things'; END IF;"
+        " SET NEW.v = UPPER(NEW.v); END"
+    )
+    bad, fine = write(mariadb.connect(), create("1", v="bad"), create("2", v="fine"))
+    assert (bad.code, fine.status) == ("rejected", "done")
+    assert "no bad things" in bad.message
+    assert fine.record and fine.record.get("v") == "FINE"
 
 
 def test_a_user_without_rights_is_told(postgresql: Place) -> None:
