@@ -6,6 +6,7 @@ from models.chains import ChainLink
 from models.circuits import Circuit
 from models.connections import Connection, KeyCheck
 from models.db import Base
+from models.drafts import Draft
 from models.issues import Alert, Conflict, Issue, IssueNote
 from models.journal import Change
 from models.links import Link, Shadow
@@ -40,6 +41,7 @@ __all__ = [
     "Circuit",
     "Conflict",
     "Connection",
+    "Draft",
     "Invitation",
     "Issue",
     "IssueNote",

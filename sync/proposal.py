@@ -14,7 +14,7 @@ from sync.values import FieldType
 # Names that people use for the same thing, as `_plain` leaves them.
 _SAME = (
     {"email", "mail", "emailaddress", "mailaddress"},
-    {"name", "fullname", "customername", "contactname", "displayname"},
+    {"name", "fullname", "customername", "contactname", "displayname", "customer", "contact", "client"},
     {"firstname", "givenname", "forename"},
     {"lastname", "surname", "familyname"},
     {"phone", "phonenumber", "telephone", "tel", "mobile"},

@@ -34,6 +34,7 @@ def create_app(ctx: Context | None = None) -> Flask:
         csrf,
         database,
         desk,
+        drafts,
         errors,
         headers,
         health,
@@ -70,6 +71,7 @@ def create_app(ctx: Context | None = None) -> Flask:
     for module in (
         desk,
         configs,
+        drafts,
         runs,
         records,
         issues,

@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page
 from tests.browser.chromium import launched
 from tests.browser.stage import PASSWORD, Stage, served
 
+STEPS = ("streams", "fields", "rules", "schedule", "review")
 PANEL = Path(__file__).resolve().parents[2] / "docs" / "images" / "panel.png"
 _COOKIES: dict[tuple[str, str], list[Any]] = {}
 WIDTHS = {"wide": (1280, 860), "phone": (390, 844)}
@@ -49,6 +50,8 @@ def paths(stage: Stage) -> dict[str, str]:
         "connection": "/connections/default-crm",
         "connection-choose": "/connections/new",
         "connection-new": "/connections/new/parse",
+        "draft-new": "/drafts/new",
+        **{f"draft-{step}": f"/drafts/{stage.draft}/{step}" for step in STEPS},
         "audit": "/audit",
         "not-found": "/runs/nothing",
         "empty": "/runs?state=cancelled",

@@ -15,10 +15,11 @@ from werkzeug.serving import make_server
 
 from models.audit import AuditEvent
 from models.people import Role
+from models.questions import Question
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunState
 from sync.values import encode_fields
-from tasks import bulk
+from tasks import bulk, drafts
 from tasks.context import Context
 from tests.web.world import DEFINITION, NOW, OWN, Clock, World, make_context, summary
 from web import create_app
@@ -52,6 +53,7 @@ class Stage(World):
         self.customers = self._customers()
         self.orders = self._orders()
         self._others()
+        self.draft = self._draft()
         self.bulk = bulk.plan(ctx, bulk.Selection(OWN), said="every cause in all syncs", by="bob@example.com")
 
     def _history(
@@ -302,9 +304,50 @@ class Stage(World):
         self.line(self.running, "The system asked for a pause of 2 s.", "warning")
         self.config("old newsletter", active=False, next_run_at=None)
 
+    def _draft(self) -> str:
+        """A sync that somebody is putting together: both systems have answered."""
+        draft = drafts.begin(self.ctx, OWN, f"{OWN}-crm", f"{OWN}-sheets", by="alice@example.com")
+        left = _stream(
+            "contacts", ("id", "integer"), ("email", "text"), ("full_name", "text"), ("balance", "decimal")
+        )
+        right = _stream(
+            "Contacts.csv", ("E-mail", "text"), ("Name", "text"), ("Balance", "text"), ("Note", "text")
+        )
+        self._answers(streams=[left], side="left")
+        self._answers(streams=[right], side="right")
+        ends = {"left": {"stream": "contacts"}, "right": {"stream": "Contacts.csv", "key": "E-mail"}}
+        drafts.choose_streams(self.ctx, draft, ends, by="alice@example.com")
+        people = [("ada@example.com", "Ada Lovelace", "120.50"), ("grace@example.com", "Grace Hopper", "0")]
+        self._answers(stream=left, records=[[str(n), *row] for n, row in enumerate(people, 1)], side="left")
+        self._answers(stream=right, records=[[*row, None] for row in people], side="right")
+        pairs = [{"left": "email", "right": "E-mail"}, {"left": "full_name", "right": "Name"}]
+        drafts.say(self.ctx, draft, {"fields": pairs, "match": ["email"]}, name="contacts")
+        return draft
+
+    def _answers(self, side: str, **answer: Any) -> None:
+        connection = f"{OWN}-{'crm' if side == 'left' else 'sheets'}"
+        if "stream" in answer:
+            answer["fields"] = [field["name"] for field in answer["stream"]["fields"]]
+        with self.write() as db:
+            for row in db.query(Question).filter_by(connection_id=connection, state="asked"):
+                row.state, row.answer, row.finished_at = "answered", answer, NOW
+
     def renamed(self, config: str, name: str) -> None:
         with self.write() as db:
             db.get_one(SyncConfig, config).name = name
+
+
+def _stream(name: str, *fields: tuple[str, str]) -> dict[str, Any]:
+    """A stream as a system describes it; a first field `id` is the key that it makes itself."""
+    return {
+        "name": name, "key": ["id"] if fields[0][0] == "id" else [], "writable": True,
+        "read_only_because": "", "problems": [],
+        "fields": [
+            {"name": field, "type": kind, "key": field == "id", "writable": True, "generated": field == "id",
+             "nullable": True}
+            for field, kind in fields
+        ],
+    }  # fmt: skip
 
 
 @contextmanager

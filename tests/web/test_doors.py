@@ -11,7 +11,7 @@ from sqlalchemy import select
 
 from models.sync_runs import RunState
 from models.tables import metadata
-from tasks import bulk
+from tasks import bulk, drafts
 from tasks.context import Context
 from tasks.rights import MAY, Capability
 from tests.web.browser import Browser
@@ -80,6 +80,8 @@ def things(world: World) -> dict[str, object]:
         "config_id": config,
         "connection_id": f"{OWN}-crm",
         "connector": "csv",
+        "draft_id": drafts.begin(world.ctx, OWN, f"{OWN}-crm", f"{OWN}-sheets", by="alice@example.com"),
+        "step": "streams",
         "run_id": run,
         "conflict_id": world.conflict(config),
         "code": "rejected",

@@ -104,10 +104,15 @@ def of(config: SyncConfig) -> Described | None:
         right=_end("right", found, config.right_connection),
         direction=found.direction,
         fields=[_field(item, found) for item in found.fields or ()],
-        rules=_two_way(found) if found.direction is Direction.BOTH else _one_way(found),
+        rules=rules(found),
         limits=_limits(found),
         schedule=schedule_words(config),
     )
+
+
+def rules(found: SyncDefinition) -> list[Rule]:
+    """What happens in each situation, as a table."""
+    return _two_way(found) if found.direction is Direction.BOTH else _one_way(found)
 
 
 def schedule_words(config: SyncConfig) -> str:
