@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
@@ -302,6 +302,37 @@ class SyncDefinition(_Model):
             strict=self.validation == "strict",
             guards=guards,
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """One word of a definition that says something else than before; None: it was, or is, not said."""
+
+    place: str  # such as `deletes.left_to_right`; fields by their left name
+    before: Any
+    after: Any
+
+
+def differences(before: Mapping[str, Any], after: Mapping[str, Any]) -> list[Difference]:
+    """What a new definition says otherwise than the old one, as both are stored."""
+    old, new = dict(_words_of(before)), dict(_words_of(after))
+    places = [*old, *(place for place in new if place not in old)]
+    return [
+        Difference(place, old.get(place), new.get(place))
+        for place in places
+        if old.get(place) != new.get(place)
+    ]
+
+
+def _words_of(value: Any, place: str = "") -> Iterator[tuple[str, Any]]:
+    if isinstance(value, Mapping):
+        for name, inside in value.items():
+            yield from _words_of(inside, f"{place}.{name}" if place else str(name))
+    elif isinstance(value, list) and value and all(isinstance(item, Mapping) for item in value):
+        for number, item in enumerate(value):
+            yield from _words_of(item, f"{place}.{item.get('left', number)}")
+    else:
+        yield place, value
 
 
 def _guards(spec: Any) -> Guards:

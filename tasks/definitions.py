@@ -10,7 +10,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -26,7 +26,7 @@ from models.connections import Connection
 from models.people import Workspace
 from models.secrets import SecretUnreadable
 from models.sync_configs import SyncConfig
-from sync.definition import HOURLY, Built, EndSpec, SyncDefinition, nearest
+from sync.definition import HOURLY, Built, EndSpec, SyncDefinition, differences, nearest
 from sync.records import SIDES
 from sync.schedule import ScheduleProblem, read_schedule
 from tasks import audit, chains, relations, schedules
@@ -37,6 +37,7 @@ from tasks.yaml_file import Place, YamlFile
 
 PRIORITIES = {"high": 0, "normal": 1, "low": 2}
 LONGEST_NAME = 200
+MOST_CHANGES = 50  # of one change of a definition that the audit keeps word by word
 _FRAME = ("connection", "stream", "filter")  # what every end has, whatever its connector
 
 
@@ -521,6 +522,7 @@ def store_sync(
     elif row.definition == stored:
         applied.note(label, "unchanged")
         return row
+    changes = differences(row.definition, stored) if not is_new else []
     changed_schedule = is_new or (row.cron, row.timezone, row.active, row.auto) != (
         schedule.cron if schedule else HOURLY,
         schedule.timezone if schedule else "UTC",
@@ -541,7 +543,12 @@ def store_sync(
     db.flush()
     applied.note(label, "created" if is_new else "updated")
     action = "config.created" if is_new else "config.changed"
-    audit.record(db, action, row.id, by=by, at=now, workspace_id=workspace_id, name=name, version=row.version)
+    detail: dict[str, Any] = (
+        {"changes": [asdict(change) for change in changes[:MOST_CHANGES]]} if changes else {}
+    )
+    audit.record(
+        db, action, row.id, by=by, at=now, workspace_id=workspace_id, name=name, version=row.version, **detail
+    )
     return row
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from sync.definition import differences
 from tests.house import House
 
 CONNECTIONS = """\
@@ -748,3 +749,25 @@ def test_side_that_does_not_answer_is_noted_and_the_rest_is_stored(at_home: Hous
     assert "sync people" in said.value["created"]
     (note,) = said.value["notes"]
     assert note.startswith("people: not checked against left: ")
+
+
+def test_a_change_is_told_word_by_word() -> None:
+    before = {
+        "left": {"connection": "a", "stream": "x"},
+        "conflict": "manual",
+        "match": ["email"],
+        "fields": [{"left": "email", "right": "E-mail"}, {"left": "name", "right": "Name"}],
+    }
+    after = {
+        "left": {"connection": "a", "stream": "y"},
+        "deletes": {"left_to_right": "propagate"},
+        "match": ["email"],
+        "fields": [{"left": "name", "right": "Customer"}, {"left": "email", "right": "E-mail"}],
+    }
+    assert {item.place: (item.before, item.after) for item in differences(before, after)} == {
+        "left.stream": ("x", "y"),
+        "conflict": ("manual", None),
+        "deletes.left_to_right": (None, "propagate"),
+        "fields.name.right": ("Name", "Customer"),
+    }
+    assert differences(before, before) == []

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from flask import Blueprint
+from flask import Blueprint, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from web.auth import needs, person
 from web.live import page
-from web.preferences import clock
-from web.reads import runs, syncs
+from web.preferences import clock, looked_at, remember_look
+from web.reads import news, runs, syncs
 from web.reads.chart import last_hours
 
 bp = Blueprint("desk", __name__)
@@ -31,5 +31,14 @@ def show() -> ResponseReturnValue:
         counts=syncs.counts(workspace),
         latest=runs.latest(workspace, 6),
         next_up=syncs.next_up(workspace, now),
+        looked=looked_at(),
+        news=news.since(workspace, looked_at()),
         chart=last_hours(runs.hours(workspace, since), since, HOURS),
     )
+
+
+@bp.post("/looks")
+@needs("read")
+def look() -> ResponseReturnValue:
+    """They have seen what is new: from here on only what comes later is."""
+    return remember_look(redirect(url_for("desk.show"), code=303))

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from datetime import datetime, timedelta
+
 from flask import Blueprint, Flask, abort, current_app, g, redirect, request, url_for
 from flask.typing import ResponseReturnValue
+from werkzeug.wrappers import Response
 
 from web.auth import local_path, look_at, needs, public
 from web.database import ctx
+from web.reads.news import LONGEST
 from web.times import ZONE_COOKIE, Clock, zone_named
 
 bp = Blueprint("preferences", __name__)
 
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "theme"
+LOOK_COOKIE = "looked"
 _A_YEAR = 365 * 24 * 3600
 
 
@@ -34,6 +39,23 @@ def theme() -> str:
     return chosen if chosen in THEMES else "auto"
 
 
+def looked_at() -> datetime:
+    """When this person last said that they have seen what is new; a day ago where they never did."""
+    now = clock().now
+    try:
+        moment = datetime.fromisoformat(request.cookies.get(LOOK_COOKIE, ""))
+    except ValueError:
+        return now - timedelta(days=1)
+    if moment.tzinfo is None or moment > now:
+        return now - timedelta(days=1)
+    return max(moment, now - LONGEST)
+
+
+def remember_look(response: Response) -> Response:
+    _remember(response, LOOK_COOKIE, clock().now.isoformat(timespec="seconds"))
+    return response
+
+
 @bp.post("/preferences/theme")
 @public
 def choose_theme() -> ResponseReturnValue:
@@ -41,14 +63,7 @@ def choose_theme() -> ResponseReturnValue:
     if chosen not in THEMES:
         abort(400)
     response = redirect(_back(), code=303)
-    response.set_cookie(
-        THEME_COOKIE,
-        chosen,
-        max_age=_A_YEAR,
-        secure=bool(current_app.config["SESSION_COOKIE_SECURE"]),
-        httponly=True,
-        samesite="Lax",
-    )
+    _remember(response, THEME_COOKIE, chosen)
     return response
 
 
@@ -61,3 +76,14 @@ def choose_workspace() -> ResponseReturnValue:
 
 def _back() -> str:
     return local_path(request.form.get("back")) or url_for("desk.show")
+
+
+def _remember(response: Response, name: str, value: str) -> None:
+    response.set_cookie(
+        name,
+        value,
+        max_age=_A_YEAR,
+        secure=bool(current_app.config["SESSION_COOKIE_SECURE"]),
+        httponly=True,
+        samesite="Lax",
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import select
 
@@ -29,6 +30,7 @@ class Act:
     who: str
     what: str
     reason: str
+    changes: Sequence[Mapping[str, Any]] = ()  # of a definition: place, before, after
 
 
 def of_config(config: SyncConfig, limit: int = 10) -> Sequence[Act]:
@@ -45,6 +47,7 @@ def of_config(config: SyncConfig, limit: int = 10) -> Sequence[Act]:
             who=who(event.actor),
             what=_ACTS.get(event.action, plain(event.action.replace(".", " ")).lower()),
             reason=str(event.detail.get("reason") or ""),
+            changes=event.detail.get("changes") or (),
         )
         for event in rows
     ]
