@@ -146,6 +146,7 @@ class Sql(Connector):
         super().__init__(options, access)
         password = options.password.get_secret_value() if options.password else ""
         self._db = database(options.url, password, access)
+        self.reads_apart = self._db.reads_apart
         self._known: dict[tuple[str, str | None], _Keyed] = {}  # as last looked at by stream() and read()
 
     @classmethod
@@ -188,6 +189,10 @@ class Sql(Connector):
             clause = keyed.table.clause
             position, cursor = self._position(connection, keyed.table, _choices(options), since)
             is_lazy = keyed.key in keyed.table.keys and self._db.row_hash(keyed.table) is not None
+            hashed = self._db.hashed(keyed.table, keyed.columns, self.page_size) if is_lazy else None
+            if hashed is not None and position is None:
+                yield from self._hashed_pages(connection, keyed, hashed, cursor)
+                return
             select = self._select(keyed.table, keyed.columns if is_lazy else keyed.table.columns)
             select = select.order_by(*(clause.c[name] for name in keyed.key))
             if position is not None:
@@ -449,8 +454,41 @@ class Sql(Connector):
 
         return Page(ids=ids, versions=[row[-1] for row in rows], record=record)
 
+    def _hashed_pages(
+        self, connection: Connection, keyed: _Keyed, hashed: sa.Select[Any], cursor: Cursor | None
+    ) -> Iterator[Page]:
+        """Pages of keys and hashes as the database joins them; the rows that are asked for are fetched."""
+        result = connection.execution_options(yield_per=1).execute(hashed)
+        held: Page | None = None
+        for keys, hashes, count in result:
+            if held is not None:
+                yield held
+            held = self._hashed_page(connection, keyed, keys.split("\n"), hashes.split("\n"), count)
+        yield replace(held or Page.of([]), is_last=True, cursor=cursor)
+
+    def _hashed_page(
+        self, connection: Connection, keyed: _Keyed, ids: list[str], hashes: list[str], count: int
+    ) -> Page:
+        if len(ids) != count or len(hashes) != count:
+            raise BadAnswer(f"'{keyed.table.name}' was not read as it stands: {count} rows, {len(ids)} keys.")
+
+        def some(indexes: Sequence[int]) -> list[Record]:
+            rows = [(ids[index], hashes[index]) for index in indexes]
+            names = [ids[index] for index in indexes]
+            found = self._fetched(connection, keyed, names, rows, range(len(rows)), in_a_row=False)
+            return [found[number] for number in range(len(rows))]
+
+        return Page(ids=ids, versions=hashes, record=lambda index: some([index])[0], some=some)
+
     def _fetched(
-        self, connection: Connection, keyed: _Keyed, ids: list[str], rows: list[Row], block: range
+        self,
+        connection: Connection,
+        keyed: _Keyed,
+        ids: list[str],
+        rows: Sequence[Row],
+        block: range,
+        *,
+        in_a_row: bool = True,
     ) -> dict[int, Record]:
         """The records of a block of a page. Raises BadAnswer if the page is an old one, and they changed."""
         keys = [row[:-1] for row in rows[block.start : block.stop]]
@@ -458,7 +496,7 @@ class Sql(Connector):
             with self._db.reading() as fresh:
                 there = self._rows(fresh, keyed, keys)
         else:
-            there = self._rows(connection, keyed, keys, in_a_row=True)
+            there = self._rows(connection, keyed, keys, in_a_row=in_a_row)
         records = {}
         for index in block:
             same = [row for row in there.get(ids[index], []) if row[-1] == rows[index][-1]]
@@ -473,7 +511,8 @@ class Sql(Connector):
         fields = {
             column.name: decode(column, raw) for column, raw in zip(keyed.table.columns, row, strict=False)
         }
-        return Record(id, fields, self._versions(keyed.table, [row])[0])
+        is_hashed = len(row) > len(keyed.table.columns)
+        return Record(id, fields, row[-1] if is_hashed else keyed.table.versions([row])[0])
 
     def _ids(self, places: Sequence[int], rows: Sequence[Row], start: int = 0) -> list[str]:
         """The ids of rows whose key stands in these places; provisional ones where it is empty."""
@@ -534,7 +573,7 @@ class Sql(Connector):
     def _one_of(self, keyed: _Keyed, keys: Sequence[Row]) -> sa.ColumnElement[bool]:
         clauses = [self._db.key_clause(keyed.table.clause.c[column.name], column) for column in keyed.columns]
         if len(clauses) == 1:
-            return clauses[0].in_([_bound(key[0]) for key in keys])
+            return self._db.one_of(clauses[0], [key[0] for key in keys])
         pairs = [zip(clauses, key, strict=True) for key in keys]
         return sa.or_(*(sa.and_(*(clause == _bound(raw) for clause, raw in pair)) for pair in pairs))
 

@@ -30,7 +30,7 @@ class PageLike(Protocol):
     def total(self) -> int | None: ...
     @property
     def cursor(self) -> str | None: ...
-    def record(self, index: int, /) -> Record: ...
+    def pick(self, indexes: Sequence[int], /) -> Sequence[Record]: ...
 
 
 @dataclass(slots=True)
@@ -43,17 +43,13 @@ class Scan:
 
     changed: dict[str, Record] = field(default_factory=dict)
     new: dict[str, Record] = field(default_factory=dict)
-    seen: set[str] = field(default_factory=set)  # ids of linked records
+    absent: set[str] = field(default_factory=set)  # ids of linked records that a full read did not return
     duplicates: list[Record] = field(default_factory=list)  # later copies under an id already seen
     read: int = 0
     complete: bool = False
     incomplete_because: str = "the read did not reach its end"
     full: bool = True  # a read of everything; an incremental one proves no absence
     cursor: str | None = None
-
-    def missing(self, known: Iterable[str]) -> set[str]:
-        """The known ids that this scan did not return; meaningless for an incremental one."""
-        return set(known) - self.seen
 
     @property
     def proves_absence(self) -> bool:
@@ -76,30 +72,26 @@ def scan_pages(
     person may have copied: then the first keeps the id and the others are reported.
     """
     scan = Scan(full=full)
-    seen_new: set[str] = set()
+    seen: set[str] = set()
     total: int | None = None
     is_last = False
     for page in pages:
-        ids, versions, record = page.ids, page.versions, page.record
-        scan.read += len(ids)
-        for index, (record_id, version) in enumerate(zip(ids, versions, strict=True)):
-            if record_id in known:
-                if record_id in scan.seen:
-                    _again(scan, scan.changed, record(index), first_copy_wins)
-                    continue
-                scan.seen.add(record_id)
-                if look_at_all or version is None or version != known[record_id]:
-                    scan.changed[record_id] = record(index)
-            elif record_id in seen_new:
-                _again(scan, scan.new, record(index), first_copy_wins)
-            else:
-                seen_new.add(record_id)
-                scan.new[record_id] = record(index)
+        scan.read += len(page.ids)
+        fresh = set(page.ids)
+        if len(fresh) == len(page.ids) and seen.isdisjoint(fresh):
+            wanted = _worth_a_look(page, known, look_at_all)
+        else:
+            wanted = _with_copies(scan, page, known, seen, look_at_all, first_copy_wins)
+        for record in page.pick(wanted) if wanted else ():
+            (scan.changed if record.id in known else scan.new)[record.id] = record
+        seen |= fresh
         is_last = page.is_last
         total = page.total if page.total is not None else total
         scan.cursor = page.cursor if page.cursor is not None else scan.cursor
         if is_last:
             break
+    if full:
+        scan.absent = {record_id for record_id in known if record_id not in seen}
     if is_last and (total is None or total == scan.read):
         scan.complete, scan.incomplete_because = True, ""
     elif is_last:
@@ -107,12 +99,44 @@ def scan_pages(
     return scan
 
 
-def _again(scan: Scan, into: dict[str, Record], record: Record, first_copy_wins: bool) -> None:
-    scan.read -= 1
-    if first_copy_wins:
-        scan.duplicates.append(record)
-    else:
-        into[record.id] = record
+def _worth_a_look(page: PageLike, known: Mapping[str, str | None], look_at_all: bool) -> Sequence[int]:
+    """The indexes of a page's records that are new, or not known to be as they were.
+
+    Whole columns are compared at once: most pages hold nothing else than what is known.
+    """
+    if look_at_all:
+        return range(len(page.ids))
+    held = list(map(known.get, page.ids))
+    if held == page.versions and None not in held:
+        return ()
+    pairs = zip(held, page.versions, strict=True)
+    return [index for index, (then, now) in enumerate(pairs) if then is None or then != now]
+
+
+def _with_copies(
+    scan: Scan,
+    page: PageLike,
+    known: Mapping[str, str | None],
+    seen: set[str],
+    look_at_all: bool,
+    first_copy_wins: bool,
+) -> list[int]:
+    """The same for a page that returns an id for the second time; the copies find their place by the way."""
+    wanted: dict[str, int] = {}
+    here: set[str] = set()
+    for index, (record_id, version) in enumerate(zip(page.ids, page.versions, strict=True)):
+        if record_id in here or record_id in seen:
+            scan.read -= 1
+            if first_copy_wins:
+                scan.duplicates.extend(page.pick([index]))
+            else:
+                wanted[record_id] = index
+            continue
+        here.add(record_id)
+        then = known.get(record_id)
+        if look_at_all or then is None or then != version:
+            wanted[record_id] = index
+    return list(wanted.values())
 
 
 def absence_is_sure(

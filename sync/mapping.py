@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import date, datetime
+from decimal import Decimal
 from functools import cached_property
 
 from sync.links import LinkForm, Relation
@@ -30,6 +31,10 @@ from sync.values import (
     parse,
     rounded,
 )
+
+# Values of these types that are equal, and of one type, are equal in every sense (`{"a": 1}` and
+# `{"a": True}` are not).
+_PLAIN = frozenset({str, int, bool, Decimal, date, datetime, type(None)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +112,8 @@ class FieldPair:
 
     def same(self, side: Side, one: Value, two: Value) -> bool:
         """Whether two own values of one side count as equal."""
+        if type(one) is type(two) and type(one) in _PLAIN and one == two:
+            return True
         return bool(self.comparable(side, one) == self.comparable(side, two))
 
     def agree(self, left: Value, right: Value) -> bool:
@@ -115,6 +122,8 @@ class FieldPair:
             return self.relation.agree(left, right)
         side: Side = "right" if self.direction is Direction.RIGHT_TO_LEFT else "left"
         value, target = (left, right) if side == "left" else (right, left)
+        if not self.transforms and type(left) is type(right) and type(left) in _PLAIN and left == right:
+            return True
         if not self.transforms and self.comparable(side, value) == self.comparable(other(side), target):
             return True
         try:
@@ -266,6 +275,17 @@ class FieldMapping:
                 return None
             parts.append(part)
         return dumps(parts[0]) if len(parts) == 1 else dumps(parts)
+
+    def key_of(self, side: Side, record: Record) -> str | None:
+        """The match key of a record as it was returned; None where it has none that can be read."""
+        values: dict[str, Value] = {}
+        for name in self.match:
+            pair = self.pair(name)
+            try:
+                values[name] = pair.own(side, record.fields.get(pair.on(side), MISSING))
+            except ValueProblem:
+                return None
+        return self.match_key(side, values)
 
     def label(self, side: Side, seen_values: Fields, record_id: str | None) -> str:
         """How a person names the record: its match values, else its id."""

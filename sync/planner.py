@@ -48,12 +48,26 @@ class LinkRow(NamedTuple):
 
 
 class LinkIndex:
-    """All links of a config by their ids. Tombstones are not among them."""
+    """What a run knows of a config's links, tombstones left out: how many there are, and those that it looks
+    at closer.
 
-    def __init__(self, rows: Iterable[LinkRow]) -> None:
+    Of all others only ids and versions are read, side by side with the records, and not kept.
+    """
+
+    def __init__(self, states: Mapping[str, int], on_side: Mapping[Side, int]) -> None:
+        self.states = states  # state -> how many
+        self.on_side = on_side  # how many have a record there
+        self.by_id: dict[int, LinkRow] = {}
         self.by_left: dict[str, LinkRow] = {}
         self.by_right: dict[str, LinkRow] = {}
-        self.by_id: dict[int, LinkRow] = {}
+        self.holders: dict[str, LinkRow] = {}  # match key -> who holds it, for the keys of new records
+
+    @property
+    def linked(self) -> int:
+        return self.states.get("linked", 0)
+
+    def learn(self, rows: Iterable[LinkRow]) -> None:
+        """Take in links that are to be looked at closer."""
         for row in rows:
             self.by_id[row.id] = row
             if row.left_id is not None:
@@ -64,13 +78,8 @@ class LinkIndex:
     def on(self, side: Side) -> Mapping[str, LinkRow]:
         return self.by_left if side == "left" else self.by_right
 
-    def versions(self, side: Side) -> dict[str, str | None]:
-        if side == "left":
-            return {key: row.left_version for key, row in self.by_left.items()}
-        return {key: row.right_version for key, row in self.by_right.items()}
-
     def __len__(self) -> int:
-        return len(self.by_id)
+        return sum(self.states.values())
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,14 +155,17 @@ class Plan:
         return [change for change in self.changes if not change.guard]
 
 
+def to_learn(scan: Scan) -> set[str]:
+    """The ids of linked records that need a closer look: changed, or not returned."""
+    return scan.changed.keys() | scan.absent
+
+
 def touched(index: LinkIndex, scans: Mapping[Side, Scan], waiting: Iterable[int] = ()) -> set[int]:
     """The links that need a closer look: changed or missing on a side, or with an answer waiting."""
     found: set[int] = set(waiting)
     for side in SIDES:
-        by_id, scan = index.on(side), scans[side]
-        found.update(by_id[record_id].id for record_id in scan.changed)
-        if scan.full:
-            found.update(by_id[record_id].id for record_id in by_id.keys() - scan.seen)
+        by_id = index.on(side)
+        found.update(by_id[record_id].id for record_id in to_learn(scans[side]))
     # A link that lost its record on one side for good is decided again: the record may be back.
     found.update(row.id for row in index.by_id.values() if row.left_id is None or row.right_id is None)
     return found
@@ -230,11 +242,7 @@ def make_plan(
             both: dict[Side, Look] = {side: seen, other(side): Gone()}
             tie = Tie(None, ids["left"], ids["right"])
             _decide(plan, tie, both["left"], both["right"], rules, None, facts.dismissed)
-    plan.unchanged += (
-        len(index)
-        - len(ties)
-        - sum(1 for row in index.by_id.values() if row.id not in ties and row.state != "linked")
-    )
+    plan.unchanged += index.linked - sum(1 for tie in ties.values() if tie.state == "linked")
     plan.changes.sort(key=_order)
     changes = [
         replace(change, takes_along=along)
@@ -397,10 +405,8 @@ def _look(
     if record_id is None:
         return Gone()
     record = scan.changed.get(record_id)
-    if record is None and record_id in scan.seen:
-        return Seen(record_id, tie.shadow(side), version=row.version_on(side))
-    if record is None and not scan.full:
-        # An incremental read returns what moved: the rest is as it was.
+    if record is None and (not scan.full or record_id not in scan.absent):
+        # It was returned as it is known; or it did not move, where only what moved was read.
         return Seen(record_id, tie.shadow(side), version=row.version_on(side))
     if record is None:
         probe = facts.probed.get(record_id)
@@ -458,9 +464,9 @@ def _pair(
     if not new["left"] and not new["right"]:
         return Pairing()
     taken: dict[Side, dict[str, str]] = {"left": {}, "right": {}}
-    for row in index.by_id.values():
-        if row.key and row.id not in ties:
-            taken["left"][row.key] = taken["right"][row.key] = display(row.left_id)
+    for held, row in index.holders.items():
+        if row.id not in ties:
+            taken["left"][held] = taken["right"][held] = display(row.left_id)
     for link_id, tie in ties.items():
         for side in SIDES:
             look = looks[link_id][side]

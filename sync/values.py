@@ -83,6 +83,8 @@ def parse(raw: Value, kind: FieldType) -> Value:
     """
     if raw is None or raw is MISSING:
         return raw
+    if type(raw) is _OWN.get(kind) and _OWN_CHECKS[kind](raw):
+        return raw  # canonical already, as most values are
     if kind is not FieldType.TEXT and isinstance(raw, str) and not raw.strip():
         return None
     return _PARSERS[kind](raw)
@@ -261,6 +263,25 @@ _PARSERS: Final[Mapping[FieldType, Callable[[Value], Value]]] = {
 }
 
 
+# The type of most canonical values of a field type, and what tells that one needs no second look.
+_OWN: Final[Mapping[FieldType, type]] = {
+    FieldType.TEXT: str,
+    FieldType.INTEGER: int,
+    FieldType.DECIMAL: Decimal,
+    FieldType.BOOLEAN: bool,
+    FieldType.DATE: date,
+    FieldType.DATETIME: datetime,
+}
+_OWN_CHECKS: Final[Mapping[FieldType, Callable[[Any], bool]]] = {
+    FieldType.TEXT: str.isascii,
+    FieldType.INTEGER: lambda _: True,
+    FieldType.DECIMAL: Decimal.is_finite,
+    FieldType.BOOLEAN: lambda _: True,
+    FieldType.DATE: lambda _: True,
+    FieldType.DATETIME: lambda moment: moment.tzinfo is UTC,
+}
+
+
 class Canon(StrEnum):
     """Named ways in which two texts count as equal. They decide equality only; values flow untouched."""
 
@@ -306,7 +327,7 @@ def comparable(
         return value
     match kind:
         case FieldType.TEXT:
-            text = unicodedata.normalize("NFC", value)
+            text = value if value.isascii() else unicodedata.normalize("NFC", value)
             for step in canon:
                 text = _apply_canon(text, step)
             return None if blank_is_null and not text else text
@@ -345,6 +366,8 @@ def _attachment_identity(item: Mapping[str, Value]) -> str:
 
 def encode(value: Value) -> Value:
     """A JSON-ready form of a canonical value from which `decode` makes the same value again."""
+    if type(value) is str and value.isascii() and "\0" not in value:
+        return value
     match value:
         case None | bool():
             return value
@@ -381,6 +404,8 @@ def encode(value: Value) -> Value:
 
 def decode(stored: Value) -> Value:
     """The canonical value that `encode` was given."""
+    if type(stored) is str:
+        return stored
     if isinstance(stored, list):
         return [decode(item) for item in stored]
     if not isinstance(stored, dict):

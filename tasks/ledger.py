@@ -6,7 +6,7 @@ Nothing here decides. Every writing function works inside the caller's fenced tr
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
@@ -37,26 +37,71 @@ LONGEST_REST = timedelta(days=1)
 # -- loading --------------------------------------------------------------------------------------
 
 
+_ROW = (
+    Link.id,
+    Link.state,
+    Link.left_id,
+    Link.right_id,
+    Link.left_version,
+    Link.right_version,
+    Link.left_missing,
+    Link.right_missing,
+    Link.written_at,
+    Link.key,
+)
+
+
 def load_index(db: Session, config_id: str) -> LinkIndex:
-    rows = db.execute(
-        select(
-            Link.id,
-            Link.state,
-            Link.left_id,
-            Link.right_id,
-            Link.left_version,
-            Link.right_version,
-            Link.left_missing,
-            Link.right_missing,
-            Link.written_at,
-            Link.key,
-        ).where(Link.config_id == config_id, Link.state != LinkState.TOMBSTONE)
+    """The counts of a config's links, and those that no run passes over: what is missing on a side."""
+    alive = (Link.config_id == config_id, Link.state != LinkState.TOMBSTONE)
+    counts = db.execute(
+        select(Link.state, func.count(), func.count(Link.left_id), func.count(Link.right_id))
+        .where(*alive)
+        .group_by(Link.state)
+    ).all()
+    index = LinkIndex(
+        {state: count for state, count, _, _ in counts},
+        {"left": sum(row[2] for row in counts), "right": sum(row[3] for row in counts)},
     )
-    return LinkIndex(LinkRow._make(row) for row in rows)
+    odd = or_(Link.left_id.is_(None), Link.right_id.is_(None), Link.left_missing > 0, Link.right_missing > 0)
+    index.learn(LinkRow._make(row) for row in db.execute(select(*_ROW).where(*alive, odd)))
+    return index
+
+
+def load_versions(db: Session, config_id: str, side: Side) -> dict[str, str | None]:
+    """The ids of a side's linked records, with the versions that their shadows were taken from."""
+    record_id, version = _columns_on(side)
+    alive = (Link.config_id == config_id, Link.state != LinkState.TOMBSTONE, record_id.is_not(None))
+    return many.pairs(db, record_id, version, *alive)
+
+
+def versions_of(db: Session, config_id: str, side: Side, record_ids: Sequence[str]) -> dict[str, str | None]:
+    """The same of these records alone."""
+    record_id, version = _columns_on(side)
+    alive = (Link.config_id == config_id, Link.state != LinkState.TOMBSTONE)
+    return {row[0]: row[1] for row in many.chosen(db, (record_id, version), record_id, record_ids, *alive)}
+
+
+def load_rows(db: Session, config_id: str, key: Any, values: Iterable[Any]) -> list[LinkRow]:
+    """The links of a config whose column `key` is one of these values."""
+    alive = (Link.config_id == config_id, Link.state != LinkState.TOMBSTONE)
+    return [LinkRow._make(row) for row in many.chosen(db, _ROW, key, values, *alive)]
+
+
+def learn(db: Session, config_id: str, index: LinkIndex, side: Side, record_ids: Iterable[str]) -> None:
+    """Have the index know the links of these records of a side."""
+    known = index.on(side)
+    unknown = [record_id for record_id in record_ids if record_id not in known]
+    index.learn(load_rows(db, config_id, _columns_on(side)[0], unknown))
+
+
+def _columns_on(side: Side) -> tuple[Any, Any]:
+    return (Link.left_id, Link.left_version) if side == "left" else (Link.right_id, Link.right_version)
 
 
 def load_ties(
     db: Session,
+    config_id: str,
     index: LinkIndex,
     link_ids: Iterable[int],
     mapping: FieldMapping,
@@ -68,36 +113,31 @@ def load_ties(
     `known_pairs` are the pairs that the shadows were taken under: a field that has another partner
     since then has no shadow any more, and meets it for the first time.
     """
-    answers = _answers(db, index)
+    answers = _answers(db, config_id) if index.by_id else {}
     ties: dict[int, Tie] = {}
     wanted = sorted(link_ids)
-    for start in range(0, len(wanted), CHUNK):
-        part = wanted[start : start + CHUNK]
-        shadows = {row.link_id: row for row in db.scalars(select(Shadow).where(Shadow.link_id.in_(part)))}
-        for link_id in part:
-            row, shadow = index.by_id[link_id], shadows.get(link_id)
-            left = _own("left", shadow.left if shadow else {}, mapping, known_pairs)
-            right = _own("right", shadow.right if shadow else {}, mapping, known_pairs)
-            ties[link_id] = Tie(
-                id=link_id,
-                left_id=row.left_id,
-                right_id=row.right_id,
-                left=left,
-                right=right,
-                state=row.state,  # type: ignore[arg-type]
-                reason="",
-                key=mapping.label("left", left, row.left_id),
-                resolutions=answers.get(link_id, {}),
-                worn_out=_worn_out(shadow.flaps if shadow else None, previous_run_id),
-                restless=_restless(shadow.flaps if shadow else None, previous_run_id),
-            )
-    for start in range(0, len(wanted), CHUNK):
-        part = [link_id for link_id in wanted[start : start + CHUNK] if ties[link_id].state != "linked"]
-        if part:
-            for link_id, reason in db.execute(select(Link.id, Link.reason).where(Link.id.in_(part))):
-                tie = ties[link_id]
-                ties[link_id] = replace(tie, reason=reason)
-        db.expire_all()
+    columns = (Shadow.link_id, Shadow.left, Shadow.right, Shadow.flaps)
+    shadows = {row[0]: row[1:] for row in many.chosen(db, columns, Shadow.link_id, wanted)}
+    odd = [link_id for link_id in wanted if index.by_id[link_id].state != "linked"]
+    reasons = {row[0]: row[1] for row in many.chosen(db, (Link.id, Link.reason), Link.id, odd)}
+    for link_id in wanted:
+        row = index.by_id[link_id]
+        stored_left, stored_right, flaps = shadows.get(link_id, ({}, {}, None))
+        left = _own("left", stored_left, mapping, known_pairs)
+        right = _own("right", stored_right, mapping, known_pairs)
+        ties[link_id] = Tie(
+            id=link_id,
+            left_id=row.left_id,
+            right_id=row.right_id,
+            left=left,
+            right=right,
+            state=row.state,  # type: ignore[arg-type]
+            reason=reasons.get(link_id, ""),
+            key=mapping.label("left", left, row.left_id),
+            resolutions=answers.get(link_id, {}),
+            worn_out=_worn_out(flaps, previous_run_id),
+            restless=_restless(flaps, previous_run_id),
+        )
     return ties
 
 
@@ -120,10 +160,7 @@ def _own(
     return found
 
 
-def _answers(db: Session, index: LinkIndex) -> dict[int, dict[str, Resolution]]:
-    if not index.by_id:
-        return {}
-    config_id = db.scalar(select(Link.config_id).where(Link.id == next(iter(index.by_id))))
+def _answers(db: Session, config_id: str) -> dict[int, dict[str, Resolution]]:
     found: dict[int, dict[str, Resolution]] = {}
     for row in db.execute(
         select(Conflict.link_id, Conflict.field, Conflict.resolution).where(

@@ -5,20 +5,25 @@ A run, its preview, an explanation of one record: all of them look with this cod
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 
+from sqlalchemy.orm import Session
+
 from connectors.base import Can, Page, is_unkeyed
 from connectors.errors import RetryableError
+from models.links import Link
 from models.sync_configs import Baseline
 from sync import vanished as vanish
 from sync.diff import Scan, scan_pages
 from sync.guard import Facts, PlannedChange
-from sync.mapping import FieldPair
+from sync.mapping import FieldMapping, FieldPair
 from sync.plan import Gone, Intent, Look, Tie, Unknown
-from sync.planner import LinkIndex, Plan, SideFacts, make_plan, touched
+from sync.planner import LinkIndex, Plan, SideFacts, make_plan, to_learn, touched
 from sync.policy import ConflictPolicy
 from sync.reconcile import Rules
 from sync.records import SIDES, Problem, Record, Side, other
@@ -78,26 +83,33 @@ def look(
     moved = baseline is not None and baseline.identity_hash != built.identity_hash
     # Another policy may decide otherwise about records that have not moved: all are looked at once.
     redecide = baseline is None or baseline.policy_hash != built.policy_hash
-    scans: dict[Side, Scan] = {}
     unread: dict[Side, str] = {}
     unkeyed: dict[Side, int] = {"left": 0, "right": 0}
-    for side in SIDES:
-        end = pairing.end(side)
-        # Who decided something waits for it to be done, also for records that have not moved since.
-        everything = full or remap or moved or redecide or bool(decided.approved or answered)
+    # Who decided something waits for it to be done, also for records that have not moved since.
+    everything = full or remap or moved or redecide or bool(decided.approved or answered)
+
+    def read(side: Side) -> Scan:
         since = None if everything else _cursor(pairing, side, baseline, now)
-        scan = _scan(pairing, end, index, reins, since, look_at_all=remap or moved or redecide, unread=unread)
-        if end.id_kind == "visible":
-            unkeyed[side] = _set_unkeyed_aside(scan)
-        scans[side] = scan
+        look_at_all = remap or moved or redecide
+        return _scan(ctx, pairing, pairing.end(side), reins, since, look_at_all=look_at_all, unread=unread)
+
+    scans = _both(read, apart=all(pairing.end(side).connector.reads_apart for side in SIDES))
+    for side in SIDES:
+        if pairing.end(side).id_kind == "visible":
+            unkeyed[side] = _set_unkeyed_aside(scans[side])
     mapping = built.rules.mapping
     with ctx.reads() as db:
-        wanted = touched(index, scans, [link_id for link_id in (*answered, *also) if link_id in index.by_id])
+        for side in SIDES:
+            ledger.learn(db, pairing.config_id, index, side, to_learn(scans[side]))
+        asked = {*answered, *also}
+        index.learn(ledger.load_rows(db, pairing.config_id, Link.id, asked - index.by_id.keys()))
+        wanted = touched(index, scans, asked & index.by_id.keys())
         known_fields = dict(baseline.pairs) if baseline is not None else None
-        ties = ledger.load_ties(db, index, wanted, mapping, previous_run_id, known_fields)
+        ties = ledger.load_ties(db, pairing.config_id, index, wanted, mapping, previous_run_id, known_fields)
+        _meet_the_holders(db, pairing, index, scans)
     facts = Facts(
-        known=sum(1 for row in index.by_id.values() if row.state == "linked"),
-        was_populated={side: bool(index.on(side)) or _count(baseline, side) > 0 for side in SIDES},
+        known=index.linked,
+        was_populated={side: index.on_side[side] > 0 or _count(baseline, side) > 0 for side in SIDES},
         counts={side: scans[side].read for side in SIDES},
         first_contact=_is_first_contact(baseline, scans, index, decided),
         first_load_done=baseline is not None and baseline.full_at is not None,
@@ -106,12 +118,14 @@ def look(
         dismissed=decided.dismissed,
         held=decided.held,
     )
-    side_facts = {side: _side_facts(pairing, side, index, scans[side]) for side in SIDES}
+    side_facts = {side: _side_facts(pairing, side, scans[side]) for side in SIDES}
     vanished = {side: _vanished(ctx, pairing, side, scans, ties) for side in SIDES}
     related = replace(built.rules, mapping=relations.relate(ctx, pairing, scans, ties))
     rules, clock_notes = _by_their_clocks(ctx, pairing, _without(related, vanished))
     plan = make_plan(ties, index, scans, side_facts, rules, facts, now)
-    if _meet_the_unread(pairing, plan, scans, index):
+    if _meet_the_unread(ctx, pairing, plan, scans, index):
+        with ctx.reads() as db:
+            _meet_the_holders(db, pairing, index, scans)
         plan = make_plan(ties, index, scans, side_facts, rules, facts, now)
     if _freeze_volatile(pairing, plan, ties):
         plan = make_plan(ties, index, scans, side_facts, rules, facts, now)
@@ -199,7 +213,40 @@ def _without(rules: Rules, vanished: Mapping[Side, frozenset[str]]) -> Rules:
     return replace(rules, mapping=mapping)
 
 
-def _meet_the_unread(pairing: Pairing, plan: Plan, scans: Mapping[Side, Scan], index: LinkIndex) -> bool:
+def _both(read: Callable[[Side], Scan], *, apart: bool) -> dict[Side, Scan]:
+    """Both sides read: one after the other, or at the same time where their connectors allow it."""
+    if not apart:
+        return {side: read(side) for side in SIDES}
+    with ThreadPoolExecutor(len(SIDES), thread_name_prefix="read") as pool:
+        waiting = {side: pool.submit(copy_context().run, read, side) for side in SIDES}
+        return {side: waiting[side].result() for side in SIDES}
+
+
+def _meet_the_holders(db: Session, pairing: Pairing, index: LinkIndex, scans: Mapping[Side, Scan]) -> None:
+    """Have the index know which links hold the match keys of records that are, or may be, new."""
+    if not len(index):
+        return
+    mapping = pairing.built.rules.mapping
+    keys = {
+        key[:500]
+        for side in SIDES
+        for record in (*scans[side].new.values(), *_renamed(scans[side], side, index, mapping))
+        if (key := mapping.key_of(side, record)) is not None
+    }
+    index.holders.update((row.key, row) for row in ledger.load_rows(db, pairing.config_id, Link.key, keys))
+
+
+def _renamed(scan: Scan, side: Side, index: LinkIndex, mapping: FieldMapping) -> Iterator[Record]:
+    """Linked records under another key than at the last agreement: perhaps others under a reused id."""
+    for record in scan.changed.values():
+        row = index.on(side).get(record.id)
+        if row is not None and (mapping.key_of(side, record) or "")[:500] != row.key:
+            yield record
+
+
+def _meet_the_unread(
+    ctx: Context, pairing: Pairing, plan: Plan, scans: Mapping[Side, Scan], index: LinkIndex
+) -> bool:
     """Where only what moved was read: has a record that seems to be alone its partner after all?
 
     Whatever is found joins the scan as if it had been read. Returns whether something was.
@@ -216,8 +263,11 @@ def _meet_the_unread(pairing: Pairing, plan: Plan, scans: Mapping[Side, Scan], i
             for change in plan.changes
             if change.tie.id is None and change.tie.id_on(side) is None
         ]
-        for record in _holders(end, pair.on(side), keys, pairing.definition.retries):
-            if record.id not in index.on(side) and record.id not in scan.new:
+        records = {item.id: item for item in _holders(end, pair.on(side), keys, pairing.definition.retries)}
+        with ctx.reads() as db:
+            linked = ledger.versions_of(db, pairing.config_id, side, list(records))
+        for record in records.values():
+            if record.id not in linked and record.id not in scan.new:
                 scan.new[record.id] = record
                 found = True
     return found
@@ -268,9 +318,9 @@ def _cursor(pairing: Pairing, side: Side, baseline: Baseline | None, now: dateti
 
 
 def _scan(
+    ctx: Context,
     pairing: Pairing,
     end: End,
-    index: LinkIndex,
     reins: Reins | None,
     since: str | None,
     *,
@@ -278,11 +328,21 @@ def _scan(
     unread: dict[Side, str],
 ) -> Scan:
     """One side, to its end. A read that breaks off is started again, never spliced."""
-    known = index.versions(end.side)
+    known: dict[str, str | None] = {}
+    if since is None:
+        with ctx.reads() as db:
+            known = ledger.load_versions(db, pairing.config_id, end.side)
+
+    def pages() -> Iterator[Page]:
+        for page in end.connector.read(end.stream, end.options, since):
+            if since is not None:  # of all links only those of what moved
+                with ctx.reads() as db:
+                    known.update(ledger.versions_of(db, pairing.config_id, end.side, page.ids))
+            yield page
 
     def once() -> Scan:
         return scan_pages(
-            _paced(end, end.connector.read(end.stream, end.options, since), reins),
+            _paced(end, pages(), reins),
             known,
             full=since is None,
             look_at_all=look_at_all,
@@ -298,7 +358,7 @@ def _scan(
     try:
         return attempt()
     except RetryableError as problem:
-        partial = _what_came(pairing, end, known, since, look_at_all)
+        partial = _what_came(pages(), end, known, since, look_at_all)
         if partial is None or partial.read == 0:
             raise
         partial.incomplete_because = problem.message
@@ -307,12 +367,12 @@ def _scan(
 
 
 def _what_came(
-    pairing: Pairing, end: End, known: dict[str, str | None], since: str | None, look_at_all: bool
+    read: Iterator[Page], end: End, known: dict[str, str | None], since: str | None, look_at_all: bool
 ) -> Scan | None:
     """The pages before the one that cannot be read: edits of seen records may flow, nothing is absent."""
     pages: list[Page] = []
     try:
-        for page in end.connector.read(end.stream, end.options, since):
+        for page in read:
             pages.append(replace(page, is_last=False))
     except RetryableError:
         pass
@@ -343,11 +403,11 @@ def _set_unkeyed_aside(scan: Scan) -> int:
     return len(empty)
 
 
-def _side_facts(pairing: Pairing, side: Side, index: LinkIndex, scan: Scan) -> SideFacts:
+def _side_facts(pairing: Pairing, side: Side, scan: Scan) -> SideFacts:
     end = pairing.end(side)
     probed: dict[str, Look | Record] = {}
     if scan.proves_absence and not end.connector.snapshot and end.can_look_up:
-        missing = sorted(scan.missing(index.on(side)))[:MOST_PROBES]
+        missing = sorted(scan.absent)[:MOST_PROBES]
         for record_id, found in (probe(end, missing) if missing else {}).items():
             if isinstance(found, Record):
                 probed[record_id] = found if found.id == record_id else _merged(side, record_id, found.id)

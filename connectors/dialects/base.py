@@ -141,6 +141,7 @@ class Database(ABC):
 
     title: ClassVar[str]
     url_options: ClassVar[frozenset[str]] = frozenset()
+    reads_apart: ClassVar[bool] = False  # reading takes another process's time, not ours
     max_values: ClassVar[int]  # how many values one statement may carry
     driver_errors: ClassVar[tuple[type[Exception], ...]]
 
@@ -343,6 +344,18 @@ class Database(ABC):
         fetches keys and hashes alone, and the few rows that changed. None where there is no such function.
         """
         return None
+
+    def hashed(
+        self, table: Table, key: Sequence[Column], size: int
+    ) -> sa.Select[tuple[str, str, int]] | None:
+        """All keys and row hashes, so many to a row: both joined by line ends, and their number. None where
+        they can only be read row by row.
+        """
+        return None
+
+    def one_of(self, clause: sa.ColumnElement[Any], raws: Sequence[Raw]) -> sa.ColumnElement[bool]:
+        """Whether a column holds one of these raw values."""
+        return clause.in_([sa.bindparam(None, raw, AS_IS) for raw in raws])
 
     @abstractmethod
     def decode(self, column: Column, raw: Raw) -> Value:

@@ -22,6 +22,7 @@ from sqlalchemy.exc import DBAPIError
 
 from connectors.addresses import judge
 from connectors.dialects.base import (
+    AS_IS,
     FIELD_TYPES,
     Column,
     Database,
@@ -58,6 +59,7 @@ from sync.values import FieldType, Value, ValueProblem, iso, json_text, parse, p
 _INTEGERS = ((types.SmallInteger, 2**15 - 1), (types.BigInteger, 2**63 - 1), (types.Integer, 2**31 - 1))
 _SINGLE_DIGITS, _DOUBLE_DIGITS = 6, 15
 _COMPARED_DIRECTLY = frozenset({"integer", "decimal", "uuid", "text", "date", "boolean"})
+_WITHOUT_LINE_ENDS = frozenset({"integer", "decimal", "uuid", "date", "boolean"})
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 
 # How values look as text, and how long we wait for others' locks. Set in each transaction, since a pooler
@@ -88,6 +90,7 @@ _RIGHTS = sa.text(
 class Postgres(Database):
     title = "PostgreSQL"
     url_options = frozenset({"sslmode", "connect_timeout", "application_name"})
+    reads_apart = True
     max_values = 30_000  # the protocol takes 65,535
     driver_errors = (DBAPIError, psycopg.Error)
 
@@ -314,6 +317,32 @@ class Postgres(Database):
     def row_hash(self, table: Table) -> sa.ColumnElement[str] | None:
         row = sa.cast(sa.func.row(*table.clause.c), sa.Text)
         return sa.cast(sa.func.hashtextextended(row, sa.literal(table.seed, sa.BigInteger)), sa.Text)
+
+    def hashed(
+        self, table: Table, key: Sequence[Column], size: int
+    ) -> sa.Select[tuple[str, str, int]] | None:
+        if len(key) != 1 or key[0].kind not in _WITHOUT_LINE_ENDS:
+            return None
+        row_hash = self.row_hash(table)
+        if row_hash is None:
+            return None
+        rows = sa.select(
+            self.selected(table.clause.c[key[0].name], key[0]).label("v0"),
+            row_hash.label("hash"),
+            ((sa.func.row_number().over() - 1) // size).label("page"),
+        ).subquery()
+        # Both texts are made of the same rows in the same order, whichever that is.
+        return (
+            sa.select(
+                sa.func.string_agg(rows.c.v0, "\n"), sa.func.string_agg(rows.c.hash, "\n"), sa.func.count()
+            )
+            .group_by(rows.c.page)
+            .order_by(rows.c.page)
+        )
+
+    def one_of(self, clause: sa.ColumnElement[Any], raws: Sequence[Raw]) -> sa.ColumnElement[bool]:
+        # One value, whatever their number; the column's own type says what they are.
+        return clause == sa.func.any(sa.bindparam(None, array_literal(raws), AS_IS))
 
     def decode(self, column: Column, raw: Raw) -> Value:
         if raw is None:

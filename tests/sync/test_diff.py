@@ -1,0 +1,73 @@
+"""The quick way through a side's pages finds what a plain reading of the rules finds, record by record."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from connectors.base import Page
+from sync.diff import Scan, scan_pages
+from sync.records import Record
+
+IDS = st.sampled_from("abcdefgh")
+VERSIONS = st.sampled_from(["1", "2", None])
+RECORDS = st.builds(lambda id_, version: Record(id_, {"x": version}, version), IDS, VERSIONS)
+
+
+def plainly(
+    pages: Sequence[Sequence[Record]], known: Mapping[str, str | None], look_at_all: bool, first_wins: bool
+) -> Scan:
+    """One record after the other, without any short cut."""
+    scan, seen = Scan(), set[str]()
+    for record in (record for page in pages for record in page):
+        into = scan.changed if record.id in known else scan.new
+        if record.id in seen:
+            if first_wins:
+                scan.duplicates.append(record)
+            else:
+                into[record.id] = record
+            continue
+        scan.read += 1
+        seen.add(record.id)
+        is_as_known = record.version is not None and known.get(record.id) == record.version
+        if look_at_all or record.id not in known or not is_as_known:
+            into[record.id] = record
+    scan.absent = set(known) - seen
+    return scan
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    pages=st.lists(st.lists(RECORDS, max_size=5), min_size=1, max_size=4),
+    known=st.dictionaries(IDS, VERSIONS),
+    look_at_all=st.booleans(),
+    first_wins=st.booleans(),
+)
+def test_whole_pages_at_once_are_judged_as_their_records_would_be(
+    pages: list[list[Record]], known: dict[str, str | None], look_at_all: bool, first_wins: bool
+) -> None:
+    last = len(pages) - 1
+    told = [Page.of(page, is_last=number == last) for number, page in enumerate(pages)]
+    scan = scan_pages(told, known, look_at_all=look_at_all, first_copy_wins=first_wins)
+    naive = plainly(pages, known, look_at_all, first_wins)
+    assert scan.complete
+    assert (scan.changed, scan.new, scan.absent, scan.read) == (
+        naive.changed,
+        naive.new,
+        naive.absent,
+        naive.read,
+    )
+    assert scan.duplicates == naive.duplicates
+
+
+def test_a_read_that_breaks_off_is_not_complete() -> None:
+    scan = scan_pages([Page.of([Record("a", {}, "1")])], {"a": "1", "b": "1"})
+    assert not scan.complete and scan.absent == {"b"}
+
+
+def test_an_incremental_read_misses_nobody() -> None:
+    page = Page.of([Record("a", {}, "2")], is_last=True)
+    scan = scan_pages([page], {"a": "1", "b": "1"}, full=False)
+    assert list(scan.changed) == ["a"] and scan.absent == set()
