@@ -168,7 +168,9 @@ def _sample(ctx: Context, row: Question) -> dict[str, Any]:
         stream = connector.stream(str(row.options.get("stream", "")), options)
         names = [field.name for field in stream.fields]
         pages = connector.read(stream, options)
-        records = islice((page.record(index) for page in pages for index in range(len(page.ids))), SAMPLE)
+        records = islice(
+            (record for page in pages for record in page.pick(range(min(len(page.ids), SAMPLE)))), SAMPLE
+        )
         rows = [[_shown(record.get(name)) for name in names] for record in records]
     return {"stream": described(stream), "fields": names, "records": rows}
 

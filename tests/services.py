@@ -155,6 +155,48 @@ def running_postgres(**settings: str) -> Iterator[str]:
             yield url
 
 
+class PgbouncerMissing(Exception):
+    """There is no pooler to test with."""
+
+    def __init__(self) -> None:
+        super().__init__("no PgBouncer: install it (Debian: pgbouncer) to test what a pooler breaks")
+
+
+@contextlib.contextmanager
+def running_pgbouncer(server_url: str) -> Iterator[str]:
+    """A PgBouncer in transaction mode before this server, with two connections to each database; the URL of
+    the same database through it. Raises PgbouncerMissing.
+    """
+    binary = shutil.which("pgbouncer", path=f"{os.environ.get('PATH', '')}:/usr/sbin")
+    if binary is None:
+        raise PgbouncerMissing
+    server = urlsplit(server_url)
+    account = _unprivileged()
+    with _folder(account) as folder:
+        port = redis_server.free_port()
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": port,
+            "unix_socket_dir": "",
+            "auth_type": "any",
+            "pool_mode": "transaction",
+            "default_pool_size": 2,
+            "server_round_robin": 1,  # the next transaction is another server process's
+        }
+        lines = [
+            "[databases]",
+            f"* = host=127.0.0.1 port={server.port} user={server.username} password={server.password}",
+            "[pgbouncer]",
+            *(f"{name} = {value}" for name, value in settings.items()),
+        ]
+        file = folder / "pgbouncer.ini"
+        file.write_text("\n".join(lines), encoding="utf-8")
+        url = f"postgresql://{server.username}@127.0.0.1:{port}{server.path}"
+        with _running([binary, str(file)], folder, signal.SIGTERM, account) as process:
+            _wait(lambda: _accepts(url), process, folder)
+            yield url
+
+
 @contextlib.contextmanager
 def fresh_database(maintenance_url: str, name: str, template: str = "template0") -> Iterator[str]:
     """A database of this name for as long as the block lasts; its URL."""
