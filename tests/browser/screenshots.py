@@ -46,6 +46,7 @@ def paths(stage: Stage) -> dict[str, str]:
         "records": "/records?q=ORD-20",
         "record": f"/records/{stage.customers}?key=amelie.laurent@example.com",
         "schedules": "/schedules",
+        "queue": "/queue",
         "connections": "/connections",
         "connection": "/connections/default-crm",
         "connection-choose": "/connections/new",
