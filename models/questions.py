@@ -20,6 +20,7 @@ class QuestionKind(StrEnum):
     DISCOVER = "discover"  # which streams it holds, with their fields
     SAMPLE = "sample"  # a few records of one stream
     EXPLAIN = "explain"  # why a record of a sync is as it is
+    SET_UP = "set_up"  # the syncs of a sync-job, one per stream of its left end
     TIE = "tie"  # does a saved sync fit its streams
 
 

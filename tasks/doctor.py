@@ -16,7 +16,7 @@ from models.db import database_says
 from models.migrate import NotMigrated, must_be_current
 from models.processes import Process
 from models.secrets import SecretUnreadable, check_canary
-from tasks import connections, redis_server
+from tasks import audit, connections, redis_server
 from tasks.alive import BEATS_MISSED
 from tasks.broker import Bell
 from tasks.context import Context
@@ -47,6 +47,7 @@ def examine(ctx: Context) -> Iterator[Finding]:
         yield from _database(ctx)
         yield _queue(ctx)
         yield from _processes(ctx)
+        yield _audit(ctx)
         yield from _connections(ctx)
     except (NotMigrated, SecretUnreadable) as problem:
         check = "database" if isinstance(problem, NotMigrated) else "keys"
@@ -145,6 +146,15 @@ def _processes(ctx: Context) -> Iterator[Finding]:
         yield Finding("scheduler", "ok", "It ticks.")
     else:
         yield Finding("scheduler", missing, "The scheduler does not tick: nothing starts by its schedule.")
+
+
+def _audit(ctx: Context) -> Finding:
+    audit.seal(ctx)
+    found = audit.verify(ctx)
+    if found.problems:
+        return Finding("audit", "wrong", " ".join(found.problems))
+    gone = f", {found.redacted} without the data of people who have gone" if found.redacted else ""
+    return Finding("audit", "ok", f"{found.sealed} acts in unbroken chains{gone}.")
 
 
 def _connections(ctx: Context) -> Iterator[Finding]:

@@ -80,6 +80,7 @@ def tick(ctx: Context, stop: Callable[[], bool] = jobs.never) -> TickCounts:
     swept = upkeep.sweep(ctx)
     bulk.go_on(ctx)
     questions.sweep(ctx)
+    audit.seal(ctx)
     issues.wake(ctx)
     _note_tick(ctx)  # what is left may take long and is not what people wait for
     counts = TickCounts(

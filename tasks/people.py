@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import secrets
 import threading
+import unicodedata
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +24,7 @@ from models.people import Membership, Role, SignInLink, User, WebSession, Worksp
 from models.sync_configs import SyncConfig
 from models.upsert import insert_or_ignore
 from sync.definition import nearest
-from tasks import audit
+from tasks import audit, second_factor
 from tasks.context import Context
 from tasks.errors import NotFound, WorkError
 from tasks.runs import count
@@ -129,15 +130,7 @@ def add(ctx: Context, email: str, role: Role, *, by: str, name: str = "") -> boo
     Somebody who is there already gets the role, and has to sign in again. Raises WorkError (not an
     address).
     """
-    email = email.strip().lower()
-    before, at, after = email.partition("@")
-    if (
-        not (before and at and after)
-        or "@" in after
-        or not email.isprintable()
-        or len(email) > _LONGEST_EMAIL
-    ):
-        raise WorkError(f"'{email}' is not an e-mail address.", code="email")
+    email = clean_email(email)
     with ctx.sessions.begin() as db:
         now = ctx.db_now(db)
         values = {"id": ctx.new_id(), "email": email, "name": name[:200], "created_at": now}
@@ -150,12 +143,22 @@ def add(ctx: Context, email: str, role: Role, *, by: str, name: str = "") -> boo
             .where(Membership.workspace_id == DEFAULT_WORKSPACE, Membership.user_id == user_id)
             .values(role=role.value)
         )
-        _end_sessions(db, user_id)
+        end_all_sessions(db, user_id)
         audit.record(
             db, "user.added" if is_new else "user.role_set", email, by=by, at=now,
             workspace_id=DEFAULT_WORKSPACE, role=role.value,
         )  # fmt: skip
     return is_new
+
+
+def clean_email(email: str) -> str:
+    """An address as it is kept: one for all ways to write it. Raises WorkError."""
+    email = unicodedata.normalize("NFKC", email).strip().lower()
+    before, at, after = email.partition("@")
+    is_one = before and at and after and "@" not in after and email.isprintable() and " " not in email
+    if not is_one or len(email) > _LONGEST_EMAIL:
+        raise WorkError(f"'{email[:80]}' is not an e-mail address.", code="email")
+    return email
 
 
 def user_id_of(ctx: Context, email: str) -> str:
@@ -200,11 +203,11 @@ def sign_in_with_link(ctx: Context, token: str, *, client: str = "") -> str | No
         user = db.get(User, user_id) if user_id else None
         if user is None or user.disabled_at is not None:
             return None
-        return _new_session(db, user, now, client, how="link")
+        return new_session(db, user, now, client, how="link")
 
 
 def sign_in_with_password(
-    ctx: Context, email: str, password: str, *, client: str = "", address: str = ""
+    ctx: Context, email: str, password: str, *, code: str = "", client: str = "", address: str = ""
 ) -> str | None:
     """A new session's token, or None. What was wrong is not told, and takes equally long to find out."""
     with ctx.reads() as db:
@@ -218,25 +221,40 @@ def sign_in_with_password(
         current = db.get(User, user.id)
         if current is None or current.disabled_at is not None or current.password_hash != known:
             return None
-        if _HASHER.check_needs_rehash(known):
-            current.password_hash = _hash(password)
-        return _new_session(db, current, now, client, how="password")
+        if second_factor.passes(ctx, current, code, now):
+            if _HASHER.check_needs_rehash(known):
+                current.password_hash = _hash(password)
+            return new_session(db, current, now, client, how="password")
+    note_refused(ctx, "code", client=address, path="/sign-in")
+    return None
 
 
 def set_password(ctx: Context, user_id: str, password: str, *, by: str) -> None:
     """Give this person a password; their sessions end. Raises NotFound, WorkError (too short, too long)."""
-    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
-        raise WorkError(
-            f"A password needs {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters.", code="password"
-        )
-    hashed = _hash(password)
+    hashed = hashed_password(password)
     with ctx.sessions.begin() as db:
         user = db.get(User, user_id)
         if user is None:
             raise NotFound("There is no such person.")
         user.password_hash = hashed
-        _end_sessions(db, user_id)
+        end_all_sessions(db, user_id)
         audit.record(db, "user.password_set", user.email, by=by, at=ctx.db_now(db))
+
+
+def hashed_password(password: str) -> str:
+    """How a new password is kept. Raises WorkError (too short, too long)."""
+    if not SHORTEST_PASSWORD <= len(password) <= LONGEST_PASSWORD:
+        raise WorkError(
+            f"A password needs {SHORTEST_PASSWORD} to {LONGEST_PASSWORD} characters.", code="password"
+        )
+    return _hash(password)
+
+
+def fits(ctx: Context, user_id: str, password: str) -> bool:
+    """Whether this is the password of somebody who is signed in: asked again before what is hard to undo."""
+    with ctx.reads() as db:
+        known = db.scalar(select(User.password_hash).where(User.id == user_id))
+    return known is not None and _fits(known, password)
 
 
 # -- sessions --------------------------------------------------------------------------------------
@@ -273,10 +291,34 @@ def end_session(ctx: Context, token: str) -> None:
         db.execute(delete(WebSession).where(WebSession.token_hash == hash_of(token)))
 
 
+def sessions_of(ctx: Context, user_id: str) -> list[WebSession]:
+    """A person's sessions that are alive, the latest first. `token_hash` names one; it opens nothing."""
+    with ctx.reads() as db:
+        now = ctx.db_now(db)
+        query = select(WebSession).where(
+            WebSession.user_id == user_id,
+            WebSession.expires_at > now,
+            WebSession.last_seen_at > now - SESSION_IDLE,
+        )
+        return list(db.scalars(query.order_by(WebSession.last_seen_at.desc())))
+
+
+def revoke_session(ctx: Context, user_id: str, session_id: str, *, by: str) -> None:
+    """End one of a person's sessions, by the hash of its token. Raises NotFound."""
+    with ctx.sessions.begin() as db:
+        ended = db.execute(
+            delete(WebSession).where(WebSession.user_id == user_id, WebSession.token_hash == session_id)
+        )
+        if not count(ended):
+            raise NotFound("There is no such session.")
+        email = db.get_one(User, user_id).email
+        audit.record(db, "session.revoked", email, by=by, at=ctx.db_now(db))
+
+
 def end_sessions_of(ctx: Context, user_id: str) -> None:
     """Sign a person out everywhere."""
     with ctx.sessions.begin() as db:
-        _end_sessions(db, user_id)
+        end_all_sessions(db, user_id)
 
 
 def note_refused(ctx: Context, what: str, *, client: str, path: str) -> None:
@@ -300,6 +342,7 @@ def role_in(db: Session, user_id: str, workspace_id: str) -> Role | None:
             Membership.user_id == user_id,
             Membership.workspace_id == workspace_id,
             User.disabled_at.is_(None),
+            User.deletion_due_at.is_(None),
         )
     )
     return Role(role) if role else None
@@ -342,7 +385,7 @@ def hash_of(token: str) -> str:
     return hashlib.sha256(token.encode()).hexdigest()
 
 
-def _new_session(db: Session, user: User, now: datetime, client: str, *, how: str) -> str:
+def new_session(db: Session, user: User, now: datetime, client: str, *, how: str) -> str:
     token = secrets.token_urlsafe(32)
     db.add(
         WebSession(
@@ -355,10 +398,14 @@ def _new_session(db: Session, user: User, now: datetime, client: str, *, how: st
         )
     )
     audit.record(db, "user.signed_in", user.email, by=user.email, at=now, how=how)
+    if user.deletion_due_at is not None:
+        user.deletion_due_at = user.deletion_mode = None
+        audit.record(db, "account.deletion_taken_back", user.email, by=user.email, at=now)
     return token
 
 
-def _end_sessions(db: Session, user_id: str) -> int:
+def end_all_sessions(db: Session, user_id: str) -> int:
+    """Sign a person out everywhere, in this transaction."""
     return count(db.execute(delete(WebSession).where(WebSession.user_id == user_id)))
 
 

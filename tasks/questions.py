@@ -218,10 +218,17 @@ def _connection(ctx: Context, row: Question) -> Connection:
     return found
 
 
+def _set_up(ctx: Context, row: Question) -> dict[str, Any]:
+    from tasks import sync_jobs  # which asks questions itself
+
+    return sync_jobs.set_up(ctx, row)
+
+
 _ANSWERS: Mapping[QuestionKind, Callable[[Context, Question], dict[str, Any]]] = {
     QuestionKind.CHECK: _check,
     QuestionKind.DISCOVER: _discover,
     QuestionKind.SAMPLE: _sample,
     QuestionKind.EXPLAIN: _explain,
     QuestionKind.TIE: _tie,
+    QuestionKind.SET_UP: _set_up,
 }

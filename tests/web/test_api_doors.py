@@ -39,7 +39,7 @@ class Route:
 def operations(app: Flask) -> Iterator[Route]:
     """What a token opens."""
     for route in every_route(app):
-        if route.rule.startswith("/api/v1/") and route.need != "public":
+        if route.rule.startswith(("/api/v1/", "/api/workspaces/")) and route.need != "public":
             yield Route(route.method, route.rule, Capability(route.need or ""))
 
 
@@ -61,6 +61,8 @@ def things(world: World, ctx: Context) -> dict[str, str]:
         "user_id": "user-vera",
         "invitation_id": "nothing",
         "session_id": "nothing",
+        "workspace_id": OWN,
+        "job_id": "nothing",
     }
 
 
@@ -132,6 +134,12 @@ _BODIES: dict[str, Any] = {
     "/api/v1/conflicts/<int:conflict_id>/resolution": {"take": "left"},
     "/api/v1/jobs/<name>": {"enabled": True},
     "/api/v1/people/<user_id>": {"role": "viewer"},
+    "/api/workspaces/<workspace_id>/sync-jobs": {
+        "name": "x",
+        "dataSourceId": f"{OWN}-crm",
+        "destinationDatabaseId": f"{OWN}-sheets",
+        "schedule": {"cron": "0 3 * * *"},
+    },
 }
 _QUERIES = {"/api/v1/configs/<config_id>/records": "?key=x"}
 

@@ -14,11 +14,13 @@ def install(app: Flask) -> None:
         held,
         issues,
         jobs,
+        outside,
         questions,
         records,
         reference,
         runs,
         schedules,
+        sync_jobs,
         tokens,
         workspaces,
     )
@@ -37,6 +39,8 @@ def install(app: Flask) -> None:
         issues,
         audit,
         tokens,
+        sync_jobs,
+        outside,
         reference,
     ):
         app.register_blueprint(module.bp)

@@ -215,8 +215,10 @@ def _answers(rule: Rule, item: Operation, schemas: _Schemas) -> dict[int, Any]:
             answer["content"] = {MEDIA: {"schema": schemas.of(model, "serialization")}}
         elif item.name == "audit.export":
             answer["content"] = {"text/csv": {"schema": {"type": "string"}}, MEDIA: {"schema": {}}}
+        elif status == 200:
+            answer["content"] = {item.media: {"schema": {}}}
         found[status] = answer
-    problems = {400, 500, 503} | set(item.problems)
+    problems = {400, 500, 503}
     if item.needs != "public":
         problems.add(401)
         if item.needs != "cron secret":

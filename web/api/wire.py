@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import wraps
 from typing import Any
 
@@ -73,7 +73,7 @@ class Operation:
     idempotent: bool = False
     limited: bool = False
     may_refuse: bool = False  # 409: not in this state
-    problems: frozenset[int] = field(default=frozenset())
+    media: str = "application/json"
 
 
 _MARK = "_syncline_operation"
@@ -114,7 +114,7 @@ def operation(
             elif request.args:
                 raise BadInput(400, [{"field": name, "reason": "is not known here"} for name in request.args])
             if body is not None:
-                given["body"] = _body(body)
+                given["body"] = read_body(body)
             if creates and (key := _key()):
                 return _once(key, lambda: _response(view(**given), status))
             return _response(view(**given), status)
@@ -126,10 +126,10 @@ def operation(
         describe(
             wrapped,
             Operation(
-                name=f"{bp.name.rpartition('_')[2]}.{view.__name__}",
+                name=f"{bp.name.removeprefix('api_')}.{view.__name__}",
                 summary=summary,
                 text=" ".join((view.__doc__ or "").split()),
-                tag=bp.name.rpartition("_")[2],
+                tag=bp.name.removeprefix("api_"),
                 needs=str(needs),
                 query=query,
                 body=body,
@@ -163,7 +163,8 @@ def _query(model: type[BaseModel]) -> BaseModel:
         raise BadInput(400, mistakes(problem)) from None
 
 
-def _body(model: type[BaseModel]) -> BaseModel:
+def read_body(model: type[BaseModel]) -> Any:
+    """The body as this model. Raises BadInput."""
     raw = request.get_data(cache=True)
     if not raw and not any(f.is_required() for f in model.model_fields.values()):
         return model()

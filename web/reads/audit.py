@@ -80,14 +80,15 @@ def find(workspace_id: str, wanted: AuditFilter, args: Mapping[str, str]) -> Sli
     return Slice([_entry(event) for event in found.items], older=found.older, newer=found.newer)
 
 
-EXPORTED = ("at", "actor", "action", "subject", "detail")
+EXPORTED = ("at", "actor", "action", "subject", "detail", "place", "chain_hash")
 
 
 def exported(workspace_id: str, wanted: AuditFilter, limit: int) -> Iterator[tuple[Any, ...]]:
     """Rows under EXPORTED, the newest first."""
     query = wanted.rows(workspace_id).order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
     for event in db.session.scalars(query.limit(limit)):
-        yield (event.at, event.actor, event.action, event.subject, dumps(event.detail))
+        told = (event.at, event.actor, event.action, event.subject, dumps(event.detail))
+        yield (*told, event.place, event.chain_hash)
 
 
 def actions(workspace_id: str) -> list[str]:

@@ -1,0 +1,105 @@
+"""Deleting an account: asked for, waited thirty days, then done; signing in takes it back.
+
+What acts for the person stops with the request, not only with the end of the wait.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta
+from typing import Literal
+
+import structlog
+from sqlalchemy import String, Text, delete, func, select, update
+from sqlalchemy.orm import Session
+
+from models.people import ApiToken, Invitation, Membership, SignInLink, User, WebSession
+from models.sync_configs import SyncConfig
+from models.tables import metadata
+from tasks import audit, members, saving
+from tasks.context import Context
+from tasks.errors import NotFound, RunActive, WrongState
+
+GRACE = timedelta(days=30)
+Mode = Literal["anonymise", "everything"]
+# Business values, and what the chain itself takes care of.
+_LEFT_ALONE = frozenset({"links", "shadows", "audit_events", "users"})
+log = structlog.get_logger(__name__)
+
+
+def ask(ctx: Context, user_id: str, mode: Mode, *, by: str) -> datetime:
+    """Ask for the deletion of an account; when it will be done. Sessions end, tokens are revoked.
+
+    Raises NotFound, WrongState (the last administrator of a workspace).
+    """
+    with ctx.sessions.begin() as db:
+        user = db.get(User, user_id)
+        if user is None:
+            raise NotFound("There is no such person.")
+        for workspace_id in db.scalars(
+            select(Membership.workspace_id).where(Membership.user_id == user_id)
+        ).all():
+            members.somebody_must_stay(db, workspace_id, user_id)
+        now = ctx.db_now(db)
+        user.deletion_due_at, user.deletion_mode = now + GRACE, mode
+        db.execute(delete(WebSession).where(WebSession.user_id == user_id))
+        db.execute(
+            update(ApiToken)
+            .where(ApiToken.user_id == user_id, ApiToken.revoked_at.is_(None))
+            .values(revoked_at=now)
+        )
+        audit.record(db, "account.deletion_asked", user.email, by=by, at=now, mode=mode)
+        return user.deletion_due_at
+
+
+def purge(ctx: Context) -> int:
+    """Delete the accounts whose wait is over; how many."""
+    with ctx.reads() as db:
+        due = db.execute(
+            select(User.id, User.deletion_mode).where(User.deletion_due_at <= ctx.db_now(db))
+        ).all()
+    done = 0
+    for user_id, mode in due:
+        try:
+            _purge(ctx, user_id, mode)
+        except (RunActive, WrongState) as refusal:
+            log.warning("account.not_deleted", user=user_id, reason=refusal.message)
+            continue
+        done += 1
+    return done
+
+
+def _purge(ctx: Context, user_id: str, mode: str) -> None:
+    if mode == "everything":
+        with ctx.reads() as db:
+            mine = list(db.scalars(select(SyncConfig.id).where(SyncConfig.owner_id == user_id)))
+        for config_id in mine:
+            saving.delete_config(ctx, config_id, by="installation", reason="its owner's account was deleted")
+    with ctx.sessions.begin() as db:
+        user = db.scalar(select(User).where(User.id == user_id).with_for_update())
+        now = ctx.db_now(db)
+        if user is None or user.deletion_due_at is None or user.deletion_due_at > now:
+            return  # taken back meanwhile
+        email, pseudonym = user.email, f"deleted-{ctx.new_id()[:12]}@deleted.invalid"
+        for model in (WebSession, SignInLink, ApiToken, Membership):
+            db.execute(delete(model).where(model.user_id == user_id))
+        db.execute(delete(Invitation).where(Invitation.email == email))
+        _rename(db, email, pseudonym)
+        audit.redact(db, email, pseudonym)
+        user.email, user.name, user.password_hash = pseudonym, "", None
+        user.totp_secret = user.totp_step = user.deletion_due_at = user.deletion_mode = None
+        user.disabled_at = now
+        audit.record(db, "account.deleted", pseudonym, by="installation", at=now, mode=mode)
+
+
+def _rename(db: Session, email: str, pseudonym: str) -> None:
+    """Put the pseudonym wherever a column of our own names the person."""
+    for table in metadata.sorted_tables:
+        if table.name in _LEFT_ALONE:
+            continue
+        for column in table.columns:
+            if isinstance(column.type, String | Text) and not column.foreign_keys and not column.primary_key:
+                db.execute(
+                    table.update()
+                    .where(column.contains(email, autoescape=True))
+                    .values({column: func.replace(column, email, pseudonym)})
+                )
