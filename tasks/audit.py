@@ -122,8 +122,7 @@ def verify(ctx: Context) -> Verified:
         heads = {head.chain: head for head in db.scalars(select(AuditHead))}
         for chain, head in sorted(heads.items()):
             before, place = "", 0
-            for row in _chain(db, chain):
-                place += 1
+            for place, row in enumerate(_chain(db, chain), start=1):
                 sealed += 1
                 if row.place != place:
                     problems.append(f"{_named(chain)}: act {place} is missing or stands twice.")

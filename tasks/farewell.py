@@ -60,7 +60,7 @@ def purge(ctx: Context) -> int:
     done = 0
     for user_id, mode in due:
         try:
-            _purge(ctx, user_id, mode)
+            _purge(ctx, user_id, mode or "anonymise")
         except (RunActive, WrongState) as refusal:
             log.warning("account.not_deleted", user=user_id, reason=refusal.message)
             continue

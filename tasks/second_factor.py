@@ -33,7 +33,7 @@ def begin(ctx: Context, user_id: str) -> str:
             raise WrongState("A second factor is in use: switch it off before you set up another one.")
         user.totp_secret = ctx.ring.encrypt(secret, _place(user))
         email = user.email
-    return pyotp.TOTP(secret).provisioning_uri(email, issuer_name=ISSUER)
+    return pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=ISSUER)
 
 
 def confirm(ctx: Context, user_id: str, code: str) -> None:

@@ -23,6 +23,7 @@ def create_app(ctx: Context | None = None) -> Flask:
     from tasks.main import from_env, said_plainly
     from tasks.start import begin
     from web import (
+        account,
         api,
         assets,
         audit,
@@ -42,6 +43,7 @@ def create_app(ctx: Context | None = None) -> Flask:
         issues,
         layout,
         limits,
+        members,
         people,
         preferences,
         queue,
@@ -84,6 +86,8 @@ def create_app(ctx: Context | None = None) -> Flask:
         connections,
         audit,
         people,
+        members,
+        account,
         health,
     ):
         app.register_blueprint(module.bp)

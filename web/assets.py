@@ -52,6 +52,7 @@ ICONS = (
     "moon-stars",
     "pause-circle-fill",
     "pause-fill",
+    "people",
     "play-fill",
     "plug",
     "question-circle-fill",

@@ -34,11 +34,12 @@ def sign_in_with_password() -> ResponseReturnValue:
         people.sign_in_with_password,
         forms.text("email", 320),
         password,
+        code=forms.text("code", 20),
         client=_browser(),
         address=request.remote_addr or "",
     )
     if token is None:
-        return _refused(target, "The e-mail address or the password is not right.")
+        return _refused(target, "The e-mail address, the password or the code is not right.")
     auth.enter(token)
     return redirect(target or url_for("desk.show"), code=303)
 

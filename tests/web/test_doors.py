@@ -26,6 +26,8 @@ OPEN = {
     ("GET", "/sign-in/<token>"),
     ("POST", "/sign-in/<token>"),
     ("POST", "/sign-out"),
+    ("GET", "/invitations/<token>"),
+    ("POST", "/invitations/<token>"),
     ("POST", "/preferences/theme"),
     ("GET", "/api/health"),
 }
@@ -86,6 +88,10 @@ def things(world: World) -> dict[str, object]:
         "conflict_id": world.conflict(config),
         "code": "rejected",
         "digest": "0",
+        "invitation_id": "nothing",
+        "session_id": "nothing",
+        "token_id": "nothing",
+        "user_id": "user-vera",
         "name": "cleanup-old-logs",
         "token": "nothing",
     }

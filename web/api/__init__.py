@@ -7,6 +7,7 @@ from flask import Flask
 
 def install(app: Flask) -> None:
     from web.api import (
+        account,
         audit,
         configs,
         conflicts,
@@ -15,6 +16,7 @@ def install(app: Flask) -> None:
         issues,
         jobs,
         outside,
+        people,
         questions,
         records,
         reference,
@@ -38,6 +40,8 @@ def install(app: Flask) -> None:
         jobs,
         issues,
         audit,
+        people,
+        account,
         tokens,
         sync_jobs,
         outside,
