@@ -848,6 +848,86 @@ def set_user_password(email: str, as_json: bool) -> None:
     show(as_json, {"email": email}, [f"{email} has a new password."])
 
 
+@users.command("reset-code")
+@click.argument("email")
+@json_option
+def reset_code(email: str, as_json: bool) -> None:
+    """Switch a person's second factor off: their device is lost. Their open sessions end."""
+    from tasks import people, second_factor
+
+    ctx = started()
+    second_factor.switch_off(ctx, people.user_id_of(ctx, email), by=whoever())
+    show(as_json, {"email": email}, [f"{email} signs in by password alone now."])
+
+
+@main.group(cls=_Lists)
+def tokens() -> None:
+    """API tokens: keys for programs, each of one person."""
+
+
+@tokens.command("list")
+@json_option
+def list_tokens(as_json: bool) -> None:
+    """All tokens of the first workspace, the newest first; never the tokens themselves."""
+    from tasks import tokens
+    from tasks.people import DEFAULT_WORKSPACE
+
+    found = [
+        {
+            "id": row.id,
+            "name": row.name,
+            "owner": email,
+            "prefix": row.prefix,
+            "scopes": row.scopes,
+            "expires_at": row.expires_at,
+            "last_used_at": row.last_used_at,
+            "revoked": row.revoked_at is not None,
+        }
+        for row, email in tokens.listed(started(), DEFAULT_WORKSPACE)
+    ]
+    lines = [f"{item['id']}  {item['prefix']}...  {item['name']} of {item['owner']}" for item in found]
+    show(as_json, found, lines or ["There are no tokens yet."])
+
+
+@tokens.command("make")
+@click.argument("name")
+@click.option("--email", required=True, help="Whose token it is: it can do no more than they.")
+@click.option("--scope", "scopes", multiple=True, required=True, help="Such as read, run, edit; repeatable.")
+@click.option(
+    "--days", type=click.IntRange(1, 3650), default=90, show_default=True, help="How long it works."
+)
+@json_option
+def make_token(name: str, email: str, scopes: tuple[str, ...], days: int, as_json: bool) -> None:
+    """Make a token for the first workspace, and show it once."""
+    from sync.definition import nearest
+    from tasks import people, tokens
+    from tasks.people import DEFAULT_WORKSPACE
+    from tasks.rights import Capability
+
+    known = [str(item) for item in Capability]
+    for scope in scopes:
+        if scope not in known:
+            raise click.UsageError(f"--scope: there is no '{scope}'." + nearest(scope, known))
+    ctx = started()
+    user_id = people.user_id_of(ctx, email)
+    made = tokens.make(
+        ctx, user_id, DEFAULT_WORKSPACE, name[:100], [Capability(item) for item in scopes], days=days,
+        by=whoever(),
+    )  # fmt: skip
+    show(as_json, {"id": made.id, "token": made.token}, [made.token])
+
+
+@tokens.command("revoke")
+@click.argument("token")
+@json_option
+def revoke_token(token: str, as_json: bool) -> None:
+    """Revoke the token with this id: it opens nothing any more."""
+    from tasks import tokens
+
+    tokens.revoke(started(), token, by=whoever())
+    show(as_json, {"id": token}, ["It is revoked."])
+
+
 @main.group()
 def keys() -> None:
     """The keys under which secrets are stored."""

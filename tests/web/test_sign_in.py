@@ -60,7 +60,7 @@ def test_an_address_is_written_in_any_case(dana: Browser) -> None:
 def test_whatever_is_wrong_the_answer_is_the_same(dana: Browser, email: str, password: str) -> None:
     response = enter(dana, password, email)
     assert response.status_code == 422
-    assert "The e-mail address or the password is not right." in response.text
+    assert "The e-mail address, the password or the code is not right." in response.text
     assert password == "" or password not in response.text
     assert dana.get("/").status_code == 302
 
