@@ -69,11 +69,24 @@ class Settings:
     ring_again_seconds: float
     connection_limit: int  # runs at once per connection
     workspace_limit: int  # runs at once per workspace
+    google_client_id: str
+    google_client_secret: str = field(repr=False)
+    airtable_client_id: str
+    airtable_client_secret: str = field(repr=False)
 
     @property
     def release(self) -> str:
         """The version of this program."""
         return RELEASE
+
+    @property
+    def sign_in_clients(self) -> Mapping[str, tuple[str, str]]:
+        """Provider -> id and secret of this installation there, where it is registered."""
+        found = {
+            "google": (self.google_client_id, self.google_client_secret),
+            "airtable": (self.airtable_client_id, self.airtable_client_secret),
+        }
+        return {name: client for name, client in found.items() if client[0]}
 
     @property
     def is_local(self) -> bool:
@@ -134,6 +147,10 @@ VARIABLES: Mapping[str, str] = {
     "RING_AGAIN_SECONDS": "How long a queued run waits before its worker is woken again (default 30)",
     "CONNECTION_LIMIT": "Runs at once for one connection (default 4)",
     "WORKSPACE_LIMIT": "Runs at once for one workspace (default 16)",
+    "GOOGLE_CLIENT_ID": "The OAuth client of this installation at Google, for `Connect Google` in the panel",
+    "GOOGLE_CLIENT_SECRET": "Its secret",
+    "AIRTABLE_CLIENT_ID": "The OAuth integration of this installation at Airtable, for `Connect Airtable`",
+    "AIRTABLE_CLIENT_SECRET": "Its secret, if it has one",
 }
 
 # What examples and documentation show; nobody may run with it.
@@ -179,6 +196,10 @@ class _Reader:
             ring_again_seconds=self._number("RING_AGAIN_SECONDS", 30.0, minimum=0),
             connection_limit=self._whole("CONNECTION_LIMIT", 4, minimum=1),
             workspace_limit=self._whole("WORKSPACE_LIMIT", 16, minimum=1),
+            google_client_id=self._text("GOOGLE_CLIENT_ID"),
+            google_client_secret=self._text("GOOGLE_CLIENT_SECRET"),
+            airtable_client_id=self._text("AIRTABLE_CLIENT_ID"),
+            airtable_client_secret=self._text("AIRTABLE_CLIENT_SECRET"),
             # Last: the local ones are made only where nothing else is wrong.
             secret_key=self._secret_key(local),
             encryption_keys=self._encryption_keys(local),

@@ -7,6 +7,7 @@ from models.circuits import Circuit
 from models.connections import Connection, KeyCheck
 from models.db import Base
 from models.drafts import Draft
+from models.grants import Consent, Grant
 from models.issues import Alert, Conflict, Issue, IssueNote
 from models.journal import Change
 from models.links import Link, Shadow
@@ -41,7 +42,9 @@ __all__ = [
     "Circuit",
     "Conflict",
     "Connection",
+    "Consent",
     "Draft",
+    "Grant",
     "Invitation",
     "Issue",
     "IssueNote",

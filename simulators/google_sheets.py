@@ -189,8 +189,7 @@ class GoogleSheets(Simulator):
         book = next(iter(self.books.values()))
         return [
             f"Connection options: spreadsheet: {book.id}, endpoint: {url}",
-            "Sign-in from the panel: GOOGLE_CLIENT_ID=syncline GOOGLE_CLIENT_SECRET=simulated-secret"
-            f" GOOGLE_ENDPOINT={url}",
+            "Sign-in from the panel: GOOGLE_CLIENT_ID=syncline GOOGLE_CLIENT_SECRET=simulated-secret",
         ]
 
     # -- the pages --

@@ -18,6 +18,7 @@ from tasks.runs import count
 FAILING = "failing"  # a config fails again and again
 OVERDUE = "overdue"  # a config should have started and has not
 SCHEDULE = "schedule"  # a schedule cannot be used any more
+GRANT = "grant"  # the sign-in of a connection has ended
 CONNECTION = "connection"  # a connection fails: its circuit is open
 
 log = structlog.get_logger(__name__)

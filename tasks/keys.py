@@ -8,8 +8,9 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from models.connections import Connection
+from models.grants import Grant
 from models.secrets import SecretUnreadable, check_canary, renew_canary
-from tasks import audit
+from tasks import audit, grants
 from tasks.context import Context
 from tasks.runs import count
 from tasks.sides import place_of
@@ -41,12 +42,12 @@ def rotate(ctx: Context, *, by: str, accept_loss: bool = False) -> Rotation:
     for connection_id, name in rows:
         with ctx.sessions.begin() as db:
             try:
-                moved = _rotate_one(ctx, db, connection_id)
+                moved = [_rotate_one(ctx, db, connection_id), _rotate_grant(ctx, db, connection_id)]
             except SecretUnreadable:
                 failed.append(name)
                 continue
-        rotated += moved is True
-        current += moved is False
+        rotated += moved.count(True)
+        current += moved.count(False)
     with ctx.sessions.begin() as db:
         if accept_loss or not failed:
             renew_canary(db, ctx.ring, even_if_unreadable=accept_loss)
@@ -73,6 +74,27 @@ def _rotate_one(ctx: Context, db: Session, connection_id: str) -> bool | None:
                 update(Connection)
                 .where(Connection.id == connection_id, Connection.secrets == stored)
                 .values(secrets=ctx.ring.encrypt(text, place_of(row)))
+            )
+        )
+    )
+
+
+def _rotate_grant(ctx: Context, db: Session, connection_id: str) -> bool | None:
+    """The same for the tokens of its sign-in."""
+    row = db.get(Grant, connection_id)
+    if row is None:
+        return None
+    stored = row.tokens
+    text = ctx.ring.decrypt(stored, grants.place_of(row))
+    if ctx.ring.is_newest(stored):
+        return False
+    # Whoever renews the tokens meanwhile encrypts with the newest key anyway.
+    return bool(
+        count(
+            db.execute(
+                update(Grant)
+                .where(Grant.connection_id == connection_id, Grant.tokens == stored)
+                .values(tokens=ctx.ring.encrypt(text, grants.place_of(row)))
             )
         )
     )

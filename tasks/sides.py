@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 import pydantic
 from tenacity import Retrying, retry_if_exception, stop_after_attempt
 from tenacity.wait import wait_base, wait_random_exponential
 
+from connectors import catalog
 from connectors.base import Can, Connector, IdKind, StreamOptions
 from connectors.errors import AuthError, ConnectorError, OptionsError, RateLimited, RetryableError
 from models.connections import Connection
@@ -19,6 +20,7 @@ from models.secrets import Place, SecretUnreadable
 from models.sync_configs import Baseline, SyncConfig
 from sync.definition import Blank, Built, KnownFields, MappingMistake, SyncDefinition, build
 from sync.records import SIDES, Record, Side, Stream
+from tasks import grants
 from tasks.context import Context
 from tasks.errors import DefinitionError, NotFound
 from tasks.quotas import LONGEST_WAIT
@@ -82,7 +84,12 @@ def connector_of(ctx: Context, connection: Connection) -> Connector:
     except SecretUnreadable as problem:
         message = f"The connection '{connection.name}' cannot be used. {problem}"
         raise AuthError(message, code="secret_unreadable") from None
-    return ctx.connector(connection.connector, {**connection.options, **secrets})
+    options = {**connection.options, **secrets}
+    if catalog.get(connection.connector).sign_in is None:
+        return ctx.connector(connection.connector, options)
+    token, account = grants.SignedIn(ctx, connection.id), grants.account_of(ctx, connection.id)
+    signed_in = replace(ctx, access=replace(ctx.access, token=token, account=account))
+    return signed_in.connector(connection.connector, options)
 
 
 def secrets_of(ctx: Context, connection: Connection) -> dict[str, Any]:

@@ -93,6 +93,10 @@ EXAMPLES: Mapping[str, tuple[str, str, Any]] = {
     "RING_AGAIN_SECONDS": ("0", "ring_again_seconds", 0.0),
     "CONNECTION_LIMIT": ("1", "connection_limit", 1),
     "WORKSPACE_LIMIT": ("100", "workspace_limit", 100),
+    "GOOGLE_CLIENT_ID": ("12-ab.apps", "google_client_id", "12-ab.apps"),
+    "GOOGLE_CLIENT_SECRET": ("GOCSPX-1", "google_client_secret", "GOCSPX-1"),
+    "AIRTABLE_CLIENT_ID": ("4b-c5", "airtable_client_id", "4b-c5"),
+    "AIRTABLE_CLIENT_SECRET": ("9f-e8", "airtable_client_secret", "9f-e8"),
 }  # fmt: skip
 
 

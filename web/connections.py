@@ -18,6 +18,7 @@ from web.auth import needs, person
 from web.database import act
 from web.live import page
 from web.reads import connections as reads
+from web.reads import grants
 from web.reads import questions as question_reads
 
 bp = Blueprint("connections", __name__, url_prefix="/connections")
@@ -64,12 +65,14 @@ def create() -> ResponseReturnValue:
 @bp.get("/<connection_id>")
 @needs("read")
 def show(connection_id: str) -> ResponseReturnValue:
+    item = _found(connection_id)
     return page(
         "connections/show.html",
         live="connections/_one.html",
-        item=_found(connection_id),
+        item=item,
         check=question_reads.last(connection_id, QuestionKind.CHECK),
         found=question_reads.last(connection_id, QuestionKind.DISCOVER),
+        sign_in=grants.of(item.connection),
     )
 
 

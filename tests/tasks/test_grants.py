@@ -1,0 +1,255 @@
+"""Tokens of connections: renewed in time, by one at a time, stored before use; and what their end means."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from ipaddress import ip_network
+from typing import Any
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import requests
+from sqlalchemy import select
+
+from connectors.errors import AuthError, Unavailable
+from connectors.oauth import GrantEnded
+from models.connections import Connection
+from models.grants import Consent, Grant
+from models.issues import Alert
+from models.secrets import KeyRing
+from models.sync_configs import SyncConfig
+from simulators.base import serving
+from simulators.google_sheets import GoogleSheets
+from tasks import connections, grants, keys, signing_in
+from tasks.context import Context
+from tasks.errors import WorkError
+from tasks.sides import connector_of
+from tests.tasks.world import World
+
+BACK = "http://127.0.0.1:9/oauth/callback"
+
+
+class Stage:
+    """A connection to a simulated Google, and a browser."""
+
+    def __init__(self, world: World, google: GoogleSheets, url: str) -> None:
+        self.world, self.google, self.url = world, google, url
+        self.session = requests.Session()
+        settings = replace(
+            world.ctx.settings,
+            google_client_id="syncline",
+            google_client_secret="simulated-secret",
+            allow_http=True,
+        )
+        access = replace(world.ctx.access, networks=(ip_network("127.0.0.0/8"),), allow_http=True)
+        self.ctx: Context = replace(world.ctx, settings=settings, access=access)
+        google.add_client("syncline", "simulated-secret")
+        self.book = google.add_book("Sales")
+        self.config = world.config()
+        with self.ctx.sessions.begin() as db:
+            config = db.get_one(SyncConfig, self.config)
+            self.id = config.right_connection_id
+            connection = db.get_one(Connection, self.id)
+            connection.connector = "google_sheets"
+            connection.options = {"spreadsheet": self.book.id, "endpoint": url}
+
+    def consent(self, session: str = "browser", **changed: Any) -> dict[str, str]:
+        """Off to Google and back: what the browser brings."""
+        url = signing_in.begin(self.ctx, self.id, session=session, redirect_uri=BACK)
+        asked = dict(parse_qsl(urlsplit(url).query))
+        assert asked["code_challenge_method"] == "S256"
+        form = {**asked, "act": "allow", **changed}
+        answer = self.session.post(url.partition("?")[0], data=form, allow_redirects=False, timeout=20)
+        return dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+
+    def sign_in(self) -> None:
+        back = self.consent()
+        signing_in.finish(
+            self.ctx, state=back["state"], session="browser", by="ada@example.org", code=back["code"]
+        )
+
+    def grant(self) -> Grant:
+        with self.ctx.reads() as db:
+            return db.get_one(Grant, self.id)
+
+    def runs_out(self, minutes: float = 0) -> None:
+        with self.ctx.sessions.begin() as db:
+            grant = db.get_one(Grant, self.id)
+            grant.expires_at = self.ctx.db_now(db) + timedelta(minutes=minutes)
+
+    def refreshes(self) -> int:
+        return sum(call.path == "/token" for call in self.google.calls)
+
+
+@pytest.fixture
+def stage(world: World) -> Iterator[Stage]:
+    google = GoogleSheets(now=lambda: datetime.now(UTC), rand=random.Random(5).random)
+    google.has_limits = False
+    with serving(google) as url:
+        yield Stage(world, google, url)
+
+
+def test_whoever_signed_in_is_kept_encrypted_and_the_connection_works(stage: Stage) -> None:
+    with pytest.raises(AuthError, match="Nobody has signed in"):
+        grants.token_of(stage.ctx, stage.id)
+    stage.sign_in()
+    grant = stage.grant()
+    assert (grant.account, grant.signed_in_by) == ("person@example.org", "ada@example.org")
+    assert not any(token in grant.tokens for token in (*stage.google.tokens, *stage.google.grants))
+    with stage.ctx.reads() as db:
+        connection = db.get_one(Connection, stage.id)
+    with connector_of(stage.ctx, connection) as connector:
+        assert connector.check() == "The spreadsheet 'Sales' holds 1 tab."
+        assert "person@example.org" in connector.quotas()[0].key
+    assert [found["ok"] for found in connections.check(stage.ctx) if found["connector"] == "google_sheets"]
+
+
+def test_a_token_is_renewed_before_its_end(stage: Stage) -> None:
+    stage.sign_in()
+    first = grants.token_of(stage.ctx, stage.id)
+    assert grants.token_of(stage.ctx, stage.id) == first
+    stage.runs_out(minutes=4)
+    assert grants.token_of(stage.ctx, stage.id) != first
+    assert stage.grant().number == 2
+
+
+def test_a_token_that_is_refused_is_renewed_once(stage: Stage) -> None:
+    stage.sign_in()
+    first = grants.token_of(stage.ctx, stage.id)
+    second = grants.token_of(stage.ctx, stage.id, refused=first)
+    assert second != first
+    assert grants.token_of(stage.ctx, stage.id, refused=first) == second
+
+
+def test_ten_workers_at_once_make_one_refresh(stage: Stage) -> None:
+    stage.sign_in()
+    stage.runs_out()
+    stage.google.calls.clear()
+    stage.google.latency = 0.3
+    found: list[str] = []
+    threads = [
+        threading.Thread(target=lambda: found.append(grants.token_of(stage.ctx, stage.id))) for _ in range(10)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert (len(found), len(set(found)), stage.refreshes()) == (10, 1, 1)
+
+
+def test_a_worker_that_dies_while_it_renews_blocks_nobody_for_long(stage: Stage) -> None:
+    stage.sign_in()
+    stage.runs_out()
+    with stage.ctx.sessions.begin() as db:
+        db.get_one(Grant, stage.id).refreshing_until = stage.ctx.db_now(db) + timedelta(seconds=0.5)
+    assert grants.token_of(stage.ctx, stage.id)
+
+
+def test_a_refresh_that_finds_nobody_is_tried_again_later(stage: Stage) -> None:
+    stage.sign_in()
+    stage.runs_out()
+    stage.google.faults.plan("unavailable")
+    with pytest.raises(Unavailable):
+        grants.token_of(stage.ctx, stage.id)
+    assert grants.token_of(stage.ctx, stage.id)
+    assert stage.grant().ended_at is None
+
+
+def test_the_end_of_a_sign_in_pauses_its_syncs_with_one_alert_and_a_new_one_resumes_them(
+    stage: Stage,
+) -> None:
+    stage.sign_in()
+    other = stage.world.config()
+    stage.google.end_grants("person@example.org")
+    stage.runs_out()
+    for _ in range(3):
+        with pytest.raises(GrantEnded, match="sign in again"):
+            grants.token_of(stage.ctx, stage.id)
+    with stage.ctx.reads() as db:
+        config = db.get_one(SyncConfig, stage.config)
+        assert config.paused_at is not None
+        assert "has ended" in (config.paused_reason or "")
+        assert db.get_one(SyncConfig, other).paused_at is None
+        assert [alert.kind for alert in db.scalars(select(Alert).where(Alert.cleared_at.is_(None)))] == [
+            "grant"
+        ]
+    assert stage.refreshes() <= 3
+    stage.sign_in()
+    with stage.ctx.reads() as db:
+        assert db.get_one(SyncConfig, stage.config).paused_at is None
+        assert not db.scalars(select(Alert).where(Alert.cleared_at.is_(None))).all()
+    assert grants.token_of(stage.ctx, stage.id)
+
+
+def test_new_keys_take_the_tokens_along(stage: Stage) -> None:
+    stage.sign_in()
+    before = stage.grant().tokens
+    ring = KeyRing({"newer": b"n" * 32, **{key.id: key.secret for key in stage.ctx.settings.encryption_keys}})
+    ctx = replace(stage.ctx, ring=ring)
+    keys.rotate(ctx, by="ada@example.org")
+    assert stage.grant().tokens != before
+    assert ring.is_newest(stage.grant().tokens)
+    assert grants.token_of(ctx, stage.id)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"state": ""},
+        {"state": "wrong"},
+        {"session": "another browser"},
+    ],
+)
+def test_a_state_that_is_not_ours_is_refused_and_used_up(stage: Stage, change: dict[str, str]) -> None:
+    back = stage.consent()
+    mine = {"state": back["state"], "session": "browser"}
+    with pytest.raises(WorkError, match="Begin it again"):
+        signing_in.finish(stage.ctx, **(mine | change), by="eve@example.org", code=back["code"])
+    if "session" in change:
+        with pytest.raises(WorkError, match="Begin it again"):
+            signing_in.finish(stage.ctx, **mine, by="ada@example.org", code=back["code"])
+    with stage.ctx.reads() as db:
+        assert db.get(Grant, stage.id) is None
+
+
+def test_a_state_is_good_once_and_for_ten_minutes(stage: Stage) -> None:
+    back = stage.consent()
+    again = {"state": back["state"], "session": "browser", "by": "ada@example.org", "code": back["code"]}
+    signing_in.finish(stage.ctx, **again)
+    with pytest.raises(WorkError, match="used already"):
+        signing_in.finish(stage.ctx, **again)
+    late = stage.consent()
+    stage.world.advance(601)
+    with pytest.raises(WorkError, match="ten minutes"):
+        signing_in.finish(
+            stage.ctx, state=late["state"], session="browser", by="ada@example.org", code=late["code"]
+        )
+    with stage.ctx.reads() as db:
+        assert not db.scalars(select(Consent)).all()
+
+
+def test_what_was_not_allowed_changes_nothing(stage: Stage) -> None:
+    back = stage.consent(act="deny")
+    mine = {"state": back["state"], "session": "browser", "by": "ada@example.org"}
+    with pytest.raises(WorkError, match="not allowed"):
+        signing_in.finish(stage.ctx, **mine, error=back["error"])
+    back = stage.consent(**{"scope:https://www.googleapis.com/auth/spreadsheets": "off"})
+    mine["state"] = back["state"]
+    with pytest.raises(WorkError, match="auth/spreadsheets is missing"):
+        signing_in.finish(stage.ctx, **mine, code=back["code"])
+    back = stage.consent()
+    mine["state"] = back["state"]
+    with pytest.raises(WorkError, match="another place"):
+        signing_in.finish(stage.ctx, **mine, code=back["code"], issuer="https://evil.example.org")
+    with stage.ctx.reads() as db:
+        assert db.get(Grant, stage.id) is None
+
+
+def test_an_installation_that_is_not_registered_says_so(stage: Stage) -> None:
+    ctx = replace(stage.ctx, settings=replace(stage.ctx.settings, google_client_id=""))
+    with pytest.raises(WorkError, match="GOOGLE_CLIENT_ID"):
+        signing_in.begin(ctx, stage.id, session="browser", redirect_uri=BACK)
