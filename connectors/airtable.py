@@ -62,6 +62,7 @@ from connectors.errors import (
 )
 from connectors.http import WAIT_UNSAID, Answer, Http, HttpConnector, Limits, segment
 from connectors.quotas import Quota
+from connectors.signin import AIRTABLE, SignIn
 from sync.records import Record, Stream
 from sync.values import FieldType, Value, ValueProblem, parse
 
@@ -147,6 +148,7 @@ class Airtable(HttpConnector):
     title: ClassVar[str] = "Airtable"
     can: ClassVar[Can] = Can.READ | Can.WRITE | Can.DELETE | Can.INCREMENTAL | Can.LOOKUP | Can.CREATE_STREAM
     batch_size: ClassVar[int] = BATCH
+    sign_in: ClassVar[SignIn | None] = AIRTABLE
     page_size: ClassVar[int] = PAGE
     blank_is_null: ClassVar[bool] = True
     Options: ClassVar[type[Options]] = AirtableOptions

@@ -1,0 +1,112 @@
+"""Signing in to a system from the panel: through the consent page of a simulated Google, and back."""
+
+from __future__ import annotations
+
+import html
+import random
+import re
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime
+from ipaddress import ip_network
+from pathlib import Path
+from urllib.parse import parse_qsl, urlsplit
+
+import pytest
+import requests
+
+from connectors.base import Access
+from models.connections import Connection
+from models.grants import Grant
+from simulators.base import serving
+from simulators.google_sheets import GoogleSheets
+from tasks.context import Context
+from tests.web.browser import Browser
+from tests.web.world import OWN, Clock, World, make_context
+
+ID = f"{OWN}-crm"
+
+
+@pytest.fixture
+def ctx(tmp_path: Path, clock: Clock) -> Context:
+    made = make_context(
+        tmp_path, clock, google_client_id="syncline", google_client_secret="simulated-secret", allow_http=True
+    )
+    return replace(made, access=Access(networks=(ip_network("127.0.0.0/8"),), allow_http=True))
+
+
+@pytest.fixture
+def google(world: World) -> Iterator[GoogleSheets]:
+    found = GoogleSheets(now=lambda: datetime.now(UTC), rand=random.Random(9).random)
+    found.add_client("syncline", "simulated-secret")
+    with serving(found) as url:
+        world.config()
+        with world.write() as db:
+            row = db.get_one(Connection, ID)
+            row.connector, row.options = "google_sheets", {"spreadsheet": "x", "endpoint": url}
+            row.secrets = None
+        yield found
+
+
+def consent(browser: Browser, act: str = "allow") -> str:
+    """Press the button, follow the link, agree; the address that Google sends the browser back to."""
+    assert "Connect Google" in browser.text(f"/connections/{ID}")
+    page = browser.post(f"/connections/{ID}/sign-in").text
+    found = re.search(r'href="(http://127\.0\.0\.1:\d+/o/oauth2/v2/auth\?[^"]+)"', page)
+    assert found, page[:3000]
+    url = html.unescape(found[1])
+    asked = dict(parse_qsl(urlsplit(url).query))
+    assert asked["redirect_uri"].endswith("/oauth/callback")
+    assert (asked["access_type"], asked["code_challenge_method"]) == ("offline", "S256")
+    back = requests.post(url.partition("?")[0], data={**asked, "act": act}, allow_redirects=False, timeout=20)
+    parts = urlsplit(back.headers["location"])
+    return f"{parts.path}?{parts.query}"
+
+
+def test_an_administrator_connects_google(alice: Browser, google: GoogleSheets, world: World) -> None:
+    back = consent(alice)
+    answer = alice.get(back)
+    assert answer.status_code == 303
+    page = alice.text(answer.location)
+    assert "Signed in as person@example.org" in page
+    assert "Reconnect Google" in page
+    assert not any(token in page for token in (*google.tokens, *google.grants))
+    with world.ctx.reads() as db:
+        assert db.get_one(Grant, ID).account == "person@example.org"
+    assert "used already" in alice.text(alice.get(back).location)  # a second time
+
+
+def test_a_way_back_from_another_browser_is_refused(
+    alice: Browser, charlie: Browser, google: GoogleSheets, world: World
+) -> None:
+    back = consent(alice)
+    assert "was not begun in this browser" in charlie.text(charlie.get(back).location)
+    with world.ctx.reads() as db:
+        assert db.get(Grant, ID) is None
+
+
+def test_who_does_not_allow_it_is_told_and_nothing_changes(
+    alice: Browser, google: GoogleSheets, world: World
+) -> None:
+    answer = alice.get(consent(alice, act="deny"))
+    assert "not allowed" in alice.text(answer.location)
+    with world.ctx.reads() as db:
+        assert db.get(Grant, ID) is None
+
+
+def test_only_administrators_may(bob: Browser, google: GoogleSheets) -> None:
+    assert "Connect Google" not in bob.text(f"/connections/{ID}")
+    assert bob.post(f"/connections/{ID}/sign-in").status_code == 403
+    assert bob.get("/oauth/callback?state=x&code=y").status_code == 403
+
+
+def test_an_ended_sign_in_is_shown_with_the_way_out(
+    alice: Browser, google: GoogleSheets, world: World
+) -> None:
+    alice.get(consent(alice))
+    with world.write() as db:
+        grant = db.get_one(Grant, ID)
+        grant.ended_at, grant.ended_because = world.clock.now, "The sign-in of 'crm' has ended."
+    page = alice.text(f"/connections/{ID}")
+    assert "The sign-in of 'crm' has ended." in html.unescape(page)
+    assert "Reconnect Google" in page
