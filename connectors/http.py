@@ -13,6 +13,7 @@ import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from functools import cached_property
@@ -73,6 +74,14 @@ class Answer:
             then = parsedate_to_datetime(text)
             now = parsedate_to_datetime(self.headers.get("date", ""))
             return max(0.0, (then - now).total_seconds())
+        except (ValueError, TypeError, IndexError):
+            return None
+
+    @property
+    def sent_at(self) -> datetime | None:
+        """The server's own time when it answered, as its Date header says it."""
+        try:
+            return parsedate_to_datetime(self.headers.get("date", ""))
         except (ValueError, TypeError, IndexError):
             return None
 

@@ -173,6 +173,9 @@ class Parse(HttpConnector):
         user = self._get("/users/me").get("username", "")
         return f"The Parse Server at {self.http.place} answers, logged in as '{user}'."
 
+    def clock(self) -> datetime | None:
+        return self._ask("GET", "/health").sent_at
+
     def discover(self) -> list[Stream]:
         if not self._is_master:
             raise OptionsError(

@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from difflib import get_close_matches
 from functools import cached_property
@@ -277,6 +277,15 @@ class Sql(Connector):
         place = list(keyed.table.by_name).index(field)
         rows = [row for row in rows if any(self._db.is_same(column, row[place], raw) for raw in raws)]
         return self._page(keyed, rows).records
+
+    def clock(self) -> datetime | None:
+        """A server's clock; a file has none but ours."""
+        statement = self._db.clock
+        if statement is None:
+            return None
+        with self._db.reading() as connection:
+            found = connection.exec_driver_sql(statement).scalar_one()
+        return datetime.fromtimestamp(float(found), UTC)
 
     def create_stream(self, stream: Stream, options: AnyStreamOptions) -> Stream:
         with suppress(StreamGone):

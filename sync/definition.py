@@ -126,6 +126,7 @@ class FieldSpec(_Model):
     merge: bool = True
     transform: Any = None
     conflict: ConflictPolicy | None = None
+    removals: Literal["propagate", "keep"] | None = None  # of files; omitted: as `deletes` says
     links_to: str = ""  # type: links: the stream whose records it links to, by its name on the left
 
     def transforms(self) -> tuple[Transform, ...]:
@@ -442,7 +443,9 @@ def build(
         },
         mapping_hash=_hash(dumps(sorted(dumps(_meaning(spec)) for spec in specs))),
         identity_hash=_hash(dumps(_identity(definition, mapping))),
-        policy_hash=_hash(repr((definition.policy(), [(pair.conflict, pair.merge) for pair in pairs]))),
+        policy_hash=_hash(
+            repr((definition.policy(), [(pair.conflict, pair.merge, pair.removals) for pair in pairs]))
+        ),
         names={spec.left: spec.right for spec in specs},
         paused=tuple(paused),
         fields=names.known(definition, specs),
@@ -643,6 +646,9 @@ def _pair(
         left_type=own.get("left"),
         right_type=own.get("right"),
         blank_is_null=blank_is_null,
+        removals=None if spec.removals is None else spec.removals == "propagate",
+        left_max_bytes=left.max_bytes,
+        right_max_bytes=right.max_bytes,
         links_to=links_to,
         left_form=forms.get("left"),
         right_form=forms.get("right"),
@@ -698,8 +704,13 @@ def _check_pairs(
 
 def _why_not(name: str, stream: Stream) -> str:
     """Why a stream has no such field: what was set aside while looking, else a slip of the pen."""
-    said = [problem for problem in stream.problems if f"'{name}'" in problem]
-    return f" {said[0]}" if said else nearest(name, [item.name for item in stream.fields])
+    said = _said_of(name, stream)
+    return f" {said}" if said else nearest(name, [item.name for item in stream.fields])
+
+
+def _said_of(name: str, stream: Stream) -> str:
+    """What was set aside about this name while looking at the stream: a header that stands there twice."""
+    return next((problem for problem in stream.problems if f"'{name}'" in problem), "")
 
 
 def _match_gone(name: str, definition: SyncDefinition, streams: Mapping[Side, Stream]) -> str:
@@ -707,6 +718,8 @@ def _match_gone(name: str, definition: SyncDefinition, streams: Mapping[Side, St
     for side in SIDES:
         field = name if spec is None else _name(spec, side)
         if streams[side].field(field) is None:
+            if said := _said_of(field, streams[side]):
+                return f"'{field}', by which records are matched, cannot be used on {side}. {said}"
             return (
                 f"'{field}', by which records are matched, is no longer a field of {streams[side].name} on"
                 f" {side}. Bring it back, or match by another field.{_why_not(field, streams[side])}"

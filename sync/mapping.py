@@ -13,6 +13,7 @@ from datetime import date, datetime
 from decimal import Decimal
 from functools import cached_property
 
+from sync import attachments
 from sync.links import LinkForm, Relation
 from sync.policy import ConflictPolicy, Direction
 from sync.records import Record, Side, Stream, other
@@ -59,6 +60,9 @@ class FieldPair:
     links_to: tuple[Side, str] | None = None  # the stream, on that side, to whose records it links
     left_form: LinkForm | None = None  # how a side holds the ids that it links to
     right_form: LinkForm | None = None
+    removals: bool | None = None  # files removed on one side go from the other; None: as `deletes` says
+    left_max_bytes: int | None = None  # of one file
+    right_max_bytes: int | None = None
     relation: Relation | None = None  # who is who among the linked records; set by each run
 
     @property
@@ -89,6 +93,8 @@ class FieldPair:
         """
         if self.relation is not None and value is not MISSING:
             return self.relation.across(side, value)
+        if self.holds_files and value is not MISSING:
+            return attachments.that_fit(value, self.max_bytes(other(side)))
         if value is MISSING or not self.transforms:
             return value
         forward = (side == "right") == (self.direction is Direction.RIGHT_TO_LEFT)
@@ -114,12 +120,16 @@ class FieldPair:
         """Whether two own values of one side count as equal."""
         if type(one) is type(two) and type(one) in _PLAIN and one == two:
             return True
+        if self.holds_files:
+            return attachments.same_files(one, two)
         return bool(self.comparable(side, one) == self.comparable(side, two))
 
     def agree(self, left: Value, right: Value) -> bool:
         """Whether a left and a right own value mean the same. A value that cannot cross agrees with none."""
         if self.relation is not None:
             return self.relation.agree(left, right)
+        if self.holds_files:
+            return attachments.same_files(self.across("left", left), self.across("right", right))
         side: Side = "right" if self.direction is Direction.RIGHT_TO_LEFT else "left"
         value, target = (left, right) if side == "left" else (right, left)
         if not self.transforms and type(left) is type(right) and type(left) in _PLAIN and left == right:
@@ -140,6 +150,13 @@ class FieldPair:
             and not self.single
             and self.type in (FieldType.LIST, FieldType.LINKS)
         )
+
+    @property
+    def holds_files(self) -> bool:
+        return self.type is FieldType.ATTACHMENTS
+
+    def max_bytes(self, side: Side) -> int | None:
+        return self.left_max_bytes if side == "left" else self.right_max_bytes
 
     @property
     def single(self) -> bool:

@@ -6,9 +6,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from enum import StrEnum
 
+from sync import attachments
 from sync.mapping import FieldPair
 from sync.records import Side
-from sync.values import MISSING, Value, rounded
+from sync.values import MISSING, Value, dumps, rounded
 
 # Below this share of the value a difference of two numbers is the noise of a float, not a loss.
 FLOAT_NOISE = Decimal("0.000001")
@@ -18,6 +19,7 @@ class Verdict(StrEnum):
     KEPT = "kept"
     RENDERED = "rendered"  # the same in the system's own way: trimmed, lower case, coarser time
     LOSSY = "lossy"  # something is lost: the short form must never flow back
+    PARTLY = "partly"  # some of several files are there, the others are not
     NOT_RETAINED = "not_retained"  # accepted, and yet what stood before still stands
 
 
@@ -25,6 +27,8 @@ def judge(pair: FieldPair, side: Side, intended: Value, before: Value, got: Valu
     """Compare what was sent with what stands there now; all own values of `side`."""
     if got is MISSING or pair.same(side, intended, got):
         return Verdict.KEPT
+    if pair.holds_files:
+        return Verdict.PARTLY if attachments.missing(intended, got) else Verdict.RENDERED
     match intended, got:
         case str(), str():
             if _loosely(intended) == _loosely(got):
@@ -43,6 +47,10 @@ def judge(pair: FieldPair, side: Side, intended: Value, before: Value, got: Valu
             return Verdict.RENDERED if abs(intended - got) < timedelta(seconds=1) else Verdict.LOSSY
         case _, None:
             return Verdict.LOSSY
+        case tuple(), tuple():
+            # Some items are not there; more of them, or in another order, is the system's own way.
+            lost = {dumps(item) for item in intended} - {dumps(item) for item in got}
+            return Verdict.LOSSY if lost and len(got) < len(intended) else Verdict.RENDERED
         case _:
             return Verdict.LOSSY if type(intended) is not type(got) else Verdict.RENDERED
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import assert_never
 
+from sync import attachments
 from sync.mapping import FieldMapping, FieldPair, Seen, contract_problem
 from sync.plan import (
     Decision,
@@ -172,6 +173,9 @@ class _Pair:
 
     def can_arrive(self, side: Side) -> bool:
         """Whether a link of this side, which had nothing to link to on the other one, has it now."""
+        if self.field.holds_files:
+            fitting = {**self.both, side: self.field.across(side, self.now(side))}
+            return attachments.arrived_nowhere(side, fitting, self.shadows)
         relation = self.field.relation
         return relation is not None and relation.arrived_nowhere(side, self.both, self.shadows)
 
@@ -203,6 +207,7 @@ def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
             draft.problems.append(_volatile(item, label))
             continue
         _note_unlinked(item, rules, draft)
+        _note_too_large(item, rules, draft, label)
         if pair.agree(item.left, item.right):
             # Equality beats history: the shadows follow, nothing is written, a conflict closes.
             if not item.has_base or item.changed("left") or item.changed("right"):
@@ -214,7 +219,9 @@ def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
         if tie.state == "excluded" and (back := _back_again(item, rules)) and other(back) in ways:
             flowing.append((item, back))
         elif len(ways) == 2 and pair.relation and pair.merges and _by_field(rules):
-            _merge_links(item, draft)
+            _merge_links(item, draft, label)
+        elif len(ways) == 2 and pair.holds_files and pair.merge and _by_field(rules):
+            _merge_files(item, rules, draft, label)
         elif len(ways) == 2:
             _two_way(item, contested, flowing, draft, rules)
         elif ways:
@@ -238,18 +245,74 @@ def _note_unlinked(item: _Pair, rules: Rules, draft: _Draft) -> None:
             draft.unlinked.append(Unlinked(side, item.field.name, ids))
 
 
-def _merge_links(item: _Pair, draft: _Draft) -> None:
+def _merge_links(item: _Pair, draft: _Draft, label: str) -> None:
     """What either side has linked is linked on both, what either has unlinked is unlinked on both."""
     pair = item.field
     if pair.relation is None:
         raise AssertionError("the caller looked")
     merged = pair.relation.merged(item.both, item.shadows)
+    values: dict[Side, Value] = {side: merged[side] or None for side in SIDES}
+    _put(item, values, "links merged", draft, label)
+
+
+def _note_too_large(item: _Pair, rules: Rules, draft: _Draft, label: str) -> None:
     for side in SIDES:
-        value = merged[side] or None
-        if not pair.same(side, value, item.now(side)):
-            draft.after[side][pair.name] = value
-            draft.settle[side][pair.name] = merged[other(side)] or None
-            draft.rules[side][pair.name] = "links merged"
+        if rules.flows_to(other(side), item.field):
+            draft.problems += _too_large(item.field, side, item.now(side), label, "update")
+
+
+def _too_large(pair: FieldPair, source: Side, files: Value, label: str, operation: str) -> list[Problem]:
+    to = other(source)
+    limit = pair.max_bytes(to) if pair.holds_files else None
+    if not (found := attachments.too_large(files, limit)):
+        return []
+    return [
+        Problem(
+            "file_too_large",
+            f"{pair.on(to)} on {to} takes files of up to {limit} bytes: {attachments.names(found)} is larger"
+            " and was not sent. It is tried again when it changes.",
+            side=to,
+            key=label,
+            field_name=pair.name,
+            operation=operation,
+        )
+    ]
+
+
+def _removes(pair: FieldPair, side: Side, rules: Rules) -> bool:
+    """Whether a file that was removed on this side goes from the other one too."""
+    if pair.removals is not None:
+        return pair.removals
+    return rules.policy.deletes.when_gone_on(side) is DeletePolicy.PROPAGATE
+
+
+def _merge_files(item: _Pair, rules: Rules, draft: _Draft, label: str) -> None:
+    """What either side has added is on both; what one has removed goes by the policy of removals."""
+    pair = item.field
+    merged = attachments.merged(
+        item.both,
+        item.shadows,
+        {side: pair.max_bytes(side) for side in SIDES},
+        {side: _removes(pair, side, rules) for side in SIDES},
+    )
+    _put(item, merged, "files merged", draft, label)
+
+
+def _put(item: _Pair, values: Mapping[Side, Value], rule: str, draft: _Draft, label: str) -> None:
+    """Plan these values where they do not stand yet. Where both sides are written, each one's shadow follows
+    its own write alone: if one is refused, nothing is taken for agreed there."""
+    name = item.field.name
+    sides = [
+        side
+        for side in SIDES
+        if not item.field.same(side, values[side], item.now(side))
+        and not _is_worn_out(item, side, values[side], draft, label)
+    ]
+    for side in sides:
+        draft.after[side][name] = values[side]
+        draft.rules[side][name] = rule
+        if len(sides) == 1:
+            draft.settle[side][name] = item.now(other(side))
 
 
 def _left_alone(tie: Tie, left: Seen, right: Seen, rules: Rules, draft: _Draft) -> tuple[str, ...]:
@@ -408,14 +471,21 @@ def _send(item: _Pair, source: Side, rule: str, rules: Rules, draft: _Draft, lab
     crossed = _cross(pair, source, item.now(source), rules, draft.problems, label, "update")
     if pair.relation is not None and crossed is not MISSING:
         crossed = _links_sent(item, source, crossed)
-    worn = draft.worn_out.get((pair.name, to), MISSING)
-    if worn is not MISSING and crossed is not MISSING and pair.same(to, crossed, worn):
-        draft.problems.append(_ping_pong(item, label))
-        return
-    if crossed is not MISSING:
+    elif pair.holds_files and crossed is not MISSING:
+        crossed = _files_sent(item, source, crossed, rules)
+    if crossed is not MISSING and not _is_worn_out(item, to, crossed, draft, label):
         draft.after[to][pair.name] = crossed
         draft.settle[to][pair.name] = item.now(source)
         draft.rules[to][pair.name] = rule
+
+
+def _is_worn_out(item: _Pair, side: Side, value: Value, draft: _Draft, label: str) -> bool:
+    """Whether this very write was made too often in a row; then it is explained instead."""
+    worn = draft.worn_out.get((item.field.name, side), MISSING)
+    if worn is MISSING or not item.field.same(side, value, worn):
+        return False
+    draft.problems.append(_ping_pong(item, label))
+    return True
 
 
 def _links_sent(item: _Pair, source: Side, crossed: Value) -> Value:
@@ -431,6 +501,23 @@ def _links_sent(item: _Pair, source: Side, crossed: Value) -> Value:
         kept = relation.without_partner(to, item.now(to))
         crossed = tuple(sorted({*(crossed or ()), *kept})) or None
     return MISSING if item.field.same(to, crossed, item.now(to)) else crossed
+
+
+def _files_sent(item: _Pair, source: Side, crossed: Value, rules: Rules) -> Value:
+    """The files that the other side is to have; MISSING where it is to be left as it is."""
+    to, pair = other(source), item.field
+    # What is too large for the source can never have stood there, so nobody there has removed it.
+    kept = attachments.too_large(item.now(to), pair.max_bytes(source))
+    if not _removes(pair, source, rules):
+        kept += [
+            file
+            for file in attachments.missing(item.now(to), kept)
+            if attachments.among(file, item.shadow(to))
+        ]
+    # What is there already stays as it stands there: only the rest is carried.
+    there = [file for file in item.now(to) or () if attachments.among(file, crossed)]
+    wanted = (*there, *attachments.missing(crossed, there), *attachments.missing(kept, crossed))
+    return MISSING if pair.same(to, wanted, item.now(to)) else wanted
 
 
 def _cross(
@@ -472,12 +559,7 @@ def _merge(item: _Pair, rules: Rules, draft: _Draft, label: str) -> None:
         return
     kept = (left | right) - (base_left - left) - (base_right - right)
     merged = tuple(sorted(kept, key=str))
-    for side in SIDES:
-        value = merged if side == "left" else pair.across("left", merged)
-        if not pair.same(side, value, item.now(side)):
-            draft.after[side][pair.name] = value
-            draft.settle[side][pair.name] = merged if side == "right" else pair.across("left", merged)
-            draft.rules[side][pair.name] = "merged"
+    _put(item, {"left": merged, "right": pair.across("left", merged)}, "merged", draft, label)
 
 
 def _resolve(item: _Pair, tie: Tie, rules: Rules, draft: _Draft, label: str) -> bool:
@@ -723,6 +805,7 @@ def _create(tie: Tie, here: Side, look: Seen, rules: Rules, rule: str) -> Decisi
     after: dict[str, Value] = {}
     settle: dict[str, Value] = {}
     unlinked: list[Unlinked] = []
+    large: list[Problem] = []  # files that stay behind: the record is made all the same
     for pair in rules.mapping.pairs:
         value = look.get(pair.name)
         if value is MISSING:
@@ -737,6 +820,7 @@ def _create(tie: Tie, here: Side, look: Seen, rules: Rules, rule: str) -> Decisi
             # The new record has it as its system fills it; from there on only edits count.
             settle[pair.name] = value
             continue
+        large += _too_large(pair, here, value, label, "create")
         crossed = _cross(pair, here, value, rules, problems, label, "create")
         if crossed is not MISSING:
             after[pair.name] = crossed
@@ -745,7 +829,7 @@ def _create(tie: Tie, here: Side, look: Seen, rules: Rules, rule: str) -> Decisi
         return Decision(problems=tuple(problems))  # no half record
     intent = Intent(side=to, operation="create", rule=rule, after=after, settle=settle)
     notes = ("revived",) if tie.id is not None else ()
-    return Decision(intents=(intent,), notes=notes, unlinked=tuple(unlinked))
+    return Decision(intents=(intent,), problems=tuple(large), notes=notes, unlinked=tuple(unlinked))
 
 
 def _delete(tie: Tie, side: Side, look: Seen, rule: str, *, needs_approval: bool = False) -> Decision:

@@ -52,6 +52,7 @@ class Field:
     id: str | None = None  # the system's own id of the field: it survives a rename
     links_to: str = ""  # the stream whose records' ids stand in it, where the system says so
     single: bool = False  # it links to one record at most
+    max_bytes: int | None = None  # of one attached file
 
 
 @dataclass(frozen=True, slots=True)

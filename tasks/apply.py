@@ -21,6 +21,7 @@ from connectors.base import Can, Outcome, Write
 from connectors.errors import ConnectorError, OutcomeUnknown, RecordChanged, RecordError
 from models.journal import Change, ChangeState
 from models.links import Link, LinkState
+from sync import attachments
 from sync.diff import CONSISTENCY_GRACE
 from sync.mapping import Seen
 from sync.readback import Verdict, could_be_ours, judge
@@ -467,6 +468,25 @@ def _read_back(
                 link_id=change.link_id,
             )
             continue
+        if verdict is Verdict.PARTLY:
+            # What came is agreed on; what did not is tried again by itself, and alone.
+            kept[name] = got
+            lost.add(name)
+            files = attachments.missing(intended, got)
+            work.fail(
+                db,
+                Problem(
+                    "file_missing",
+                    f"{attachments.names(files)} of {pair.on(side)} did not arrive on {side}. All else of the"
+                    " record did; the next run sends what is missing.",
+                    side=side,
+                    key=change.key,
+                    field_name=name,
+                    operation=change.operation,
+                ),
+                link_id=change.link_id,
+            )
+            continue
         if verdict is Verdict.LOSSY:
             work.fail(
                 db,
@@ -505,6 +525,8 @@ def _link_for(
         if is_new:
             moves.link(link_id, **ids, state=LinkState.LINKED, reason="")
             ledger.close_all_conflicts(db, link_id, now)
+        elif change.record_id is not None:
+            moves.link(link_id, **ids)  # another one, where the write changed the cell that is its id
     moves.merge(link_id, shadows["left"], shadows["right"], replace=is_new)
     return link_id
 
@@ -559,18 +581,37 @@ def _not_done(change: Change) -> Outcome:
     )
 
 
+def _id_after(work: Work, change: Change, side: Side) -> str | None:
+    """The id that an update gives its record, where the id is a cell of its own; None where it keeps it."""
+    end, mapping = work.pairing.end(side), work.pairing.built.rules.mapping
+    if change.operation != "update" or end.id_kind != "visible" or end.key_field is None:
+        return None
+    fields = mapping.outgoing(
+        side,
+        {name: value for name, value in decode_fields(change.after or {}).items() if name in mapping.by_name},
+    )
+    value = fields.get(end.key_field)
+    return None if value in (None, "") or display(value) == change.record_id else display(value)
+
+
 def _look_at_record(work: Work, change: Change, side: Side, unknown: Outcome) -> Outcome:
     """An update or delete: the record itself tells."""
     end = work.pairing.end(side)
     if change.record_id is None:
         return unknown
+    ids = [str(change.record_id)]
+    if (new_id := _id_after(work, change, side)) is not None:
+        ids.append(new_id)
     looked = call(
-        lambda: end.connector.lookup(end.stream, end.options, [str(change.record_id)]),
+        lambda: end.connector.lookup(end.stream, end.options, ids),
         retries=work.pairing.definition.retries,
     )
-    if not looked or looked[0].state == "unknown":
+    by_id = {item.id: item for item in looked}
+    if not looked or any(item.state == "unknown" for item in looked):
         return unknown
-    found = looked[0]
+    found = by_id.get(ids[0]) or looked[0]
+    if found.state == "gone" and len(ids) > 1 and ids[1] in by_id:
+        found = by_id[ids[1]]
     if change.operation == "delete":
         return (
             Outcome(change.marker, "done", id=change.record_id)

@@ -20,7 +20,7 @@ from models.sync_configs import SyncConfig
 from sync.guard import SENTENCES
 from sync.records import Side
 from sync.values import FieldType, ValueProblem, decode, decode_fields, display, encode, iso, parse
-from tasks import audit, runs
+from tasks import audit, ledger, runs
 from tasks.context import Context
 from tasks.errors import NotFound, RunActive, WorkError, WrongState
 from tasks.sides import definition_of
@@ -261,9 +261,16 @@ def _decide(
         if config_id is not None:
             query = query.where(Change.config_id == config_id)
         rows = {row.id: row for row in db.scalars(query.order_by(Change.id))}
+        if change_ids is None:
+            rows = {id_: row for id_, row in rows.items() if not ledger.has_expired(row, now)}
         for change_id in change_ids or ():
             if change_id not in rows:
                 raise NotFound(f"There is no held change {change_id}.")
+            if ledger.has_expired(rows[change_id], now):
+                raise WrongState(
+                    f"The change {change_id} has waited too long to be decided as it was shown. Run the sync:"
+                    " if it is still wanted, it waits again."
+                )
             if rows[change_id].state != ChangeState.HELD:
                 raise WrongState(
                     f"The change {change_id} is not held (any more): it is {rows[change_id].state}."

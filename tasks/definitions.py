@@ -27,8 +27,10 @@ from models.people import Workspace
 from models.secrets import SecretUnreadable
 from models.sync_configs import SyncConfig
 from sync.definition import HOURLY, Built, EndSpec, SyncDefinition, differences, nearest
+from sync.policy import Direction
 from sync.records import SIDES
 from sync.schedule import ScheduleProblem, read_schedule
+from sync.topology import Way, circle
 from tasks import audit, chains, relations, schedules
 from tasks.context import Context
 from tasks.errors import DefinitionError
@@ -118,6 +120,7 @@ def apply(ctx: Context, path: Path, *, env: Mapping[str, str], by: str) -> Appli
             if (item := built[name]) is not None:
                 check_links(db, file, name, config, definitions[name], item)
         _store_order(db, file, configs, definitions)
+        _note_circles(db, workspace_id, sorted(configs), applied)
     return applied
 
 
@@ -419,6 +422,25 @@ def known(definition: SyncDefinition, built: Built | None) -> list[str]:
     if definition.fields is not None or built is None:
         return []
     return [pair.name for pair in built.rules.mapping.pairs]
+
+
+def _note_circles(db: Session, workspace_id: str, names: Sequence[str], applied: Applied) -> None:
+    """Circles are allowed, and settle; but who made one by mistake should know."""
+    ways = []
+    for row in db.scalars(select(SyncConfig).where(SyncConfig.workspace_id == workspace_id)):
+        left = row.left_connection_id, row.definition.get("left", {}).get("stream")
+        right = row.right_connection_id, row.definition.get("right", {}).get("stream")
+        direction = Direction(row.definition.get("direction", Direction.BOTH))
+        ways.append(Way(row.name, left, right, direction))
+    told: set[frozenset[str]] = set()
+    for name in names:
+        found = circle(ways, name)
+        if found and frozenset(found) not in told:
+            told.add(frozenset(found))
+            applied.notes.append(
+                f"{', '.join(found)} form a circle: an edit comes back to where it was made. It settles, but"
+                " with different policies it may take several runs. Give one of them a direction."
+            )
 
 
 def check_links(

@@ -648,6 +648,9 @@ def _store_held(
     items = {id(item.tie): item for item in outlook.plan.items}
     for change, why in zip(held, guard.why_held(held), strict=True):
         row = rows.get((change.fingerprint, change.guard))
+        if row is not None and ledger.has_expired(row, now):
+            ledger.expire(row, now)
+            row = None  # what nobody decided in time is asked anew, as it stands now
         if row is not None:
             kept.add(row.id)
             if row.state == ChangeState.APPROVED:  # its approval ran out: it waits again

@@ -645,9 +645,19 @@ def withdraw(db: Session, config_id: str, kept: set[int], now: datetime, *, gone
             row.state, row.settled_at = ChangeState.WITHDRAWN, now
             row.message = "The reason for it went away by itself."
             count += 1
-        elif row.state == ChangeState.HELD and row.expires_at is not None and row.expires_at < now:
-            row.state, row.settled_at = ChangeState.EXPIRED, now
+        elif has_expired(row, now):
+            expire(row, now)
     return count
+
+
+def has_expired(row: Change, now: datetime) -> bool:
+    """Whether nobody decided on a held change in time."""
+    return row.state == ChangeState.HELD and row.expires_at is not None and row.expires_at < now
+
+
+def expire(row: Change, now: datetime) -> None:
+    row.state, row.settled_at = ChangeState.EXPIRED, now
+    row.message = "Nobody decided in time. If it is still wanted, it waits again as a change of its own."
 
 
 def find_record(db: Session, config_id: str, key: str) -> list[Link]:

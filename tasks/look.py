@@ -473,11 +473,19 @@ def _note_paused(plan: Plan, pairing: Pairing) -> None:
     """A mapped field that a side no longer has: it is left alone, nothing is cleared on the other."""
     for name in pairing.built.paused:
         field_name, _, side = name.rpartition(" on ")
+        problems = pairing.end("left" if side == "left" else "right").stream.problems
+        said = next((problem for problem in problems if f"'{field_name}'" in problem), "")
+        message = (
+            f"The field '{field_name}' cannot be told on {side}: {said} Until then it is paused, and nothing"
+            " is cleared on the other side."
+            if said
+            else f"The field '{field_name}' is no longer on {side}. It is paused: nothing is cleared on the"
+            " other side. Bring it back, or take it out of the mapping."
+        )
         plan.problems.append(
             Problem(
                 "field_gone",
-                f"The field '{field_name}' is no longer on {side}. It is paused: nothing is cleared on the"
-                " other side. Bring it back, or take it out of the mapping.",
+                message,
                 side="left" if side == "left" else "right",
                 field_name=field_name,
                 operation="read",

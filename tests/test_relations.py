@@ -108,3 +108,25 @@ def test_foreign_keys_are_numbers_unless_the_sync_says_links(two: House) -> None
     assert two.apply(SYNCS.replace(", type: links", "")).code == 0
     assert two.run("sync", "staff").code == 0
     assert two.rows("b.db", "SELECT boss_id FROM staff ORDER BY name") == [(None,), (1,)]
+
+
+def test_a_circle_of_syncs_is_pointed_out_when_it_is_made(house: House) -> None:
+    for name in "abc":
+        house.table(f"{name}.db", "CREATE TABLE people (id INTEGER PRIMARY KEY, name TEXT UNIQUE)")
+    connections = "".join(
+        f'  {name}: {{connector: sql, options: {{url: "sqlite:///{name}.db"}}}}\n' for name in "abc"
+    )
+    syncs = "".join(
+        f"  {left}{right}:\n    left: {{connection: {left}, stream: people}}\n"
+        f"    right: {{connection: {right}, stream: people}}\n    match: [name]\n"
+        "    fields: [{left: name, right: name}]\n"
+        for left, right in ("ab", "bc", "ca")
+    )
+    said = house.apply(f"connections:\n{connections}syncs:\n{syncs}")
+    assert said.code == 0
+    assert [note for note in said.value["notes"] if "form a circle" in note]
+    said = house.apply(
+        f"connections:\n{connections}syncs:\n"
+        + syncs.replace("  ca:\n", "  ca:\n    direction: left_to_right\n")
+    )
+    assert [note for note in said.value["notes"] if "form a circle" in note]

@@ -14,7 +14,7 @@ from __future__ import annotations
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, ClassVar
@@ -144,6 +144,7 @@ class Database(ABC):
     reads_apart: ClassVar[bool] = False  # reading takes another process's time, not ours
     max_values: ClassVar[int]  # how many values one statement may carry
     driver_errors: ClassVar[tuple[type[Exception], ...]]
+    clock: ClassVar[str | None] = None  # asks a server for its time, in seconds since 1970
 
     def __init__(self, url: URL, password: str, access: Access) -> None:
         self.url = url
@@ -220,6 +221,8 @@ class Database(ABC):
                 connection.commit()
             except self.driver_errors as error:
                 if self.is_lost(_original(error)):
+                    with suppress(ConnectorError, Unfit):
+                        self.outlast()
                     raise OutcomeUnknown(f"The connection to {self.place} broke during a commit.") from error
                 raise
 
@@ -230,6 +233,9 @@ class Database(ABC):
             yield
         except self.driver_errors as error:
             raise self.named(_original(error)) from error
+
+    def outlast(self) -> None:  # noqa: B027  most have nothing to wait for
+        """Wait until a transaction is over whose commit was cut off, so that a look shows what came of it."""
 
     @abstractmethod
     def is_lost(self, error: BaseException) -> bool:

@@ -159,6 +159,7 @@ _ENGINES = sa.text(
 class MySql(Database):
     title = "MySQL"
     url_options = frozenset({"sslmode", "ssl-mode", "connect_timeout", "charset"})
+    clock = "SELECT UNIX_TIMESTAMP(NOW(6))"
     max_values = 10_000
     driver_errors = (DBAPIError, pymysql.Error)
 

@@ -90,9 +90,11 @@ _RIGHTS = sa.text(
 class Postgres(Database):
     title = "PostgreSQL"
     url_options = frozenset({"sslmode", "connect_timeout", "application_name"})
+    clock = "SELECT extract(epoch FROM clock_timestamp())"
     reads_apart = True
     max_values = 30_000  # the protocol takes 65,535
     driver_errors = (DBAPIError, psycopg.Error)
+    _transaction_id: int | None = None  # of the last transaction that writes
 
     @classmethod
     def check_url(cls, url: URL) -> None:
@@ -152,8 +154,17 @@ class Postgres(Database):
         level = "READ COMMITTED" if writes else "REPEATABLE READ"
         connection = connection.execution_options(isolation_level=level, postgresql_readonly=not writes)
         settings = [sa.func.set_config(name, value, True) for name, value in _SESSION.items()]
-        connection.execute(sa.select(*settings))
+        if writes:  # held until the transaction is over, also where we no longer hear of it
+            settings += [sa.func.txid_current(), sa.func.pg_advisory_xact_lock(sa.func.txid_current())]
+        found = connection.execute(sa.select(*settings)).one()
+        if writes:
+            self._transaction_id = int(found[len(_SESSION)])
         return connection
+
+    def outlast(self) -> None:
+        if self._transaction_id is not None:
+            with self.reading() as another:
+                another.execute(sa.select(sa.func.pg_advisory_xact_lock(self._transaction_id)))
 
     def is_lost(self, error: BaseException) -> bool:
         state = error.sqlstate if isinstance(error, psycopg.Error) else None

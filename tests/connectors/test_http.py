@@ -7,6 +7,7 @@ import json
 import threading
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from decimal import Decimal
 from functools import cache
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -360,3 +361,11 @@ def test_a_real_server_is_asked_past_the_proxies_of_the_environment(
 def test_a_server_that_is_not_there_is_unavailable(port: int) -> None:
     with pytest.raises(Unavailable, match="cannot be reached"):
         Http("http://127.0.0.1:9", LOOPBACK).ask("POST", "/x", json={}, changes=True)
+
+
+@pytest.mark.parametrize(
+    ("header", "said"),
+    [("Mon, 02 Mar 2026 09:00:00 GMT", datetime(2026, 3, 2, 9, tzinfo=UTC)), ("soon", None), ("", None)],
+)
+def test_an_answer_tells_the_servers_time(header: str, said: datetime | None) -> None:
+    assert Answer(200, {"date": header}, b"", "here").sent_at == said

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
@@ -32,7 +33,7 @@ from connectors.errors import (
     Unavailable,
 )
 from connectors.sql import Sql, SqlOptions, SqlStreamOptions
-from sync.records import Field, Record, Stream
+from sync.records import Cascade, Field, Record, Stream
 from sync.values import FieldType, Value
 from tests.connectors.contract import FIELDS, ConnectorContract, Desk, typed
 from tests.services import fresh_database, fresh_maria_database, maria
@@ -1556,3 +1557,59 @@ def test_a_user_without_rights_is_told(postgresql: Place) -> None:
 
 def test_a_refused_batch_can_still_be_bisected() -> None:
     assert issubclass(RecordRejected, ConnectorError)
+
+
+def test_a_servers_clock_is_told_and_a_file_has_none(postgresql: Place, sqlite: Place) -> None:
+    theirs = postgresql.connect().clock()
+    [(there,)] = postgresql.run("SELECT clock_timestamp()")
+    assert theirs is not None
+    assert abs(theirs - there) < timedelta(minutes=1)
+    assert sqlite.connect().clock() is None
+
+
+def test_foreign_keys_say_where_they_lead_and_what_goes_along(place: Place) -> None:
+    place.run("CREATE TABLE firms (id INTEGER PRIMARY KEY, code TEXT UNIQUE)")
+    place.run(
+        "CREATE TABLE staff (id INTEGER PRIMARY KEY, firm INTEGER REFERENCES firms(id) ON DELETE CASCADE,"
+        " boss INTEGER REFERENCES staff(id), firm_code TEXT REFERENCES firms(code))"
+    )
+    connector = place.connect()
+    staff = connector.stream("staff", StreamOptions())
+    assert {item.name: item.links_to for item in staff.fields} == {
+        "id": "", "firm": "firms", "boss": "staff", "firm_code": "",
+    }  # fmt: skip
+    assert staff.cascades == ()
+    assert connector.stream("firms", StreamOptions()).cascades == (Cascade("staff", "firm"),)
+
+
+def test_a_connection_is_cut_during_a_slow_commit(postgresql: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look that follows waits for the commit that is still under way, and sees what came of it."""
+    postgresql.run("CREATE TABLE slow (id INTEGER GENERATED ALWAYS AS IDENTITY PRIMARY KEY, name TEXT)")
+    postgresql.run(
+        "CREATE FUNCTION wait() RETURNS trigger LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_sleep(2); RETURN NULL; END $$"
+    )
+    postgresql.run(
+        "CREATE CONSTRAINT TRIGGER late AFTER INSERT ON slow DEFERRABLE INITIALLY DEFERRED"
+        " FOR EACH ROW EXECUTE FUNCTION wait()"
+    )
+    connector = postgresql.connect()
+    stream = connector.stream("slow", NONE)
+    begin = connector._db._prepare
+
+    def begin_and_cut_soon(connection: Any, *, writes: bool) -> Any:
+        begun = begin(connection, writes=writes)
+        driver: Any = begun.connection.driver_connection
+        if writes:
+            line = os.dup(driver.pgconn.socket)
+            threading.Timer(0.7, cut, [line]).start()
+        return begun
+
+    def cut(line: int) -> None:
+        with socket.socket(fileno=line) as other_end:
+            other_end.shutdown(socket.SHUT_RDWR)
+
+    monkeypatch.setattr(connector._db, "_prepare", begin_and_cut_soon)
+    with pytest.raises(OutcomeUnknown):
+        connector.write(stream, NONE, [Write("m1", "create", None, {"name": "Ada"})])
+    assert [record.get("name") for record in connector.find(stream, NONE, "name", ["Ada"])] == ["Ada"]

@@ -9,9 +9,12 @@ import pytest
 from sqlalchemy import delete, select
 
 from models.audit import AuditEvent
+from models.journal import ChangeState
 from models.links import Link
 from sync.records import Field
 from sync.values import FieldType
+from tasks import decisions
+from tasks.errors import WrongState
 from tests.hostile import Killed
 from tests.scenarios.world import ALICE, FIELDS, Story, at
 
@@ -297,3 +300,19 @@ def test_G14_one_alert_per_change_of_state(story: Story) -> None:
     story.left.remove("k1", "k2", "k3", "k4", "k5")
     story.run()
     assert [row.cleared_at is not None for row in story.alerts()] == [True, False]
+
+
+def test_G13_a_held_change_that_nobody_decides_runs_out_and_is_asked_anew(story: Story) -> None:
+    story.define(deletes="propagate")
+    story.base(*(f"k{number}" for number in range(4)), x="a")
+    story.left.remove("k0", "k1", "k2", "k3")
+    assert story.run().count("held(R-") == 4
+    first = [row.id for row in story.held()]
+    story.wait(days=8)
+    with pytest.raises(WrongState, match="waited too long"):
+        decisions.approve(story.ctx, first, by=ALICE)
+    assert story.run().count("held(R-") == 4
+    assert not set(first) & {row.id for row in story.held()}
+    assert {row.id for row in story.held(ChangeState.EXPIRED)} == set(first)
+    story.approve()
+    assert story.run().count("R-k") == 4
