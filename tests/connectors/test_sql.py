@@ -1568,10 +1568,10 @@ def test_a_servers_clock_is_told_and_a_file_has_none(postgresql: Place, sqlite: 
 
 
 def test_foreign_keys_say_where_they_lead_and_what_goes_along(place: Place) -> None:
-    place.run("CREATE TABLE firms (id INTEGER PRIMARY KEY, code TEXT UNIQUE)")
+    place.run("CREATE TABLE firms (id INTEGER PRIMARY KEY, code VARCHAR(20) UNIQUE)")
     place.run(
         "CREATE TABLE staff (id INTEGER PRIMARY KEY, firm INTEGER REFERENCES firms(id) ON DELETE CASCADE,"
-        " boss INTEGER REFERENCES staff(id), firm_code TEXT REFERENCES firms(code))"
+        " boss INTEGER REFERENCES staff(id), firm_code VARCHAR(20) REFERENCES firms(code))"
     )
     connector = place.connect()
     staff = connector.stream("staff", StreamOptions())
