@@ -13,7 +13,7 @@ from time import monotonic
 
 import redis
 import structlog
-from dramatiq import Message, Middleware
+from dramatiq import Consumer, Message, Middleware
 from dramatiq.brokers.redis import RedisBroker
 from redis.backoff import NoBackoff
 from redis.retry import Retry
@@ -23,6 +23,8 @@ CONTROL = "control"  # queue of the scheduler process: ticks and other short wor
 START_RUN = "start_run"
 ANSWER = "answer"
 NAMESPACE = "dramatiq"
+IDLE_MS = 40  # the longest pause between two looks at an empty queue ...
+IDLE_DELAYED_MS = 500  # ... and at its twin for delayed messages
 
 _ENOUGH_BELLS = 2000  # more than all workers together can hear: each bell lets one take what is first in line
 _SILENT_SECONDS = 5.0  # how long nothing is sent after a failure
@@ -46,13 +48,21 @@ def make_client(redis_url: str, *, timeout: float) -> redis.Redis:
     )
 
 
+class _Broker(RedisBroker):
+    """Asks often for what people wait for, and seldom for delayed messages, which are never sent here."""
+
+    def consume(self, queue_name: str, prefetch: int = 1, timeout: int = IDLE_MS) -> Consumer:
+        pause = IDLE_DELAYED_MS if queue_name.endswith(".DQ") else min(timeout, IDLE_MS)
+        return super().consume(queue_name, prefetch, pause)
+
+
 def make_broker(redis_url: str, middleware: Sequence[Middleware] = ()) -> RedisBroker:
     """The broker of a process that consumes.
 
     What a killed process had fetched comes back after a minute, and is looked for in every twentieth
     command: the defaults take half an hour.
     """
-    return RedisBroker(  # type: ignore[no-untyped-call]
+    return _Broker(  # type: ignore[no-untyped-call]
         client=make_client(redis_url, timeout=30),
         middleware=list(middleware),
         namespace=NAMESPACE,

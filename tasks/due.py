@@ -22,7 +22,7 @@ from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun, Wait
 from models.upsert import insert_or_ignore, insert_or_update
 from sync.schedule import LATE_AFTER, Due, Missed, ScheduleProblem, due
-from tasks import alerts, audit, bulk, issues, jobs, overdue, questions, runs, schedules, upkeep
+from tasks import alerts, audit, bulk, clock, issues, jobs, overdue, questions, runs, schedules, upkeep
 from tasks.context import Context
 from tasks.errors import RunActive, WorkError
 
@@ -75,6 +75,7 @@ def tick(ctx: Context, stop: Callable[[], bool] = jobs.never) -> TickCounts:
 
     Says what it did in one line of the log. `stop` ends maintenance jobs between two batches.
     """
+    clock.mend(ctx, TICK)
     alarms = overdue.look(ctx)  # before anything moves: this is how a silent scheduler shows
     batches = list(_queue_due(ctx))
     swept = upkeep.sweep(ctx)

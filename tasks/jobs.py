@@ -220,6 +220,14 @@ def run_due(ctx: Context, stop: Callable[[], bool] = never) -> int:
     return done
 
 
+def reschedule(ctx: Context, db: Session) -> None:
+    """Set the next time of every job from now on, after the clock was set back."""
+    now = ctx.db_now(db)
+    for row in db.scalars(select(MaintenanceJob).where(MaintenanceJob.next_run_at > now)):
+        if job := registry().get(row.name):
+            row.next_run_at = _next_at(job, row, now)
+
+
 def _take(ctx: Context, job: Job[Any], name: str) -> JobExecution | None:
     """Claim what is due of this job; None: nothing, or another process has it."""
     with ctx.sessions.begin() as db:

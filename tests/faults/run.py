@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from time import monotonic
 
-from tests.faults import check, disk
+from tests.faults import check, disk, figures
 from tests.faults.drive import Driver, Impatient, Visitor, ask_for_run
 from tests.faults.ends import People
 from tests.faults.house import House, Plan
@@ -285,7 +285,7 @@ def control(without: str, *, seed: int, keep_log: Path | None = None) -> Report:
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument(
-        "--scenario", choices=[*SCENARIOS, "all", "short", "controls", "every"], default="kill"
+        "--scenario", choices=[*SCENARIOS, "all", "short", "controls", "figures", "every"], default="kill"
     )
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--seconds", type=float, help="of faults, in each scenario (60)")
@@ -303,7 +303,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     scenarios = list(SCENARIOS) if chosen.scenario == "every" else [chosen.scenario]
     reports: list[Report] = []
     for scenario in scenarios:
-        if scenario == "controls":
+        if scenario in ("controls", "figures"):
             continue
         if scenario == "disk":
             report = Report(scenario, chosen.seed, **disk.fault_run())
@@ -323,8 +323,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for without in CONTROLS:
             reports.append(control(without, seed=chosen.seed, keep_log=chosen.log))
             show(reports[-1])
-    show_table(reports)
-    return int(not all(report.caught for report in reports))
+    met = True
+    if chosen.scenario in ("every", "figures"):
+        met = figures.show(figures.measure(chosen.seed, keep_log=chosen.log))
+    if reports:
+        show_table(reports)
+    return int(not met or not all(report.caught for report in reports))
 
 
 if __name__ == "__main__":
