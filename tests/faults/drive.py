@@ -196,13 +196,17 @@ class Driver:
         for role in self.house.plan.roles:
             self.house.turn_clock(role, "+0")
 
+    def right_the_clocks_and_flush(self) -> None:
+        self.right_clocks()
+        self.flush_while_nobody_works()
+
     def all(self) -> None:
         kinds = (self.kill, self.kill, self.term, self.flush, self.pause, self.redis, self.postgres)
         self.chance.choice(kinds)()
 
     def short(self) -> None:
         """One after the other, so that a short run has some of each."""
-        kinds = (self.kill, self.pause, self.flush, self.kill, self.term)
+        kinds = (self.kill, self.pause, self.flush, self.clock, self.kill, self.term)
         kinds[sum(self.injected.values()) % len(kinds)]()
 
 
@@ -221,7 +225,7 @@ FAULTS: dict[str, Callable[[Driver], None]] = {
 LAST: dict[str, Callable[[Driver], None]] = {
     "flush": Driver.flush_while_nobody_works,
     "clock": Driver.right_clocks,
-    "short": Driver.flush_while_nobody_works,
+    "short": Driver.right_the_clocks_and_flush,
 }
 
 _COMMITTING = (

@@ -256,7 +256,7 @@ def plan_of(scenario: str, chosen: argparse.Namespace) -> Plan:
         lease=chosen.lease,
         without=chosen.without,
         proxied=scenario == "proxy",
-        clocks=scenario == "clock",
+        clocks=scenario in ("clock", "short"),
         sqlite=chosen.sqlite or scenario == ON_SQLITE,
     )
 

@@ -17,7 +17,7 @@ SEED = 7
 
 
 def test_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
-    plan = Plan(configs=6, records=80)
+    plan = Plan(configs=6, records=80, clocks=True)
     report = fault_run("short", seed=SEED, seconds=25, plan=plan, keep_log=tmp_path / "log")
     show(report)
     assert sum(report.injected.values()) >= 3
