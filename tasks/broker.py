@@ -108,10 +108,13 @@ class Bell:
             log.warning("bell.silent", id=id, error=str(problem)[:200])
 
     def answers(self) -> bool:
-        """Whether the queue can be reached just now."""
+        """Whether the queue can be reached now. One that did not answer is not asked for some seconds."""
+        if monotonic() < self._silent_until:
+            return False
         try:
             return bool(self._broker.client.ping())
         except (redis.RedisError, OSError):
+            self._silent_until = monotonic() + _SILENT_SECONDS
             return False
 
     def close(self) -> None:

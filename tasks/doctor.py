@@ -26,6 +26,7 @@ from tasks.start import engine_of
 State = Literal["ok", "warning", "wrong"]
 TICK_LATE_AFTER = timedelta(seconds=150)
 MOST_DRIFT = timedelta(seconds=5)
+_LATE = "runs start up to a minute late."
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,15 +105,15 @@ def _queue(ctx: Context) -> Finding:
     url = ctx.settings.redis_url
     ours = None if url else redis_server.prepared(ctx.settings.home / "redis")
     if url is None and (ours is None or not _answers(ours)):
+        if ours is not None and _works_here(ctx):
+            return Finding("redis", "wrong", f"The Redis of `syncline up` does not answer: {_LATE}")
         state: State = "ok" if ctx.settings.is_local else "wrong"
         return Finding(
             "redis", state, "REDIS_URL is not set: `syncline up` brings its own, `syncline sync` needs none."
         )
     if url is None or _answers(url):
         return Finding("redis", "ok", "It answers.")
-    return Finding(
-        "redis", "wrong", "The Redis of REDIS_URL does not answer: runs start up to a minute late."
-    )
+    return Finding("redis", "wrong", f"The Redis of REDIS_URL does not answer: {_LATE}")
 
 
 def _answers(url: str) -> bool:
@@ -121,6 +122,12 @@ def _answers(url: str) -> bool:
         return bell.answers()
     finally:
         bell.close()
+
+
+def _works_here(ctx: Context) -> bool:
+    """Whether `syncline up` keeps programs running over this database."""
+    own = ctx.settings.own_database
+    return own is not None and own.exists() and workers(ctx) > 0
 
 
 def workers(ctx: Context) -> int:

@@ -153,7 +153,8 @@ class Heartbeat:
                 run = claims.renew_if_free(self._ctx, db, reins.claim)
                 if run is None:
                     reins.lost = True
-                    log.warning("lease.lost", run=reins.claim.run_id)
+                    if not reins.is_ending:
+                        log.warning("lease.lost", run=reins.claim.run_id)
                     return
                 reins.cancelled = run.cancel_requested_at is not None
                 reins.write_news(db)

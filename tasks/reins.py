@@ -33,6 +33,7 @@ class Reins:
     def __init__(self, ctx: Context, claim: Claim, stop: threading.Event) -> None:
         self.claim = claim
         self.lost = False  # set by the heartbeat: somebody else has the run
+        self.is_ending = False  # its end is being written: then nobody holds it any more
         self.cancelled = False  # set by the heartbeat: a person asked for it
         self.failed_connection_id: str | None = None
         self.summary = Summary(run=claim.run_id, config="")  # what is done so far: shown whatever comes

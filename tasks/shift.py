@@ -125,6 +125,7 @@ def _see_through(
             summary = reins.summary
             end = _reaction(ctx, reins, problem, run.interruptions, in_line)
         summary.duration_ms = int((monotonic() - started) * 1000)
+        reins.is_ending = True
         if isinstance(end, _Back):
             back = end
             lines = reins.take_lines()

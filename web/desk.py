@@ -8,6 +8,7 @@ from flask import Blueprint, redirect, url_for
 from flask.typing import ResponseReturnValue
 
 from web.auth import needs, person
+from web.database import ctx
 from web.live import page
 from web.preferences import clock, looked_at, remember_look
 from web.reads import news, runs, syncs
@@ -34,6 +35,7 @@ def show() -> ResponseReturnValue:
         looked=looked_at(),
         news=news.since(workspace, looked_at()),
         chart=last_hours(runs.hours(workspace, since), since, HOURS),
+        queue_answers=ctx().queue_answers(),
     )
 
 
