@@ -131,4 +131,9 @@ def db_now(session: Session) -> datetime:
 def database_says(problem: SQLAlchemyError) -> str:
     """An error of our own database as one line for a person: no statement, no values."""
     said = (str(getattr(problem, "orig", None) or problem).splitlines() or [type(problem).__name__])[0]
+    if "database is locked" in said:
+        return (
+            "Syncline's own database is busy: one of its processes, or another program, has kept it locked"
+            " for half a minute. Try again in a moment; if it stays so, end the process that stands still."
+        )
     return f"Syncline's own database failed: {said[:300].rstrip('.')}."

@@ -71,6 +71,7 @@ def fault_run(
     seconds: float,
     plan: Plan,
     kills: int = 0,
+    least: int = 0,
     stuck_seconds: float = STUCK_SECONDS,
     heal_seconds: float = HEAL_SECONDS,
     keep_log: Path | None = None,
@@ -82,7 +83,12 @@ def fault_run(
         house = House(Path(name), plan)
         try:
             _carry_out(
-                house, report, Driver(house, seed, seconds, kills), scenario, stuck_seconds, heal_seconds
+                house,
+                report,
+                Driver(house, seed, seconds, kills, least),
+                scenario,
+                stuck_seconds,
+                heal_seconds,
             )
         finally:
             house.close()

@@ -12,13 +12,13 @@ import pytest
 from tests.faults.house import Plan
 from tests.faults.run import control, fault_run, show
 
-pytestmark = [pytest.mark.faults, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.faults, pytest.mark.timeout(900)]
 SEED = 7
 
 
 def test_nothing_is_lost_or_doubled(tmp_path: Path) -> None:
-    plan = Plan(configs=6, records=80, clocks=True)
-    report = fault_run("short", seed=SEED, seconds=25, plan=plan, keep_log=tmp_path / "log")
+    plan = Plan(configs=6, records=80, lease=4.0, clocks=True)
+    report = fault_run("short", seed=SEED, seconds=25, least=3, plan=plan, keep_log=tmp_path / "log")
     show(report)
     assert sum(report.injected.values()) >= 3
     assert report.violations == []
