@@ -16,11 +16,13 @@ from functools import cached_property, partial
 from typing import Any, NoReturn, cast
 
 import psycopg
+import pymysql
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import DBAPIError
 
 from connectors.base import Page
+from connectors.dialects import mysql
 from connectors.dialects.base import AS_IS, FIELD_TYPES, Column, Database, Table
 from connectors.errors import OptionsError
 from connectors.sqlfunctions import FUNCTIONS
@@ -33,7 +35,12 @@ MAX_TOTAL = 500_000_000  # characters of one read
 _STEPS = 10_000  # of SQLite's machine between two looks at the clock
 _SCHEMA = 200_000  # bytes of one SQLite text that is no result: a statement
 
-_DIALECTS: Mapping[str, Dialect] = {"postgresql": "postgres", "sqlite": "sqlite"}
+_DIALECTS: Mapping[str, Dialect] = {
+    "postgresql": "postgres",
+    "sqlite": "sqlite",
+    "mysql": "mysql",
+    "mariadb": "mysql",
+}
 
 
 @dataclass(frozen=True)
@@ -65,15 +72,13 @@ def table(database: Database, connection: Connection, name: str, query: Query) -
     text = bare(query.text, dialect)
     if dialect == "postgres":
         columns = _postgresql_columns(database, connection, text)
+    elif dialect == "mysql":
+        columns = _mysql_columns(database, connection, text)
     else:
         columns = _sqlite_columns(database, text, query)
     names = [column.name for column in columns]
     if twice := sorted({name for name in names if names.count(name) > 1}):
-        raise OptionsError(
-            f"Two columns of the query are called '{twice[0]}'. Name one of them with AS.",
-            code="duplicate_field",
-            field="query",
-        )
+        raise _twice(twice[0])
     return QueryTable(
         name=name,
         schema=None,
@@ -86,6 +91,14 @@ def table(database: Database, connection: Connection, name: str, query: Query) -
     )
 
 
+def _twice(name: str) -> OptionsError:
+    return OptionsError(
+        f"Two columns of the query are called '{name}'. Name one of them with AS.",
+        code="duplicate_field",
+        field="query",
+    )
+
+
 def container(found: Table) -> str:
     """What of the place a table is. Another query is another place."""
     if not isinstance(found, QueryTable):
@@ -93,9 +106,14 @@ def container(found: Table) -> str:
     return "query:" + hashlib.blake2b(found.query.encode(), digest_size=8).hexdigest()
 
 
-def cut(database: Database, found: Table, clause: sa.ColumnElement[Any]) -> sa.ColumnElement[Any]:
+def cut(
+    database: Database, found: Table, column: Column, clause: sa.ColumnElement[Any]
+) -> sa.ColumnElement[Any]:
     """A raw value of a query, cut on the server where it is larger than we take: a sign too many tells."""
-    is_cut = isinstance(found, QueryTable) and database.engine.dialect.name == "postgresql"
+    dialect = database.engine.dialect.name if isinstance(found, QueryTable) else ""
+    is_cut = dialect == "postgresql" or (
+        _DIALECTS.get(dialect) == "mysql" and column.kind in ("text", "json", "binary")
+    )
     return sa.func.left(clause, MAX_CELL + 1) if is_cut else clause
 
 
@@ -103,13 +121,11 @@ def cut(database: Database, found: Table, clause: sa.ColumnElement[Any]) -> sa.C
 def limited(database: Database, query: Query) -> Iterator[Connection]:
     """A transaction for a query: read-only, timed. Raises OptionsError for one that takes too long."""
     with database.reading() as connection:
-        name = connection.dialect.name
-        _dialect(database, connection)
-        enter = _limit_postgresql if name == "postgresql" else _limit_sqlite
+        enter = _LIMITS[_dialect(database, connection)]
         try:
             with enter(connection, query):
                 yield connection
-        except (DBAPIError, psycopg.Error, sqlite3.Error) as error:
+        except (DBAPIError, psycopg.Error, pymysql.Error, sqlite3.Error) as error:
             if why := _stopped(error, query):
                 raise OptionsError(why, code="query_limit", field="query") from None
             raise
@@ -146,7 +162,9 @@ def _dialect(database: Database, connection: Connection) -> Dialect:
 
 def _stopped(error: BaseException, query: Query) -> str:
     original = error.orig if isinstance(error, DBAPIError) else error
-    if isinstance(original, psycopg.errors.QueryCanceled) or "interrupted" in str(original):
+    number = original.args[0] if isinstance(original, pymysql.Error) and original.args else 0
+    is_late = isinstance(original, psycopg.errors.QueryCanceled) or number in _TOO_LATE
+    if is_late or "interrupted" in str(original):
         return (
             f"The query took longer than {query.seconds} seconds. Narrow it, or let an administrator raise"
             " `query_seconds` of the connection."
@@ -270,3 +288,34 @@ def _sqlite_columns(database: Database, text: str, query: Query) -> list[Column]
         name = base if mark and base in names else column.name
         columns[number] = replace(column, field=replace(column.field, name=name, writable=False))
     return columns
+
+
+# -- MySQL and MariaDB --------------------------------------------------------------------------------
+
+_TOO_LATE = (1969, 3024)
+
+
+@contextmanager
+def _limit_mysql(connection: Connection, query: Query) -> Iterator[None]:
+    is_mariadb = bool(cast("Any", connection.dialect).is_mariadb)
+    name, value = (
+        ("max_statement_time", query.seconds) if is_mariadb else ("max_execution_time", query.seconds * 1000)
+    )
+    # Of the session: it belongs to this connector alone, which reads this query and nothing else.
+    connection.exec_driver_sql(f"SET SESSION {name} = {value}, lock_wait_timeout = 2")
+    yield
+
+
+def _mysql_columns(database: Database, connection: Connection, text: str) -> list[Column]:
+    wrapped = f"SELECT * FROM ({text}\n) AS query LIMIT 0"  # noqa: S608  judged before
+    with database.naming_errors(), cast("Any", connection.connection.cursor()) as cursor:
+        try:
+            cursor.execute(wrapped)  # the driver never lets two statements pass
+        except pymysql.OperationalError as error:
+            if error.args[0] == 1060:
+                raise _twice(str(error.args[1]).split("'")[1]) from None
+            raise
+        return [mysql.answered(item) for item in cursor._result.fields]
+
+
+_LIMITS = {"postgres": _limit_postgresql, "sqlite": _limit_sqlite, "mysql": _limit_mysql}

@@ -409,7 +409,9 @@ class Sql(Connector):
         clause = found.clause
         # Labels, so that nothing after SELECT can mean the text form of a column instead of the column.
         selected = [
-            queries.cut(self._db, found, self._db.selected(clause.c[column.name], column)).label(f"v{number}")
+            queries.cut(self._db, found, column, self._db.selected(clause.c[column.name], column)).label(
+                f"v{number}"
+            )
             for number, column in enumerate(columns)
         ]
         if (row_hash := self._db.row_hash(found)) is not None:

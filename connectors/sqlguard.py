@@ -53,9 +53,19 @@ def check(sql: str, dialect: Dialect, extra_functions: Iterable[str] = ()) -> No
         _check_fields(tokens, tree, FUNCTIONS[dialect] | extra)
 
 
+_CACHE = frozenset({"sql_cache", "sql_no_cache"})
+
+
 def bare(sql: str, dialect: Dialect) -> str:
     """A query that passed, without its comments and its last semicolon: fit to stand inside another one."""
     tokens = _one_statement(_split(sql, dialect))
+    if dialect == "mysql":  # these say nothing any more, and no subquery may hold them
+        pairs = zip([None, *tokens], tokens, strict=False)
+        tokens = [
+            token
+            for before, token in pairs
+            if token.word not in _CACHE or not before or before.word != "select"
+        ]
     return "".join((" " if token.spaced else "") + token.source for token in tokens).strip()
 
 

@@ -12,7 +12,7 @@ import socket
 import ssl
 import struct
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from functools import cache
@@ -20,7 +20,7 @@ from typing import Any, cast
 
 import pymysql
 import sqlalchemy as sa
-from pymysql.constants import FIELD_TYPE
+from pymysql.constants import FIELD_TYPE, FLAG
 from pymysql.converters import encoders
 from sqlalchemy import types
 from sqlalchemy.dialects import mysql
@@ -296,7 +296,7 @@ class MySql(Database):
             if tables is not None and table not in tables:
                 continue  # names are looked up without regard to case
             is_json = (table, f"json_valid(`{name.replace('`', '``')}`)") in texts
-            told = _Declared(
+            told = Declared(
                 "json" if is_json else str(data).lower(), declared, extra or "", length, digits, scale
             )
             found.setdefault(table, []).append(
@@ -672,7 +672,7 @@ def _behind(clauses: Sequence[sa.ColumnElement[Any]], row: Row) -> sa.ColumnElem
 
 
 @dataclass(frozen=True)
-class _Declared:
+class Declared:
     """What the server says of a column's type."""
 
     data: str  # as one word
@@ -683,12 +683,12 @@ class _Declared:
     scale: int | None = None
 
 
-def _told(reflected: ReflectedColumn) -> _Declared:
-    found: _Declared = cast("Mapping[str, Any]", reflected)["declared"]
+def _told(reflected: ReflectedColumn) -> Declared:
+    found: Declared = cast("Mapping[str, Any]", reflected)["declared"]
     return found
 
 
-def described(name: str, told: _Declared, *, writable: bool, generated: bool, nullable: bool) -> Column:
+def described(name: str, told: Declared, *, writable: bool, generated: bool, nullable: bool) -> Column:
     kind = _KINDS.get(told.data, "text")
     if told.text.startswith(("tinyint(1)", "bit(1)")):
         kind = "boolean"
@@ -718,7 +718,7 @@ def _room(field: Field) -> tuple[int, int]:
     return min(field.digits or _MOST_DIGITS - _MOST_PLACES + scale, _MOST_DIGITS), scale
 
 
-def _largest(told: _Declared) -> int:
+def _largest(told: Declared) -> int:
     if told.data == "year":
         return _YEARS[1]
     if told.data == "bit":
@@ -748,6 +748,46 @@ def _arguments(declared: str) -> str:
 @cache
 def _places(declared: str) -> int:
     return int(_arguments(declared) or "0")
+
+
+_WORDS = {
+    FIELD_TYPE.TINY: "tinyint",
+    FIELD_TYPE.SHORT: "smallint",
+    FIELD_TYPE.INT24: "mediumint",
+    FIELD_TYPE.LONG: "int",
+    FIELD_TYPE.LONGLONG: "bigint",
+    FIELD_TYPE.YEAR: "year",
+    FIELD_TYPE.BIT: "bit",
+    FIELD_TYPE.FLOAT: "float",
+    FIELD_TYPE.DOUBLE: "double",
+    FIELD_TYPE.DECIMAL: "decimal",
+    FIELD_TYPE.NEWDECIMAL: "decimal",
+    FIELD_TYPE.DATE: "date",
+    FIELD_TYPE.NEWDATE: "date",
+    FIELD_TYPE.DATETIME: "datetime",
+    FIELD_TYPE.TIMESTAMP: "timestamp",
+    FIELD_TYPE.TIME: "time",
+    FIELD_TYPE.JSON: "json",
+    FIELD_TYPE.GEOMETRY: "geometry",
+}
+_BINARY, _NO_SCALE = 63, 31  # as the protocol writes them
+
+
+def answered(item: Any) -> Column:
+    """A column of a result, by what the protocol says of it."""
+    data = _WORDS.get(item.type_code)
+    if data is None:
+        data = "blob" if item.charsetnr == _BINARY else "text"
+        data = "set" if item.flags & FLAG.SET else data
+    text = f"{data}({item.length})" if data in ("tinyint", "bit") else data
+    text = f"{data}({item.scale})" if data in ("datetime", "timestamp", "time") and item.scale else text
+    text += " unsigned" if item.flags & FLAG.UNSIGNED else ""
+    scale = item.scale if item.scale < _NO_SCALE else None
+    told = Declared(data, text, scale=scale if data in ("decimal", "float", "double") else None)
+    column = described(item.name, told, writable=False, generated=False, nullable=True)
+    if data == "set":  # whose members the protocol does not tell
+        column = replace(column, field=replace(column.field, options=None))
+    return column
 
 
 # -- values -------------------------------------------------------------------------------------------

@@ -6,6 +6,7 @@ import hashlib
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from ipaddress import ip_network
@@ -19,8 +20,10 @@ from connectors import queries
 from connectors.base import Access, Write
 from connectors.errors import ConnectorError, OptionsError
 from connectors.sql import Sql, SqlStreamOptions
+from connectors.sqlguard import Dialect
 from sync.values import FieldType
-from tests.connectors.test_sqlguard import TABLES, checksum, corpus
+from tests.connectors.test_sqlguard import MARIADB_TABLES, TABLES, Query, checksum, corpus
+from tests.services import maria
 
 ACCESS_NETWORKS = (ip_network("127.0.0.0/8"),)
 QUERY = "SELECT id, upper(name) AS name, balance FROM customers WHERE NOT deleted OR balance = 0;  -- the end"
@@ -38,6 +41,22 @@ class Shop:
     def is_sqlite(self) -> bool:
         return self.url.startswith("sqlite")
 
+    @property
+    def is_mariadb(self) -> bool:
+        return self.url.startswith("mariadb")
+
+    @property
+    def dialect(self) -> Dialect:
+        return "sqlite" if self.is_sqlite else "mysql" if self.is_mariadb else "postgres"
+
+    def corpus(self) -> list[Query]:
+        here = f"`{self.url.rpartition('/')[2]}`.customers"
+        return [
+            replace(query, sql=query.sql.replace("shop.customers", here) if self.is_mariadb else query.sql)
+            for query in corpus(self.dialect)
+            if query.only != "mysql"
+        ]
+
     def connect(self, **options: Any) -> Sql:
         access = Access(folders=(self.folder,), networks=ACCESS_NETWORKS)
         raw = {"url": self.url.replace("+psycopg", ""), **options}
@@ -48,6 +67,11 @@ class Shop:
         if self.is_sqlite:
             with closing(sqlite3.connect(self.url.removeprefix("sqlite:///"))) as shop, shop:
                 shop.executescript(text)
+        elif self.is_mariadb:
+            with closing(maria(self.url)) as person, person.cursor() as cursor:
+                for statement in text.split(";"):
+                    if statement.strip():
+                        cursor.execute(statement)
         else:
             with psycopg.connect(self.url.replace("+psycopg", ""), autocommit=True) as server:
                 server.execute(text.encode())
@@ -55,18 +79,25 @@ class Shop:
     def state(self) -> object:
         if self.is_sqlite:
             return hashlib.sha256(Path(self.url.removeprefix("sqlite:///")).read_bytes()).hexdigest()
+        if self.is_mariadb:
+            with closing(maria(self.url)) as person, person.cursor() as cursor:
+                cursor.execute("SHOW TABLES")
+                tables = sorted(str(row[0]) for row in cursor.fetchall())
+                cursor.execute(f"CHECKSUM TABLE {', '.join(tables)}")
+                return tables, sorted(cursor.fetchall())
         with psycopg.connect(self.url.replace("+psycopg", "")) as shop:
             return checksum(shop)
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", "postgresql", "mariadb"])
 def shop(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Shop]:
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path / 'shop.db'}"
     else:
-        url = str(request.getfixturevalue("pg_url"))
+        url = str(request.getfixturevalue("pg_url" if request.param == "postgresql" else "maria_url"))
     shop = Shop(url, tmp_path)
-    shop.run(TABLES.format(json="text" if shop.is_sqlite else "jsonb"))
+    tables = TABLES.format(json="text" if shop.is_sqlite else "jsonb")
+    shop.run(MARIADB_TABLES if shop.is_mariadb else tables)
     yield shop
     for connector in shop.opened:
         connector.close()
@@ -209,19 +240,21 @@ def test_a_query_needs_a_key_and_creates_nothing() -> None:
 
 
 def test_an_administrator_allows_functions_for_one_connection(shop: Shop) -> None:
-    query = (
-        "SELECT id, sqlite_version() AS v FROM customers"
-        if shop.is_sqlite
-        else ("SELECT id, pg_backend_pid() AS v FROM customers")
-    )
+    names = {"sqlite": "sqlite_version", "postgres": "pg_backend_pid", "mysql": "connection_id"}
+    query = f"SELECT id, {names[shop.dialect]}() AS v FROM customers"
     assert refusal(shop.connect(), query).code == "query_refused"
-    allowed = shop.connect(query_functions=["sqlite_version", "pg_backend_pid"])
+    allowed = shop.connect(query_functions=list(names.values()))
     assert len(records(allowed, choices(query))) == 2
 
 
 def test_a_query_that_takes_too_long_is_ended(shop: Shop) -> None:
     sql = shop.connect(query_seconds=1)
     query = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT max(i) AS id FROM n"
+    if shop.is_mariadb:  # which ends a recursion by itself
+        query = (
+            query.replace("FROM n)", "FROM n WHERE i < 1000)").replace("max(i)", "count(*)")
+            + " a, n b, n c, n d"
+        )
     error = refusal(sql, query)
     assert error.code == "query_limit"
     assert "1 seconds" in error.message
@@ -239,9 +272,8 @@ def test_a_result_that_is_too_large_is_cut(
 
 def test_every_honest_query_of_the_corpus_runs_and_no_hostile_one_does(shop: Shop) -> None:
     before, sql = shop.state(), shop.connect(query_seconds=5)
-    dialect = "sqlite" if shop.is_sqlite else "postgres"
     read = 0
-    for query in corpus(dialect):
+    for query in shop.corpus():
         if not query.allow:
             assert refusal(sql, query.sql).code == "query_refused"
             continue
@@ -265,8 +297,7 @@ def test_what_passes_the_judge_meets_a_session_that_writes_nothing(
 ) -> None:
     monkeypatch.setattr(queries, "check", lambda *_: None)
     before, sql = shop.state(), shop.connect(query_seconds=1)
-    dialect = "sqlite" if shop.is_sqlite else "postgres"
-    for query in corpus(dialect):
+    for query in shop.corpus():
         if query.allow or query.heavy:
             continue
         with suppress(ConnectorError, ValueError):

@@ -27,6 +27,7 @@ class Query:
     allow: bool
     why: str
     heavy: bool = False
+    only: str = ""  # the one server that knows this, where its dialect has two
 
 
 @cache
@@ -145,6 +146,14 @@ INSERT INTO customers VALUES (2, 'Bert', 'b@x.example', 'Oslo', 0, NULL, '2026-0
 INSERT INTO orders VALUES (1, 1, 99.5, '2026-01-05');
 INSERT INTO notes VALUES (1, 'one two');
 """
+MARIADB_TABLES = (
+    TABLES.format(json="json")
+    .replace('"', "`")
+    .replace("numeric", "numeric(12, 2)")
+    # What JSON holds has quotes of its own.
+    .replace("{`color`: `red`, `size`: [1, 2]}", '{"color": "red", "size": [1, 2]}')
+    + "ALTER TABLE notes ADD FULLTEXT (words); ALTER TABLE ledger ADD COLUMN `we``ird` text;"
+)
 NAMES = ["customers", "orders", "ledger", "visits", "notes", "plans", "invoices"]
 
 
