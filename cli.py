@@ -392,6 +392,8 @@ def sync(
 def _told(summary: Summary) -> Iterator[str]:
     """A run's summary as a person reads it."""
     yield f"{summary.config}: {summary.status}. {summary.line()}"
+    for note in summary.notes:
+        yield f"  {note}"
     for item in summary.changes or ():
         will = "held" if item["state"] == "held" else "would"
         yield f"  {will}: {item['operation']} {item['key']} on {item['side']} ({item['rule']})"

@@ -370,6 +370,10 @@ class Connector(ABC):
         """The system's own clock at this moment, where one cheap call tells it: times are corrected by it."""
         return None
 
+    def proposed(self, stream: Stream, options: AnyStreamOptions) -> Stream:
+        """How a missing stream with these fields will look once it is made: with a key."""
+        return stream
+
     def create_stream(self, stream: Stream, options: AnyStreamOptions) -> Stream:
         """Make a missing stream with these fields and this key, and return it as it then is."""
         raise NotImplementedError(f"{self.name} cannot create streams")

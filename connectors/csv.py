@@ -30,8 +30,8 @@ from connectors.base import (
 from connectors.delimited import Cells, Table
 from connectors.errors import OptionsError, StreamGone, Unavailable
 from connectors.keyed import SYNC_ID, Heading, KeyedEdit, KeyedStreamOptions, rejected
-from sync.records import Record, Stream
-from sync.values import Value, display, short
+from sync.records import Field, Record, Stream
+from sync.values import FieldType, Value, display, short
 
 SUFFIXES = (".csv", ".tsv")
 
@@ -47,6 +47,7 @@ class CsvOptions(Options):
 
 class CsvStreamOptions(KeyedStreamOptions):
     delimiter: Literal[",", ";", "\t", "|"] | None = None  # omitted: told from the file
+    create: bool = Option(default=False, description="Make a missing file, from the other side's fields.")
 
 
 class Csv(Connector):
@@ -145,6 +146,12 @@ class Csv(Connector):
             if record.get(field) in texts or any(holds(record.get(field), value, True) for value in others)
         ]
 
+    def proposed(self, stream: Stream, options: AnyStreamOptions) -> Stream:
+        key = options.key or SYNC_ID
+        names = [field.name for field in stream.fields if field.name != key]
+        names = [*names, key] if options.key is None else [key, *names]
+        return Stream(stream.name, tuple(Field(name, FieldType.TEXT) for name in names), key=(key,))
+
     def create_stream(self, stream: Stream, options: AnyStreamOptions) -> Stream:
         path = self._path(stream.name, must_exist=False)
         if not path.exists():
@@ -154,9 +161,7 @@ class Csv(Connector):
                     " Put it there, or set header: {include: true}.",
                     stream=stream.name,
                 )
-            key = options.key or SYNC_ID
-            columns = [field.name for field in stream.fields if field.name != key]
-            columns = [*columns, key] if options.key is None else [key, *columns]
+            columns = [field.name for field in self.proposed(stream, options).fields]
             files.create(path, Table.new(path.name, columns).content())
         return self.stream(stream.name, options)
 

@@ -44,8 +44,8 @@ from connectors.dialects import checked_url, database
 from connectors.dialects.base import AS_IS, Column, Raw, Row, Table, Unfit
 from connectors.dialects.tables import all_tables, names, table
 from connectors.errors import BadAnswer, OptionsError, RecordRejected, StreamGone
-from sync.records import Cascade, Record, Stream
-from sync.values import Value, plain, short
+from sync.records import Cascade, Field, Record, Stream
+from sync.values import FieldType, Value, plain, short
 
 
 class SqlOptions(Options):
@@ -107,7 +107,7 @@ class SqlStreamOptions(StreamOptions):
 
     cursor: str | None = None
     overlap: timedelta = timedelta(0)
-    create: bool = False
+    create: bool = Option(default=False, description="Make a missing table, from the other side's fields.")
     query: str | None = Option(
         default=None, description="A SELECT in place of a table. It is only read, and needs a `key`."
     )
@@ -287,10 +287,27 @@ class Sql(Connector):
             found = connection.exec_driver_sql(statement).scalar_one()
         return datetime.fromtimestamp(float(found), UTC)
 
+    def proposed(self, stream: Stream, options: AnyStreamOptions) -> Stream:
+        if options.key is not None:
+            key = tuple(part.strip() for part in options.key.split(","))
+            for part in key:
+                if stream.field(part) is None:
+                    raise OptionsError(
+                        f"'{stream.name}' is to be made with the key '{part}', and no field is mapped to it.",
+                        stream=stream.name,
+                        field=part,
+                    )
+            return replace(stream, key=key)
+        if stream.key:
+            return stream
+        name = "id" if stream.field("id") is None else "syncline_id"
+        number = Field(name, FieldType.INTEGER, generated=True, nullable=False)
+        return replace(stream, fields=(number, *stream.fields), key=(name,))
+
     def create_stream(self, stream: Stream, options: AnyStreamOptions) -> Stream:
         with suppress(StreamGone):
             return self.stream(stream.name, options)
-        made = self._new_table(stream)
+        made = self._new_table(self.proposed(stream, options))
         with self._db.writing() as connection:
             connection.execute(CreateTable(made, if_not_exists=True))
         return self.stream(stream.name, options)
@@ -383,13 +400,9 @@ class Sql(Connector):
     def _new_table(self, stream: Stream) -> sa.Table:
         schema, _, bare_name = stream.name.rpartition(".")
         columns: list[sa.Column[Any]] = []
-        key = [field for field in map(stream.field, stream.key) if field is not None]
-        if not key:
-            name = "id" if stream.field("id") is None else "syncline_id"
-            columns.append(self._db.numbered_key(name))
         for field in stream.fields:
             is_key = field.name in stream.key
-            if is_key and field.generated and len(key) == 1:
+            if is_key and field.generated and len(stream.key) == 1:
                 columns.append(self._db.numbered_key(field.name))
                 continue
             kind = self._db.type_of(field, indexed=is_key or field.unique)

@@ -669,6 +669,8 @@ def _common_type(left: FieldType, right: FieldType) -> FieldType:
     if right is FieldType.TEXT:
         return left
     both = {left, right}
+    if both == {FieldType.JSON, FieldType.LIST}:
+        return FieldType.LIST  # a system without lists holds them as JSON
     if both == {FieldType.INTEGER, FieldType.DECIMAL}:
         return FieldType.DECIMAL
     if both == {FieldType.DATE, FieldType.DATETIME}:

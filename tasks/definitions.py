@@ -26,15 +26,16 @@ from models.connections import Connection
 from models.people import Workspace
 from models.secrets import SecretUnreadable
 from models.sync_configs import SyncConfig
+from sync import records
 from sync.definition import HOURLY, Built, EndSpec, SyncDefinition, differences, nearest
 from sync.policy import Direction
-from sync.records import SIDES
+from sync.records import SIDES, Side
 from sync.schedule import ScheduleProblem, read_schedule
 from sync.topology import Way, circle
 from tasks import audit, chains, relations, schedules
 from tasks.context import Context
 from tasks.errors import DefinitionError
-from tasks.sides import End, open_end, place_of, secrets_of, tie
+from tasks.sides import End, open_end, place_of, planned_end, secrets_of, tie, will_make
 from tasks.yaml_file import Place, YamlFile
 
 PRIORITIES = {"high": 0, "normal": 1, "low": 2}
@@ -392,18 +393,27 @@ def check_streams(
     place = ("syncs", name)
     ends: dict[Any, End] = {}
     opened: list[Connector] = []
+    missing: dict[Side, Connector] = {}
     try:
         for side in SIDES:
             item = connections[definition.end(side).connection]
             try:
-                connector = ctx.connector(item.connector, {**item.options, **item.secrets})
-                opened.append(connector)
-                ends[side] = open_end(connector, side, definition)
+                opened.append(ctx.connector(item.connector, {**item.options, **item.secrets}))
+                ends[side] = open_end(opened[-1], side, definition)
             except (RetryableError, AuthError) as problem:
                 applied.notes.append(f"{name}: not checked against {side}: {problem.message}")
                 return None
             except ConnectorError as problem:
+                is_to_be_made = isinstance(problem, StreamGone) and definition.end(side).options.get("create")
+                if not is_to_be_made or missing:
+                    raise file.mistake(_place_of(problem, place, side, definition), problem.message) from None
+                missing[side] = opened[-1]
+        for side, connector in missing.items():
+            try:
+                ends[side] = planned_end(connector, side, definition, ends[records.other(side)])
+            except ConnectorError as problem:
                 raise file.mistake(_place_of(problem, place, side, definition), problem.message) from None
+            applied.notes.append(f"{name}: {will_make(ends[side])}")
         try:
             built = tie(definition, ends, saving=True)
         except DefinitionError as problem:

@@ -36,7 +36,7 @@ from tasks.look import Outlook, look
 from tasks.narrow import narrow
 from tasks.reins import Reins
 from tasks.relations import Linker, set_the_rest
-from tasks.sides import Pairing, opened, records_at
+from tasks.sides import Pairing, make_missing, opened, records_at, will_make
 from tasks.summary import Summary
 
 
@@ -46,6 +46,8 @@ def carry_out(ctx: Context, claim: Claim, reins: Reins) -> Summary:
         run = db.get_one(SyncRun, claim.run_id)
         previous = _previous_run(db, run)
     with opened(ctx, claim.config_id) as pairing:
+        if run.kind not in (RunKind.PREVIEW, RunKind.UNDO):
+            pairing = make_missing(pairing, reins)
         work = Work(
             ctx=ctx,
             pairing=pairing,
@@ -88,6 +90,10 @@ def preview(
 ) -> Summary:
     """What a run would do, by the same code up to the first write. Leaves no trace."""
     summary = Summary(run=run_id, config=pairing.name)
+    summary.notes = [will_make(end) for end in (pairing.left, pairing.right) if end.to_make is not None]
+    if reins is not None:
+        for note in summary.notes:
+            reins.log("info", note)
     outlook = look(ctx, pairing, reins, full=full, previous_run_id=previous)
     work = Work(ctx, pairing, reins, run_id, "", summary, previous)  # type: ignore[arg-type]
     _block_unknown_creates(work, outlook)

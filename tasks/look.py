@@ -317,6 +317,12 @@ def _cursor(pairing: Pairing, side: Side, baseline: Baseline | None, now: dateti
     return baseline.left_cursor if side == "left" else baseline.right_cursor
 
 
+def _pages(end: End, since: str | None) -> Iterator[Page]:
+    if end.to_make is not None:
+        return iter([Page.of([], is_last=True)])
+    return end.connector.read(end.stream, end.options, since)
+
+
 def _scan(
     ctx: Context,
     pairing: Pairing,
@@ -334,7 +340,7 @@ def _scan(
             known = ledger.load_versions(db, pairing.config_id, end.side)
 
     def pages() -> Iterator[Page]:
-        for page in end.connector.read(end.stream, end.options, since):
+        for page in _pages(end, since):
             if since is not None:  # of all links only those of what moved
                 with ctx.reads() as db:
                     known.update(ledger.versions_of(db, pairing.config_id, end.side, page.ids))

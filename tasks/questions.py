@@ -26,7 +26,7 @@ from tasks.connections import described
 from tasks.context import Context
 from tasks.errors import DefinitionError, NotFound, WorkError
 from tasks.runs import count
-from tasks.sides import asked, definition_of, open_end, tie
+from tasks.sides import asked, definition_of, open_ends, tie, will_make
 
 KEPT_FOR = timedelta(hours=1)  # samples hold business values: no longer than somebody looks at them
 GIVEN_UP_AFTER = timedelta(minutes=5)
@@ -193,10 +193,8 @@ def _tie(ctx: Context, row: Question) -> dict[str, Any]:
         version, definition = config.version, definition_of(config)
         connections = {"left": config.left_connection, "right": config.right_connection}
     with ExitStack() as stack:
-        ends = {
-            side: open_end(stack.enter_context(asked(ctx, connections[side])), side, definition)
-            for side in SIDES
-        }
+        connectors = {side: stack.enter_context(asked(ctx, connections[side])) for side in SIDES}
+        ends = open_ends(connectors, definition, {})
         built = tie(definition, ends, saving=True)
     pairs = [pair.name for pair in built.rules.mapping.pairs]
     if definition.fields is None:
@@ -207,6 +205,7 @@ def _tie(ctx: Context, row: Question) -> dict[str, Any]:
                 .values(known_pairs=pairs)
             )
     notes = [f"{side}: {note}" for side in SIDES for note in ends[side].stream.problems]
+    notes += [will_make(end) for end in ends.values() if end.to_make is not None]
     return {"fields": pairs, "notes": notes}
 
 

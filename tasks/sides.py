@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import pydantic
@@ -14,16 +14,18 @@ from tenacity.wait import wait_base, wait_random_exponential
 
 from connectors import catalog
 from connectors.base import Can, Connector, IdKind, StreamOptions
-from connectors.errors import AuthError, ConnectorError, OptionsError, RateLimited, RetryableError
+from connectors.errors import AuthError, ConnectorError, OptionsError, RateLimited, RetryableError, StreamGone
 from models.connections import Connection
 from models.secrets import Place, SecretUnreadable
 from models.sync_configs import Baseline, SyncConfig
+from sync.creation import in_words, wanted_stream
 from sync.definition import Blank, Built, KnownFields, MappingMistake, SyncDefinition, build
-from sync.records import SIDES, Record, Side, Stream
+from sync.records import SIDES, Record, Side, Stream, other
 from tasks import grants
 from tasks.context import Context
 from tasks.errors import DefinitionError, NotFound
 from tasks.quotas import LONGEST_WAIT
+from tasks.reins import Reins
 
 Answer = TypeVar("Answer")
 REMOVED = "•••"
@@ -40,6 +42,7 @@ class End:
     stream: Stream
     options: StreamOptions
     connection_id: str = ""
+    to_make: Stream | None = None  # what the stream will hold, which is not there yet
 
     @property
     def id_kind(self) -> IdKind:
@@ -66,6 +69,8 @@ class Pairing:
     left: End
     right: End
     secrets: tuple[str, ...] = ()  # of both connections: what no message may contain
+    known_pairs: tuple[str, ...] = ()  # what was known when it was tied, for tying it again
+    known_fields: KnownFields = field(default_factory=dict)
 
     def clean(self, text: str) -> str:
         """What a system answered, without the secrets that it may have repeated."""
@@ -137,16 +142,66 @@ def opened(ctx: Context, config_id: str) -> Iterator[Pairing]:
         stack.enter_context(_cleaned(secrets))
         for connector in connectors.values():
             stack.enter_context(connector)
-        ends = {side: open_end(connectors[side], side, definition, ids[side]) for side in SIDES}
+        ends = open_ends(connectors, definition, ids)
+        built = tie(definition, ends, known_pairs=known or None, known_fields=fields)
+        _only_what_never_was(ends, built, baseline)
         yield Pairing(
             config_id=config_id,
             name=name,
             definition=definition,
-            built=tie(definition, ends, known_pairs=known or None, known_fields=fields),
+            built=built,
             left=ends["left"],
             right=ends["right"],
             secrets=secrets,
+            known_pairs=tuple(known),
+            known_fields=fields,
         )
+
+
+def _only_what_never_was(ends: Mapping[Side, End], built: Built, baseline: Baseline | None) -> None:
+    """A stream that was there in the last run is missing: that is no reason to make an empty one."""
+    if baseline is None or baseline.identity_hash != built.identity_hash:
+        return
+    for side in SIDES:
+        was = baseline.left_container if side == "left" else baseline.right_container
+        if ends[side].to_make is not None and was:
+            name = ends[side].stream.name
+            raise StreamGone(
+                f"'{name}' on {side} was there in the last run and is gone. `create` makes only what never"
+                " was: restore it, or point the sync elsewhere.",
+                stream=name,
+            )
+
+
+def make_missing(pairing: Pairing, reins: Reins) -> Pairing:
+    """The streams that are to be made, made; a process that dies behind this finds them in its next run."""
+    ends: dict[Side, End] = {side: pairing.end(side) for side in SIDES}
+    for side, end in ends.items():
+        wanted = end.to_make
+        if wanted is None:
+            continue
+        reins.checkpoint()
+        reins.log("info", will_make(end))
+        with reins.toward(end.connection_id):
+            made = call(
+                lambda end=end, wanted=wanted: end.connector.create_stream(wanted, end.options),  # type: ignore[misc]
+                retries=pairing.definition.retries,
+            )
+        reins.log("info", f"Made '{made.name}' on {side}.")
+        ends[side] = replace(end, stream=made, to_make=None)
+    if ends == {side: pairing.end(side) for side in SIDES}:
+        return pairing
+    built = tie(
+        pairing.definition,
+        ends,
+        known_pairs=list(pairing.known_pairs) or None,
+        known_fields=pairing.known_fields,
+    )
+    return replace(pairing, built=built, left=ends["left"], right=ends["right"])
+
+
+def will_make(end: End) -> str:
+    return f"'{end.stream.name}' on {end.side} is not there: a run makes it, with {in_words(end.stream)}."
 
 
 @contextmanager
@@ -177,8 +232,14 @@ def _cleaned(secrets: tuple[str, ...]) -> Iterator[None]:
 
 
 def open_end(connector: Connector, side: Side, definition: SyncDefinition, connection_id: str = "") -> End:
-    spec = definition.end(side)
-    raw = dict(spec.options)
+    spec, options = definition.end(side), stream_options(connector, side, definition)
+    stream = call(lambda: connector.stream(spec.stream, options), retries=definition.retries)
+    return End(side, connector, stream, options, connection_id)
+
+
+def stream_options(connector: Connector, side: Side, definition: SyncDefinition) -> StreamOptions:
+    """What the sync says of one end's stream, checked. Raises OptionsError."""
+    raw = dict(definition.end(side).options)
     # What one sync says once for both ends reaches those whose connector knows the word.
     known = connector.StreamOptions.model_fields
     if "header" in known:
@@ -192,12 +253,37 @@ def open_end(connector: Connector, side: Side, definition: SyncDefinition, conne
         raw.setdefault("cursor", column)
         raw.setdefault("overlap", definition.cursor.overlap)
     try:
-        options = connector.parse_stream_options(raw)
+        parsed: StreamOptions = connector.parse_stream_options(raw)
     except OptionsError as mistake:
         raise OptionsError(f"{side}: {mistake.message}") from None
-    retries = definition.retries
-    stream = call(lambda: connector.stream(spec.stream, options), retries=retries)
-    return End(side, connector, stream, options, connection_id)
+    return parsed
+
+
+def open_ends(
+    connectors: Mapping[Side, Connector], definition: SyncDefinition, ids: Mapping[Side, str]
+) -> dict[Side, End]:
+    """Both ends; one that is missing and is to be made (`create: true`) as it will look."""
+    ends: dict[Side, End] = {}
+    gone: dict[Side, StreamGone] = {}
+    for side in SIDES:
+        try:
+            ends[side] = open_end(connectors[side], side, definition, ids.get(side, ""))
+        except StreamGone as problem:
+            if not definition.end(side).options.get("create") or gone:
+                raise
+            gone[side] = problem
+    for side in gone:
+        ends[side] = planned_end(connectors[side], side, definition, ends[other(side)], ids.get(side, ""))
+    return ends
+
+
+def planned_end(
+    connector: Connector, side: Side, definition: SyncDefinition, there: End, connection_id: str = ""
+) -> End:
+    """A missing end as it will look once it is made. Raises OptionsError."""
+    options = stream_options(connector, side, definition)
+    wanted = wanted_stream(definition, side, there.stream)
+    return End(side, connector, connector.proposed(wanted, options), options, connection_id, to_make=wanted)
 
 
 def tie(

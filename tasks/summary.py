@@ -43,6 +43,9 @@ class Summary:
     errors: list[RunError] = field(default_factory=list)
     duration_ms: int = 0
     changes: list[dict[str, Any]] | None = None  # only of a preview
+    notes: list[str] = field(
+        default_factory=list
+    )  # what a run does before its changes: a table that it makes
 
     def side(self, side: Side) -> SideCounts:
         return self.left if side == "left" else self.right
@@ -55,6 +58,8 @@ class Summary:
         found = asdict(self)
         if self.changes is None:
             del found["changes"]
+        if not self.notes:
+            del found["notes"]
         return found
 
     def line(self) -> str:
