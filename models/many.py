@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from models.db import Base
 
+_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _PAGE = 10_000  # rows that PostgreSQL joins to one text
 FEW = 20  # below it one statement for each row is as quick, and simpler to follow in a log
 
@@ -156,7 +157,7 @@ def _writer(item: Column[Any]) -> Any:
 
 
 def _json_text(value: Any) -> str | None:
-    return None if value is None else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+    return None if value is None else _JSON.encode(value)
 
 
 def _plain_text(value: Any) -> str | None:

@@ -998,6 +998,48 @@ def test_what_a_trigger_refuses_or_drops_is_not_a_success(postgresql: Place) -> 
     assert fine.record and fine.record.get("v") == "FINE"
 
 
+def test_many_new_rows_are_stored_as_a_few_would_be(postgresql: Place) -> None:
+    texts = ["", "a\tb", "a\nb\r", "\\N", "\\", "\\.", '"', "é 漢", "%s", "it's", None]
+    for name in ("few", '"ma%ny of"'):
+        columns = 'id int PRIMARY KEY, v text, n numeric(8, 2), "x VALUES (" text, j jsonb'
+        postgresql.run(f"CREATE TABLE {name} ({columns})")
+    connector = postgresql.connect()
+    rows = [
+        create(
+            str(n), **{"id": n, "v": texts[n % 11], "n": Decimal(n) / 4, "x VALUES (": "y", "j": {"a": [n]}}
+        )
+        for n in range(100)
+    ]
+    many = write(connector, *rows, name="ma%ny of")
+    few = [outcome for row in rows for outcome in write(connector, row, name="few")]
+    assert [(one.status, one.id) for one in many] == [(one.status, one.id) for one in few]
+    assert [one.record and one.record.fields for one in many] == [
+        one.record and one.record.fields for one in few
+    ]
+
+
+@pytest.mark.parametrize("bad", [{"v": "too long"}, {"v": None}, {"n": Decimal(10) ** 9}])
+def test_one_bad_row_among_many_new_ones_is_refused_alone(postgresql: Place, bad: dict[str, Value]) -> None:
+    columns = "id int PRIMARY KEY, v varchar(5) NOT NULL, n numeric(8, 2) CHECK (n < 500)"
+    postgresql.run(f"CREATE TABLE t ({columns})")
+    rows = [create(str(number), id=number, v="v", n=Decimal(number)) for number in range(80)]
+    rows[40] = create("40", **{"id": 40, "v": "v", "n": Decimal(1), **bad})
+    outcomes = {outcome.marker: outcome.status for outcome in write(postgresql.connect(), *rows)}
+    assert [marker for marker, status in outcomes.items() if status != "done"] == ["40"]
+    assert postgresql.run("SELECT count(*) FROM t") == [(79,)]
+
+
+def test_a_trigger_has_its_say_with_many_new_rows_too(postgresql: Place) -> None:
+    postgresql.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    postgresql.run(
+        "CREATE FUNCTION judge() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN"
+        " IF NEW.id = 7 THEN NEW.id = 1007; END IF; RETURN NEW; END $$"
+    )
+    postgresql.run("CREATE TRIGGER judge BEFORE INSERT ON t FOR EACH ROW EXECUTE FUNCTION judge()")
+    outcomes = write(postgresql.connect(), *(create(str(n), id=n, v="v") for n in range(80)))
+    assert [(outcome.marker, outcome.id) for outcome in outcomes if outcome.marker == "7"] == [("7", "1007")]
+
+
 def test_writes_to_one_record_in_one_batch_are_done_in_turn(place: Place) -> None:
     place.run("CREATE TABLE t (id INT PRIMARY KEY, v TEXT)")
     outcomes = write(
