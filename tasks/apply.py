@@ -8,7 +8,7 @@ cannot be looked up stays `unknown` and blocks a second try.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from itertools import takewhile
@@ -26,10 +26,10 @@ from sync.diff import CONSISTENCY_GRACE
 from sync.mapping import Seen
 from sync.readback import Verdict, could_be_ours, judge
 from sync.records import Problem, Record, Side, other
-from sync.values import MISSING, Value, decode_fields, display, encode_fields, short
+from sync.values import MISSING, Value, decode_fields, display, encode, encode_fields, short
 from tasks import ledger
 from tasks.context import Context
-from tasks.moves import Moves, Shadows
+from tasks.moves import Moves
 from tasks.reins import Reins
 from tasks.sides import Pairing, call
 from tasks.summary import RunError, Summary
@@ -76,11 +76,19 @@ class Work:
     failed: set[tuple[str, str]] = field(default_factory=set)  # (side, key): records, counted once
     still: set[tuple[str, str, str, str]] = field(default_factory=set)  # issues that occurred
     rewritten: set[tuple[str, str]] = field(default_factory=set)  # (key, field) confirmed in this run
+    watched: frozenset[str] | None = None  # keys with an open issue, once somebody asked
     has_moved: bool = False  # a record was edited between our read and our write
 
     @property
     def config_id(self) -> str:
         return self.pairing.config_id
+
+    def note_rewritten(self, db: Session, key: str, names: Iterable[str]) -> None:
+        """These fields of a record were written or agreed: of interest only where an issue is open."""
+        if self.watched is None:
+            self.watched = ledger.keys_with_issues(db, self.config_id)
+        if key[:500] in self.watched:
+            self.rewritten.update((key, name) for name in names)
 
     def warn(self, db: Session, problem: Problem) -> None:
         """Keep an issue that is no record's failure."""
@@ -415,23 +423,27 @@ def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: date
             kept[name] = seen.get(name)
         else:
             del twin[name]
-    link_id = _link_for(db, change, side, kept, twin, now, moves)
+    stored = {**change.result, **{name: encode(kept[name]) for name in kept.keys() - change.result.keys()}}
+    far = {name: value for name, value in (settle_with.get("other") or {}).items() if name in twin}
+    link_id = _link_for(db, change, side, stored, far, now, moves)
     shadow = moves.shadows(link_id)
+    # What the side's own shadow is by now: of a new record just what was kept.
+    is_new = change.operation == "create"
+    own = kept if is_new else decode_fields(shadow.left if side == "left" else shadow.right)
     reset = bool(settle_with.get("resolves"))
     if not settle_with.get("aside"):
-        ledger.flap(shadow, side, after, reset, work.run_id, work.previous_run_id)
+        ledger.flap(shadow, side, change.after or {}, reset, work.run_id, work.previous_run_id)
     moved: dict[str, Any] = {"written_at": now, **(settle_with.get("move") or {})}
-    if seen is not None and not lost and not settle_with.get("open") and _whole(work, side, seen, shadow):
+    if seen is not None and not lost and not settle_with.get("open") and _whole(work, side, seen, own):
         moved[f"{side}_version"] = seen.version
     if not lost and settle_with.get("final"):
         moved[f"{other(side)}_version"] = settle_with.get("other_version")
     moved[f"{side}_missing"] = 0
-    key = mapping.match_key(side, decode_fields(shadow.left if side == "left" else shadow.right))
-    moved["key"] = (key or "")[:500]
+    moved["key"] = (mapping.match_key(side, own) or "")[:500]
     moves.link(link_id, **moved)
     if settle_with.get("resolves"):
         ledger.close_conflicts(db, link_id, settle_with["resolves"], now, "resolved")
-    work.rewritten.update((change.key, name) for name in after if name not in lost)
+    work.note_rewritten(db, change.key, after.keys() - lost)
 
 
 def _read_back(
@@ -531,11 +543,10 @@ def _link_for(
     return link_id
 
 
-def _whole(work: Work, side: Side, seen: Seen, shadow: Shadows) -> bool:
+def _whole(work: Work, side: Side, seen: Seen, stored: Mapping[str, Any]) -> bool:
     """Whether everything that stands there now is what the shadow says: only then may its version stand
     for it. Otherwise somebody edited another field in between, and the next run must look."""
     mapping = work.pairing.built.rules.mapping
-    stored = decode_fields(shadow.left if side == "left" else shadow.right)
     for pair in mapping.pairs:
         now, then = seen.get(pair.name), stored.get(pair.name, MISSING)
         if now is MISSING and then is MISSING:

@@ -564,7 +564,7 @@ def _move(work: Work, db: Session, item: Item, now: Any) -> None:
             {name: pair[1] for name, pair in decision.agreed.items()},
             replace=item.relinked is not None and tie.is_fresh,
         )
-        work.rewritten.update((tie.key, name) for name in decision.agreed)
+        work.note_rewritten(db, tie.key, decision.agreed)
         mapping = work.pairing.built.rules.mapping
         if any(name in decision.agreed for name in mapping.match):
             agreed = {name: pair[0] for name, pair in decision.agreed.items()}

@@ -23,7 +23,7 @@ from sync.mapping import FieldMapping, Seen, encoded
 from sync.plan import FieldConflict, Resolution, Tie
 from sync.planner import Item, LinkIndex, LinkRow
 from sync.records import SIDES, Problem, Side, other
-from sync.values import MISSING, ValueProblem, decode, decode_fields, encode, encode_fields
+from sync.values import MISSING, ValueProblem, decode, decode_fields, encode_fields
 
 CHUNK = 500  # ids in one IN list
 WORN_OUT = 3  # the same write so many runs in a row is not made again
@@ -583,6 +583,12 @@ def close_issues(
             row.closed_at = now
 
 
+def keys_with_issues(db: Session, config_id: str) -> frozenset[str]:
+    """The keys of records of which an open issue tells."""
+    query = select(Issue.key).where(Issue.config_id == config_id, Issue.closed_at.is_(None))
+    return frozenset(db.scalars(query.distinct()))
+
+
 def open_fields(db: Session, config_id: str, code: str, side: Side) -> set[str]:
     """The fields of which an open issue of this cause tells."""
     query = select(Issue.field).where(
@@ -618,7 +624,12 @@ def store_changes(db: Session, rows: Sequence[Change]) -> None:
     ids = many.new_ids(db, Change, len(rows))
     for row, id_ in zip(rows, ids, strict=True):
         row.id = id_
-    many.insert_rows(db, Change, [{name: getattr(row, name) for name in _JOURNALLED} for row in rows])
+    many.insert_rows(db, Change, [dict.fromkeys(_JOURNALLED) | _set_in(row) for row in rows])
+
+
+def _set_in(row: Change) -> dict[str, Any]:
+    """What is set in a row that no session knows."""
+    return {name: value for name, value in vars(row).items() if name != "_sa_instance_state"}
 
 
 def store_outcomes(db: Session, rows: Sequence[Change]) -> None:
@@ -687,13 +698,13 @@ def flap(
     run_id: str,
     previous_run_id: str | None,
 ) -> None:
-    """Count the runs in a row that wrote each field of a side, and those that wrote the same value.
+    """Count the runs in a row that wrote each field of a side, and those that wrote the same (encoded) value.
 
     In a row: in the run before, or there the other side was written (each undoes what the other does).
     """
     flaps = dict(row.flaps or {})
-    for name, value in after.items():
-        slot, stored = f"{side}:{name}", encode(value)
+    for name, stored in after.items():
+        slot = f"{side}:{name}"
         last, far = flaps.get(slot), flaps.get(f"{other(side)}:{name}")
         in_row = last is not None and not reset and last["run"] in (previous_run_id, run_id)
         echoed = last is not None and not reset and far is not None and far["run"] == previous_run_id

@@ -14,7 +14,6 @@ from sqlalchemy.orm import Session
 from models import many
 from models.journal import Change
 from models.links import Link, Shadow
-from sync.values import encode_fields
 from tasks import ledger
 
 
@@ -65,10 +64,10 @@ class Moves:
     def merge(
         self, link_id: int, left: Mapping[str, Any], right: Mapping[str, Any], *, replace: bool = False
     ) -> Shadows:
-        """Set these fields (own values) of a link's two shadows; `replace` forgets the others."""
+        """Set these fields (encoded values) of a link's two shadows; `replace` forgets the others."""
         found = self._shadows.setdefault(link_id, Shadows())
-        found.left = {**({} if replace else found.left), **encode_fields(left)}
-        found.right = {**({} if replace else found.right), **encode_fields(right)}
+        found.left = {**({} if replace else found.left), **left}
+        found.right = {**({} if replace else found.right), **right}
         self._moved.add(link_id)
         return found
 

@@ -292,6 +292,10 @@ class Sqlite(Database):
     ) -> list[Row | None]:
         if len(key) == 1 and key[0][1].field.generated and key[0][1].kind == "integer":
             return [(connection.execute(statement, row).lastrowid,) for row in rows]
+        whole = [found for found in given if found is not None]
+        if len(whole) == len(rows) and all(_stays_as_given(column) for _, column in key):
+            connection.execute(statement, rows)
+            return list(whole)
         returning = statement.returning(*(clause for clause, _ in key))
         found = [connection.execute(returning, row).one_or_none() for row in rows]
         return [None if row is None else tuple(row) for row in found]
@@ -304,6 +308,14 @@ class Sqlite(Database):
         except ValueProblem:
             return raw
         return _as_written(moment - timedelta(seconds=seconds), raw)
+
+
+def _stays_as_given(column: Column) -> bool:
+    """Whether a key of this column reads as it was written, whatever the column's affinity makes of values."""
+    words = (
+        ("INT",) if column.kind == "integer" else ("CHAR", "CLOB", "TEXT") if column.kind == "text" else ()
+    )
+    return any(word in column.type.upper() for word in words)
 
 
 def _as_written(moment: datetime, sample: Raw) -> str:

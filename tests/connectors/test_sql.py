@@ -1040,6 +1040,14 @@ def test_a_trigger_has_its_say_with_many_new_rows_too(postgresql: Place) -> None
     assert [(outcome.marker, outcome.id) for outcome in outcomes if outcome.marker == "7"] == [("7", "1007")]
 
 
+def test_what_a_trigger_of_sqlite_drops_is_not_a_success(sqlite: Place) -> None:
+    sqlite.run("CREATE TABLE t (id INT PRIMARY KEY NOT NULL, v TEXT)")
+    sqlite.run("CREATE TRIGGER judge BEFORE INSERT ON t WHEN NEW.v = 'void' BEGIN SELECT RAISE(IGNORE); END")
+    outcomes = write(sqlite.connect(), create("1", id=1, v="void"), create("2", id=2, v="fine"))
+    assert statuses(outcomes) == [("rejected", "not_kept"), ("done", "")]
+    assert sqlite.run("SELECT id FROM t") == [(2,)]
+
+
 def test_writes_to_one_record_in_one_batch_are_done_in_turn(place: Place) -> None:
     place.run("CREATE TABLE t (id INT PRIMARY KEY, v TEXT)")
     outcomes = write(
