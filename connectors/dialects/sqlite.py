@@ -52,6 +52,9 @@ _FLOAT_DIGITS = 15
 _TIMES = ("datetime", "naive_datetime")
 
 
+_DECLARED = sa.text("SELECT type FROM pragma_table_info(:table) WHERE name = :name")
+
+
 class Sqlite(Database):
     """Never created, never our own, and never held for longer than one transaction."""
 
@@ -185,7 +188,9 @@ class Sqlite(Database):
         }
 
     def fills(self, connection: Connection, table: str, column: ReflectedColumn) -> bool:
-        if str(column["type"]).upper() != "INTEGER":
+        # As it was declared: INT is reflected as INTEGER, and is no alias of the row's number.
+        declared = connection.scalar(_DECLARED, {"table": table, "name": column["name"]})
+        if str(declared).upper() != "INTEGER":
             return column.get("default") is not None
         # A key of the very type INTEGER is the row's own number, unless the table has no such numbers.
         listed = sa.table("sqlite_master", sa.column("type"), sa.column("name"), sa.column("sql"))
@@ -311,11 +316,9 @@ class Sqlite(Database):
 
 
 def _stays_as_given(column: Column) -> bool:
-    """Whether a key of this column reads as it was written, whatever the column's affinity makes of values."""
-    words = (
-        ("INT",) if column.kind == "integer" else ("CHAR", "CLOB", "TEXT") if column.kind == "text" else ()
-    )
-    return any(word in column.type.upper() for word in words)
+    """Whether a key of this column reads as it was written, whatever the column's affinity does to values."""
+    words = {"integer": ("INT",), "text": ("CHAR", "CLOB", "TEXT")}
+    return any(word in column.type.upper() for word in words.get(column.kind, ()))
 
 
 def _as_written(moment: datetime, sample: Raw) -> str:
