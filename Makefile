@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST ?= -n auto
 UV ?= uv
 
-.PHONY: help setup setup-dev bench demo demo-once demo-reset test test-browser test-parse test-faults test-faults-short test-steps screenshots docs lint format lock
+.PHONY: help setup setup-dev bench demo demo-once demo-reset test test-browser test-security test-parse test-faults test-faults-short test-steps screenshots docs lint format lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -30,6 +30,9 @@ test: lint ## Check everything: formatting, lint, imports, types and the quick s
 
 test-browser: setup-dev ## The panel in a real Chromium: every page, both themes, two widths, the main stories
 	$(BIN)/pytest -m browser tests/browser
+
+test-security: setup-dev ## Fuzz the API, look for secrets in everything that comes out, and hold the code to the rules
+	$(BIN)/pytest -n 2 -m security tests/security
 
 test-parse: setup-dev ## Check the parse connector against a real Parse Server (needs Node)
 	SYNCLINE_TEST_PARSE=1 $(BIN)/pytest $(PYTEST) tests/connectors/test_parse_server.py tests/connectors/test_parse_walk.py

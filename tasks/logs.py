@@ -15,6 +15,8 @@ from typing import Any
 import structlog
 from structlog.typing import Processor
 
+from tasks import redaction
+
 REMOVED = "[removed]"
 
 _SECRET_NAMES = re.compile(
@@ -29,11 +31,12 @@ _SECRET_VALUES = re.compile(
             r"\b(?:sk|rk|pk)_(?:live|test)_\w{8,}|\bwhsec_\w{8,}",  # Stripe
             r"\bpat\w{14}\.[0-9a-f]{32,}",  # Airtable
             r"\bya29\.[\w-]{10,}|\b1//0[\w-]{10,}|\bAIza[\w-]{20,}",  # Google
+            r"\bsln_[\w-]{20,}",  # our own API tokens
             r"\bxox[abprs]-[\w-]{10,}",  # Slack
             r"\bEAA[A-Za-z0-9]{20,}",  # Meta
             r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*",  # a JSON web token
             r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|\Z)",
-            r"(?<=/sign-in/)[\w-]{20,}",
+            r"(?<=/sign-in/)[\w-]{20,}|(?<=/invitations/)[\w-]{20,}",
             r"(?i:(?<=bearer )[\w.~+/-]{8,}=*)",
         )
     )
@@ -114,7 +117,9 @@ def redact(_logger: object, _method: str, event: MutableMapping[str, Any]) -> Mu
 
 def _clean(name: str, value: Any) -> Any:
     if isinstance(value, str):
-        return REMOVED if value and _SECRET_NAMES.search(name) else _SECRET_VALUES.sub(REMOVED, value)
+        if value and _SECRET_NAMES.search(name):
+            return REMOVED
+        return _SECRET_VALUES.sub(REMOVED, redaction.clean(value))
     if isinstance(value, Mapping):
         return {key: _clean(str(key), item) for key, item in value.items()}
     if isinstance(value, list | tuple | set | frozenset):

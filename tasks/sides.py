@@ -20,8 +20,7 @@ from models.secrets import Place, SecretUnreadable
 from models.sync_configs import Baseline, SyncConfig
 from sync.creation import in_words, wanted_stream
 from sync.definition import Blank, Built, KnownFields, MappingMistake, SyncDefinition, build
-from sync.records import SIDES, Record, Side, Stream, other
-from tasks import grants
+from tasks import grants, redaction
 from tasks.context import Context
 from tasks.errors import DefinitionError, NotFound
 from tasks.quotas import LONGEST_WAIT
@@ -101,8 +100,9 @@ def secrets_of(ctx: Context, connection: Connection) -> dict[str, Any]:
     """Raises SecretUnreadable."""
     if not connection.secrets:
         return {}
-    found = json.loads(ctx.ring.decrypt(connection.secrets, place_of(connection)))
-    return dict(found)
+    found = dict(json.loads(ctx.ring.decrypt(connection.secrets, place_of(connection))))
+    redaction.remember(found.values())
+    return found
 
 
 def place_of(connection: Connection) -> Place:

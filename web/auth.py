@@ -207,7 +207,9 @@ def comes_without_cookie() -> bool:
 
 def _recognise() -> None:
     """Let an API token speak for its person. Where one is sent, the cookie is not looked at."""
-    if request.endpoint is None or not request.path.startswith("/api/") or _is_outside(request.endpoint):
+    if request.endpoint is None or not request.path.startswith("/api/"):
+        return
+    if needed(current_app.view_functions[request.endpoint]) in (_PUBLIC, _OUTSIDE):
         return
     said = request.headers.get("Authorization")
     if said is None:

@@ -1,0 +1,245 @@
+"""A secret goes in and comes out nowhere: not on success, not on any failure, in no form."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import logging
+import re
+import traceback
+from collections.abc import Callable, Iterator
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+import structlog
+from flask import Flask
+from sqlalchemy import select
+
+from connectors.errors import AuthError, BadAnswer, OptionsError, RateLimited, Unavailable
+from connectors.parse import Parse
+from connectors.sql import Sql
+from models.connections import Connection
+from models.people import User
+from models.questions import QuestionKind
+from models.sync_runs import RunKind
+from tasks import doctor, jobs, logs, questions, redaction, saving, shift, tokens
+from tasks.context import Context
+from tasks.errors import DefinitionError
+from tasks.execute import carry_out
+from tasks.people import DEFAULT_WORKSPACE as OWN
+from tasks.people import one_time_sign_in
+from tasks.rights import Capability
+from tests.house import House
+from web import create_app
+
+pytestmark = pytest.mark.security
+
+SQL_SECRET, PARSE_SECRET, REST_SECRET = (
+    "canary+Sql/9f3a7c41",
+    "canary Parse&72be10aa",
+    'canary"Rest\\5d2c88ef',
+)
+SECRETS = (SQL_SECRET, PARSE_SECRET, REST_SECRET)
+
+
+def forms(secret: str) -> Iterator[str]:
+    """As it is, as base64, in an address, in JSON, and how it begins."""
+    yield from (secret, quote(secret, safe=""), json.dumps(secret)[1:-1], secret[:12])
+    yield from (base64.b64encode(secret.encode()).decode().rstrip("="), secret.encode().hex())
+
+
+def hits(text: str) -> list[str]:
+    return [form for secret in SECRETS for form in forms(secret) if form in text]
+
+
+class Log:
+    """Everything that is logged while it listens, as production writes it."""
+
+    def __init__(self) -> None:
+        self.stream = io.StringIO()
+
+    def listen(self) -> None:
+        """Commands set logs up for themselves: call it again after one."""
+        logs.set_up("DEBUG", "json", process="test")
+        [handler] = logging.getLogger().handlers
+        assert isinstance(handler, logging.StreamHandler)
+        handler.setStream(self.stream)
+
+    @property
+    def text(self) -> str:
+        return self.stream.getvalue()
+
+
+@pytest.fixture
+def log(house: House) -> Log:
+    found = Log()
+    found.listen()
+    return found
+
+
+def test_no_secret_comes_out_anywhere(house: House, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    ctx = house.ctx()
+    said: list[str] = []
+    crm = saving.create_connection(
+        ctx, OWN, "crm", "sql", {"url": "postgresql://ada@127.0.0.1:9/crm", "password": SQL_SECRET}, by="ada"
+    )
+    app = saving.create_connection(
+        ctx, OWN, "app", "parse",
+        {"url": "http://127.0.0.1:9/parse", "application_id": "a", "master_key": PARSE_SECRET,
+         "rest_api_key": REST_SECRET},
+        by="ada",
+    )  # fmt: skip
+    definition = {
+        "left": {"connection": "crm", "stream": "people"},
+        "right": {"connection": "app", "stream": "People", "key": "email"},
+        "match": ["email"],
+        "fields": [{"left": "email", "right": "email"}],
+        "retries": 0,
+    }
+    sync = saving.create_config(ctx, OWN, "people", definition, by="ada", owner_id=None)
+    for kind in (QuestionKind.CHECK, QuestionKind.DISCOVER):
+        for connection in (crm, app):
+            questions.answer(ctx, questions.ask(ctx, OWN, kind, by="ada", connection_id=connection))
+    questions.answer(ctx, questions.ask(ctx, OWN, QuestionKind.TIE, by="ada", config_id=sync))
+    run(ctx, sync)
+    said.append(str(list(doctor.examine(ctx))))
+    for args in (
+        ["check", "--json"],
+        ["discover", "crm"],
+        ["sync", "people", "--json"],
+        ["runs"],
+        ["status"],
+        ["explain", "people", "x"],
+    ):
+        done = house.run(*args)
+        said += [done.out, done.err]
+    log.listen()
+    echo(monkeypatch)
+    for _ in range(len(FAILURES)):
+        for connection in (crm, app):
+            questions.answer(
+                ctx, questions.ask(ctx, OWN, QuestionKind.CHECK, by="ada", connection_id=connection)
+            )
+        run(ctx, sync)
+    saving.change_connection(
+        ctx, crm, {"url": "postgresql://ada@127.0.0.1:9/crm", "query_seconds": 7}, by="ada"
+    )
+    try:
+        saving.change_connection(ctx, crm, {"url": "postgresql://eve@127.0.0.1:9/crm"}, by="eve")
+    except DefinitionError:
+        said.append(traceback.format_exc())
+    jobs.run_now(ctx, "cleanup-old-logs", asked_by="ada")
+    said += crawl(ctx, create_app(ctx))
+    house.store("UPDATE connections SET secrets = 'v1.x.y.z' WHERE name = 'crm'")
+    questions.answer(ctx, questions.ask(ctx, OWN, QuestionKind.CHECK, by="ada", connection_id=crm))
+    stored = house.dump()
+    logged = log.text
+    assert logged.count("\n") > 10, "the log was looked at"
+    assert "•••" in stored + logged, "the systems did repeat the secrets, and they were taken out"
+    assert hits("\n".join(said)) == []
+    assert hits(logged) == []
+    assert hits(stored) == []
+    for line in logged.splitlines():
+        json.loads(line)
+
+
+def run(ctx: Context, sync: str) -> None:
+    try:
+        shift.run_here(ctx, sync, asked_by="ada", kind=RunKind.MANUAL, carry_out=carry_out)
+    except Exception:  # what a run ends with is stored; that is what is looked at
+        logging.getLogger("test").exception("run ended")
+
+
+# What a hostile system answers: our own secret, in all kinds of errors.
+FAILURES: tuple[Callable[[str], Exception], ...] = (
+    lambda text: AuthError(f"password {text} is wrong"),
+    lambda text: BadAnswer(f'{{"error": "{text}"}}'),
+    lambda text: Unavailable(f"no route to postgresql://ada:{text}@db/crm"),
+    lambda text: RateLimited(f"key {text} is over its quota", retry_after=0),
+    lambda text: OptionsError(f"unknown key {text}"),
+    lambda text: RuntimeError(f"a mistake of ours with {text}"),
+)
+
+
+def echo(monkeypatch: pytest.MonkeyPatch) -> None:
+    """From now on both systems answer every call with an error that repeats the secret."""
+    turn = iter(range(10_000))
+
+    def fail(self: Any, *_: Any, **__: Any) -> Any:
+        name = "password" if isinstance(self, Sql) else "master_key"
+        raise FAILURES[next(turn) % len(FAILURES)](getattr(self.options, name).get_secret_value())
+
+    for kind in (Sql, Parse):
+        for verb in ("check", "discover", "stream"):
+            monkeypatch.setattr(kind, verb, fail)
+
+
+def crawl(ctx: Context, app: Flask) -> list[str]:
+    """Every page and every answer of the API that can be got, as an administrator sees them; and exports."""
+    with ctx.reads() as db:
+        user = db.scalars(select(User)).one()
+        ids = list(db.scalars(select(Connection.id)))
+    token = tokens.make(ctx, user.id, OWN, "t", tuple(Capability), days=None, by="test").token
+    client, found = app.test_client(), []
+    link = one_time_sign_in(ctx, user.email)
+    csrf = re.search(r'name="csrf_token" value="([^"]+)"', client.get(link).text)
+    assert csrf
+    assert client.post(link, data={"csrf_token": csrf[1]}).status_code == 303
+    seen: set[str] = set()
+    pages = ("connections", "configs", "runs", "issues", "audit", "schedules", "people", "account")
+    todo = ["/", *(f"/{name}" for name in pages)]
+    while todo and len(seen) < 150:
+        path = todo.pop(0)
+        if path in seen:
+            continue
+        seen.add(path)
+        page = client.get(path)
+        found.append(page.text)
+        todo += [
+            item.replace("&amp;", "&")
+            for item in re.findall(r'href="(/[^"#]*)"', page.text)
+            if "/assets/" not in item
+        ]
+    assert len(seen) > 15
+    headers = {"Authorization": f"Bearer {token}"}
+    paths = [
+        "connections",
+        "connectors",
+        "configs",
+        "runs",
+        "issues",
+        "conflicts",
+        "held",
+        "audit?limit=200",
+        "jobs",
+        "people",
+        "tokens",
+    ]
+    for path in [*paths, *(f"connections/{id}" for id in ids)]:
+        found.append(client.get(f"/api/v1/{path}", headers=headers).text)
+    for form in ("csv", "json"):
+        found.append(client.post("/api/v1/audit/exports", json={"form": form}, headers=headers).text)
+    found.append(client.get("/api/health").text)
+    return found
+
+
+def test_what_was_decrypted_is_known_in_every_form() -> None:
+    redaction.remember(SECRETS)
+    for secret in SECRETS:
+        for form in (
+            secret,
+            quote(secret, safe=""),
+            base64.b64encode(secret.encode()).decode(),
+            json.dumps(secret),
+        ):
+            assert secret[:12] not in redaction.clean(f"before {form} after")
+            assert "before" in redaction.clean(f"before {form} after")
+
+
+def test_a_log_line_stays_one_line(log: Log) -> None:
+    structlog.get_logger("test").info("x", text="a\r\nb\x1b[31mred\u2028end", long="y" * 1_000_000)
+    lines = log.text.split("\n")
+    assert len([line for line in lines if line]) == 1
+    assert "\x1b" not in lines[0]
