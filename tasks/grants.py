@@ -26,7 +26,7 @@ from models.connections import Connection
 from models.grants import Grant
 from models.secrets import Place, SecretUnreadable
 from models.sync_configs import SyncConfig
-from tasks import alerts, audit, configs
+from tasks import alerts, audit, configs, redaction
 from tasks.context import Context
 from tasks.errors import Stopping, WrongState
 from tasks.runs import count, locked_config
@@ -94,6 +94,7 @@ def _known(ctx: Context, connection_id: str) -> _Known:
         tokens = json.loads(ctx.ring.decrypt(grant.tokens, place_of(grant)))
     except SecretUnreadable as problem:
         raise AuthError(f"The sign-in cannot be used. {problem}", code="secret_unreadable") from None
+    redaction.remember(tokens.values())
     return _Known(
         grant,
         connection,

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sqlalchemy import select, update
+from sqlalchemy import delete, select, update
 from sqlalchemy.orm import Session
 
 from models.connections import Connection
 from models.grants import Grant
+from models.people import Reply, User
 from models.secrets import SecretUnreadable, check_canary, renew_canary
-from tasks import audit, grants
+from tasks import audit, grants, second_factor
 from tasks.context import Context
 from tasks.runs import count
 from tasks.sides import place_of
@@ -48,7 +49,21 @@ def rotate(ctx: Context, *, by: str, accept_loss: bool = False) -> Rotation:
                 continue
         rotated += moved.count(True)
         current += moved.count(False)
+    with ctx.reads() as db:
+        people = db.execute(
+            select(User.id, User.email).where(User.totp_secret.is_not(None)).order_by(User.email)
+        ).all()
+    for user_id, email in people:
+        with ctx.sessions.begin() as db:
+            try:
+                is_moved = _rotate_second_factor(ctx, db, user_id)
+            except SecretUnreadable:
+                failed.append(f"the second factor of {email}")
+                continue
+        rotated += is_moved is True
+        current += is_moved is False
     with ctx.sessions.begin() as db:
+        db.execute(delete(Reply))  # of calls that were answered: a repeated one is looked at anew
         if accept_loss or not failed:
             renew_canary(db, ctx.ring, even_if_unreadable=accept_loss)
         audit.record(
@@ -74,6 +89,26 @@ def _rotate_one(ctx: Context, db: Session, connection_id: str) -> bool | None:
                 update(Connection)
                 .where(Connection.id == connection_id, Connection.secrets == stored)
                 .values(secrets=ctx.ring.encrypt(text, place_of(row)))
+            )
+        )
+    )
+
+
+def _rotate_second_factor(ctx: Context, db: Session, user_id: str) -> bool | None:
+    """The same for the secret of somebody's second factor."""
+    row = db.get(User, user_id)
+    if row is None or row.totp_secret is None:
+        return None
+    stored = row.totp_secret
+    text = ctx.ring.decrypt(stored, second_factor.place_of(row))
+    if ctx.ring.is_newest(stored):
+        return False
+    return bool(
+        count(
+            db.execute(
+                update(User)
+                .where(User.id == user_id, User.totp_secret == stored)
+                .values(totp_secret=ctx.ring.encrypt(text, second_factor.place_of(row)))
             )
         )
     )

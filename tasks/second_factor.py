@@ -31,7 +31,7 @@ def begin(ctx: Context, user_id: str) -> str:
             raise NotFound("There is no such person.")
         if user.totp_step is not None:
             raise WrongState("A second factor is in use: switch it off before you set up another one.")
-        user.totp_secret = ctx.ring.encrypt(secret, _place(user))
+        user.totp_secret = ctx.ring.encrypt(secret, place_of(user))
         email = user.email
     return pyotp.TOTP(secret).provisioning_uri(name=email, issuer_name=ISSUER)
 
@@ -75,7 +75,7 @@ def passes(ctx: Context, user: User, code: str, now: datetime) -> bool:
 def _step_of(ctx: Context, user: User, code: str, now: datetime) -> int | None:
     """The time step whose code this is. Raises SecretUnreadable."""
     code = "".join(code.split())
-    totp = pyotp.TOTP(ctx.ring.decrypt(user.totp_secret or "", _place(user)))
+    totp = pyotp.TOTP(ctx.ring.decrypt(user.totp_secret or "", place_of(user)))
     current = int(now.timestamp()) // STEP
     fits = [step for step in (current + n for n in _AROUND) if _same(totp.generate_otp(step), code)]
     return fits[0] if fits else None
@@ -85,5 +85,5 @@ def _same(right: str, given: str) -> bool:
     return hmac.compare_digest(right.encode(), given.encode("utf-8", "replace"))
 
 
-def _place(user: User) -> Place:
+def place_of(user: User) -> Place:
     return Place("users", user.id, "totp_secret")

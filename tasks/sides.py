@@ -20,6 +20,7 @@ from models.secrets import Place, SecretUnreadable
 from models.sync_configs import Baseline, SyncConfig
 from sync.creation import in_words, wanted_stream
 from sync.definition import Blank, Built, KnownFields, MappingMistake, SyncDefinition, build
+from sync.records import SIDES, Record, Side, Stream, other
 from tasks import grants, redaction
 from tasks.context import Context
 from tasks.errors import DefinitionError, NotFound

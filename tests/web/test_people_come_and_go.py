@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -15,8 +16,9 @@ from sqlalchemy import select
 
 from models.audit import AuditEvent
 from models.people import Role, User
+from models.secrets import KeyRing
 from models.sync_configs import SyncConfig
-from tasks import audit, farewell, invitations, members, people, runs, second_factor
+from tasks import audit, farewell, invitations, keys, members, people, runs, second_factor
 from tasks.context import Context
 from tasks.errors import WorkError, WrongState
 from tests.web.browser import Browser
@@ -253,3 +255,19 @@ def test_people_of_another_workspace_are_not_touched(charlie: Browser, ctx: Cont
     for path in ("/people/user-bob/removal", "/people/user-bob/role"):
         assert charlie.post(path, role="viewer").status_code == 404
     assert {user.email for user, _ in members.listed(ctx, OTHER)} == {"charlie@example.com"}
+
+
+def test_a_second_factor_survives_the_rotation_of_keys(ctx: Context, world: World, clock: Clock) -> None:
+    people.set_password(ctx, "user-alice", PASSWORD, by="test")
+    found = re.search(r"secret=([A-Z2-7]+)", second_factor.begin(ctx, "user-alice"))
+    assert found
+    code = pyotp.TOTP(found[1])
+    second_factor.confirm(ctx, "user-alice", code.at(clock.now))
+    old = {key.id: key.secret for key in ctx.settings.encryption_keys}
+    both = replace(ctx, ring=KeyRing({"new": b"n" * 32, **old}))
+    assert keys.rotate(both, by="test").failed == ()
+    only_new = replace(ctx, ring=KeyRing({"new": b"n" * 32}))
+    clock.passes(minutes=2)
+    told = ("alice@example.com", PASSWORD)
+    assert people.sign_in_with_password(only_new, *told, code=code.at(clock.now))
+    assert people.sign_in_with_password(only_new, *told, code="000000") is None

@@ -59,7 +59,7 @@ class Asked(Output):
     id: int
 
 
-@operation(bp, "GET", "/jobs", needs="administer", summary="All maintenance jobs", returns=Jobs)
+@operation(bp, "GET", "/jobs", needs="administer", summary="All maintenance jobs", returns=Jobs, misses=True)
 def index() -> Jobs:
     _must_be_of_the_installation()
     return Jobs(items=[_shown(view) for view in jobs.listed(ctx())])

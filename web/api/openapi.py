@@ -223,7 +223,7 @@ def _answers(rule: Rule, item: Operation, schemas: _Schemas) -> dict[int, Any]:
         problems.add(401)
         if item.needs != "cron secret":
             problems.add(403)
-    if rule.arguments or item.body is not None:
+    if rule.arguments or item.body is not None or item.may_miss:
         problems.add(404)
     if item.body is not None:
         problems |= {409, 413, 415, 422}

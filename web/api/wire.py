@@ -74,6 +74,7 @@ class Operation:
     limited: bool = False
     may_refuse: bool = False  # 409: not in this state
     media: str = "application/json"
+    may_miss: bool = False  # 404 although it names nothing: it is not for every workspace
 
 
 _MARK = "_syncline_operation"
@@ -103,6 +104,7 @@ def operation(
     creates: bool = False,
     limit: str | None = None,
     refuses: bool = False,
+    misses: bool = False,
 ) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Declare a view as an operation. It is handed `query` and `body` as models, and returns a model."""
 
@@ -137,6 +139,7 @@ def operation(
                 idempotent=creates,
                 limited=limit is not None,
                 may_refuse=refuses or creates,
+                may_miss=misses,
             ),
         )
         bp.add_url_rule(rule, endpoint=view.__name__, view_func=wrapped, methods=[method])
