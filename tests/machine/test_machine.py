@@ -1,6 +1,7 @@
 """Two hostile systems, people who edit whenever they like, a worker that dies: G-* after every step.
 
-`HYPOTHESIS_PROFILE=thorough` runs 2,000 examples; MACHINE_SEED, which a failure prints, repeats a run.
+`make test-machine EXAMPLES=2000 SEED=1` runs as many examples as are asked for; the seed, which every run
+prints, repeats it.
 """
 
 from __future__ import annotations
@@ -26,9 +27,10 @@ from hypothesis.stateful import (
 from tests.machine.model import KEY, LEFT, OTHER, RIGHT, SIDES, Rules, Way
 from tests.machine.world import NAMES, World
 
-THOROUGH = os.environ.get("HYPOTHESIS_PROFILE") == "thorough"
-SHARDS = 8 if THOROUGH else 2
-EXAMPLES = (2_000 if THOROUGH else 60) // SHARDS
+ASKED_FOR = os.environ.get("MACHINE_EXAMPLES", "")
+EXAMPLES = int(ASKED_FOR or 60)
+SHARDS = 8 if ASKED_FOR else 2
+STEPS = 30 if ASKED_FOR else 16
 SEED = int(os.environ.get("MACHINE_SEED") or (0 if os.environ.get("CI") else random.randrange(10**9)))
 
 KEYS = ["k1", "k2", "k3", "k4", "k5", "k6", None]
@@ -266,16 +268,17 @@ class Machine(RuleBasedStateMachine):
             self.w.run_meanwhile(at, side, id, None if away else values)
 
 
-@pytest.mark.timeout(7200 if THOROUGH else 900)
+@pytest.mark.timeout(7200 if ASKED_FOR else 900)
 @pytest.mark.parametrize("shard", range(SHARDS))
 def test_whatever_happens_both_sides_come_to_agree(shard: int) -> None:
-    print(f"MACHINE_SEED={SEED}")
+    examples = EXAMPLES // SHARDS + (shard < EXAMPLES % SHARDS)
+    print(f"SEED={SEED}: {examples} examples of {STEPS} steps")
     seed(SEED + shard)(Machine)
     run_state_machine_as_test(
         Machine,
         settings=settings(
-            max_examples=EXAMPLES,
-            stateful_step_count=30 if THOROUGH else 16,
+            max_examples=examples,
+            stateful_step_count=STEPS,
             deadline=None,
             database=None,
             print_blob=True,
