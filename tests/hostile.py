@@ -290,7 +290,7 @@ class HostileMemory(Memory):
         knobs = self.system.knobs
         store = self._store(stream.name)
         cursor = str(store.moves)
-        snapshot = self._listed(since)
+        snapshot = self._listed(since) if knobs.snapshot else []
         size = knobs.page_size
         number = start = 0
         while True:

@@ -62,6 +62,8 @@ class World:
         self.model = Model(rules, keep)
         self.model.all_fields = NAMES
         self.run_ids: list[str] = []
+        self.identities: dict[tuple[str, str], Any] = {}  # by the hashes that the engine stores of them
+        self._name_identity()
 
     def close(self) -> None:
         self.stage.close()
@@ -123,6 +125,12 @@ class World:
     def redefine(self, rules: Rules) -> None:
         self.rules = self.model.rules = rules
         self.stage.redefine(definition_of(rules))
+        self._name_identity()
+
+    def _name_identity(self) -> None:
+        with opened(self.stage.ctx, self.stage.config_id) as pairing:
+            built = pairing.built
+        self.identities[built.mapping_hash, built.identity_hash] = self.rules.identity
 
     # -- runs --------------------------------------------------------------------------------------
 
@@ -392,11 +400,7 @@ class World:
         model.loaded = baseline is not None and baseline.full_at is not None
         if baseline is not None:
             model.counts = {LEFT: baseline.left_count or 0, RIGHT: baseline.right_count or 0}
-            with opened(stage.ctx, stage.config_id) as pairing:
-                built = pairing.built
-            hashes = (built.mapping_hash, built.identity_hash)
-            is_same = hashes == (baseline.mapping_hash, baseline.identity_hash)
-            model.identity = self.rules.identity if is_same else None
+            model.identity = self.identities[baseline.mapping_hash, baseline.identity_hash]
 
     # -- what holds after every run ----------------------------------------------------------------
 

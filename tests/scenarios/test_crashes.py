@@ -51,6 +51,9 @@ def test_C01_C02_killed_around_the_call_that_creates(story: Story, when: str, ha
     assert outcome == ("R+" if when == "before" else "nothing")
     assert story.right.keys == ["k", "other"]
     assert (story.link().state, story.shadow("right")["x"]) == ("linked", "a")
+    # The journal tells what became of the intent that was there before the call.
+    told = [row.state for row in story.journal() if (row.key, row.operation) == ("k", "create")]
+    assert told == (["abandoned", "applied"] if when == "before" else ["applied"])
     assert story.run() == "nothing"
 
 
