@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST ?= -n auto
 UV ?= uv
 
-.PHONY: help setup setup-dev bench demo demo-once demo-reset test test-browser test-security test-parse test-faults test-faults-short test-steps test-machine screenshots docs lint format lock
+.PHONY: help setup setup-dev bench demo demo-once demo-reset test test-browser test-security test-parse test-faults test-faults-short test-steps test-machine test-laws screenshots docs lint format lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -52,6 +52,9 @@ bench: setup-dev ## Measure: SIZE=10000,100000 (or 1000000), ONLY=memory,sqlite,
 
 test-machine: setup-dev ## The state machine against its model; EXAMPLES=2000, SEED=1 (by chance)
 	MACHINE_EXAMPLES=$(or $(EXAMPLES),2000) MACHINE_SEED=$(SEED) $(BIN)/pytest $(PYTEST) -rP tests/machine/test_machine.py
+
+test-laws: setup-dev ## Take each law out of the code, one at a time, and see a test turn red
+	$(BIN)/python -m tests.laws.run
 
 screenshots: setup-dev ## Renew the pictures of the README from a staged installation
 	$(BIN)/python -m tests.browser.screenshots

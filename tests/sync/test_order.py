@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -12,7 +13,10 @@ from sync.order import in_order
 from sync.values import FieldType
 from tests.sync.plans import change, rules
 
-KINDS = {FieldType.TEXT: lambda n: f"key {n}", FieldType.INTEGER: lambda n: n}
+KINDS: dict[FieldType, Callable[[int], Any]] = {
+    FieldType.TEXT: lambda n: f"key {n}",
+    FieldType.INTEGER: lambda n: n,
+}
 kinds = pytest.mark.parametrize("kind", list(KINDS))
 
 

@@ -2,35 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from hypothesis import given
 from hypothesis import strategies as st
 
+from connectors.base import Page
 from sync.diff import CONSISTENCY_GRACE, absence_is_sure, scan_pages
 from sync.records import Record
-
-
-@dataclass(frozen=True)
-class Page:
-    records: Sequence[Record]
-    is_last: bool = False
-    total: int | None = None
-    cursor: str | None = None
-
-    @property
-    def ids(self) -> list[str]:
-        return [record.id for record in self.records]
-
-    @property
-    def versions(self) -> list[str | None]:
-        return [record.version for record in self.records]
-
-    def record(self, index: int, /) -> Record:
-        return self.records[index]
-
 
 ids = st.sampled_from([f"r{number}" for number in range(8)])
 versions = st.sampled_from(["1", "2", None])
@@ -38,9 +17,10 @@ stands = st.dictionaries(ids, versions)
 sizes = st.integers(1, 4)
 
 
-def pages_of(records: list[Record], size: int, **last: object) -> list[Page]:
+def pages_of(records: list[Record], size: int, total: int | None = None) -> list[Page]:
     cut = [records[start : start + size] for start in range(0, max(len(records), 1), size)]
-    return [*(Page(part) for part in cut[:-1]), Page(cut[-1], **{"is_last": True, **last})]  # type: ignore[arg-type]
+    last = Page.of(cut[-1], is_last=True, total=total, cursor="c")
+    return [*(Page.of(part, is_last=False) for part in cut[:-1]), last]
 
 
 def as_records(rows: dict[str, str | None]) -> list[Record]:
@@ -51,7 +31,7 @@ def as_records(rows: dict[str, str | None]) -> list[Record]:
 def test_new_changed_and_missing_are_those_of_two_dicts(
     known: dict[str, str | None], rows: dict[str, str | None], size: int, counts: bool, everything: bool
 ) -> None:
-    pages = pages_of(as_records(rows), size, total=len(rows) if counts else None, cursor="c")
+    pages = pages_of(as_records(rows), size, len(rows) if counts else None)
     scan = scan_pages(pages, known, look_at_all=everything)
     assert set(scan.new) == rows.keys() - known.keys()
     # An unknown version says nothing: the record is looked at.
@@ -72,7 +52,7 @@ def test_a_read_that_broke_off_proves_nothing(rows: dict[str, str | None], size:
 
 @given(rows=stands, size=sizes, off=st.integers(-3, 3))
 def test_a_count_that_does_not_match_proves_nothing(rows: dict[str, str | None], size: int, off: int) -> None:
-    scan = scan_pages(pages_of(as_records(rows), size, total=len(rows) + off), {})
+    scan = scan_pages(pages_of(as_records(rows), size, len(rows) + off), {})
     assert scan.proves_absence is (off == 0)
 
 
