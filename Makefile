@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST ?= -n auto
 UV ?= uv
 
-.PHONY: help setup setup-dev bench demo demo-once demo-reset test test-browser test-security test-parse test-faults test-faults-short test-steps test-machine test-laws screenshots docs lint format lock
+.PHONY: help setup setup-dev bench demo demo-once demo-saas demo-saas-once demo-reset test test-browser test-security test-parse test-faults test-faults-short test-steps test-machine test-laws screenshots docs lint format lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -21,6 +21,12 @@ demo: setup ## Run everything here: a customer database and a sheet that follow 
 
 demo-once: setup ## The same without staying: a run, an edit on each side, a second run
 	@exec $(BIN)/syncline demo --once
+
+demo-saas: setup ## Run everything with an Airtable and a Google Sheet, played here: edit either, see the other follow
+	@exec $(BIN)/syncline demo --saas
+
+demo-saas-once: setup ## The same without staying: edits each way, a conflict, and its settlement
+	@exec $(BIN)/syncline demo --saas --once
 
 demo-reset: setup ## Forget the demo's files and state
 	@exec $(BIN)/syncline demo --reset

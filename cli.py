@@ -231,12 +231,18 @@ def up(host: str, as_json: bool) -> None:
 @main.command()
 @click.option("--once", is_flag=True, help="Two runs with an edit on each side between them, then stop.")
 @click.option("--reset", is_flag=True, help="Forget the demo's files and state, and stop.")
+@click.option("--saas", is_flag=True, help="An Airtable and a Google Sheet, played here, in their place.")
 @json_option
-def demo(once: bool, reset: bool, as_json: bool) -> None:
+def demo(once: bool, reset: bool, saas: bool, as_json: bool) -> None:
     """Run everything with a demo: a customer database and a sheet that follow each other."""
+    from demo.saas import SaasDemo
     from demo.show import Demo
     from tasks import overview
 
+    if saas:
+        with _only_answers(as_json):
+            SaasDemo().run(once=once)
+        return
     demo_ = Demo()
     with _only_answers(as_json):
         if reset:

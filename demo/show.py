@@ -99,7 +99,7 @@ class Demo:
         if not first.is_good:
             raise CannotStart("The first run failed, see above.")
         yield from within(START_SECONDS, "the panel", local.panel_is_up(running))
-        yield from within(START_SECONDS, "the scheduler", _scheduler_beats(ctx))
+        yield from within(START_SECONDS, "the scheduler", scheduler_beats(ctx))
         edits = Edits(self.files, mark=ctx.new_id()[:6])
         edits.make()
         running.say(f"Edited by hand: {edits.in_database} in crm.db, {edits.in_sheet} in customers.csv")
@@ -182,7 +182,7 @@ def within(seconds: float, what: str, wait: Iterator[object]) -> Iterator[object
         yield step
 
 
-def _scheduler_beats(ctx: Context) -> Iterator[object]:
+def scheduler_beats(ctx: Context) -> Iterator[object]:
     while not is_alive(ctx, "scheduler", socket.gethostname()):
         yield None
 
@@ -219,14 +219,14 @@ class Edits:
         return f"Noted in the {where} ({self.mark})"
 
 
-def told(title: str, run: Ended) -> str:
+def told(title: str, run: Ended, ends: Mapping[str, str] = ENDS) -> str:
     """A run for the terminal: what was read and written on each side, and what it came to."""
     if not run.summary:
         return f"\n{title} {run.state}: {run.error or 'see the lines above'}\n"
     seconds = run.summary["duration_ms"] / 1000
     rows = [f"\n{title}: {run.state} in {seconds:.1f} s"]
     rows.append(f"  {'':<15}" + "".join(f"{column:>11}" for column in COLUMNS))
-    for side, name in ENDS.items():
+    for side, name in ends.items():
         counts = {**run.summary[side], **{word: run.summary[word] for word in ("unchanged", "conflicts")}}
         rows.append(f"  {name:<15}" + "".join(f"{counts[column]:>11}" for column in COLUMNS))
     words = {"resolved": "conflicts settled by the policy", "held": "held for a look", "failed": "failed"}

@@ -1,0 +1,303 @@
+"""Whole runs between an Airtable, a Google Sheet and a database, while the services fail at random."""
+
+from __future__ import annotations
+
+import json
+import random
+import sqlite3
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+
+from models.grants import Grant
+from models.sync_configs import SyncConfig
+from settings import Settings
+from simulators.airtable import Airtable
+from simulators.base import Simulator, serving
+from simulators.google_sheets import GoogleSheets
+from simulators.google_sheets_grid import Book, Tab
+from sync.values import display
+from tasks import definitions, execute, start
+from tasks.context import Context, live
+from tasks.shift import run_here
+from tasks.summary import Summary
+
+NAMES = ["Email", "Name", "Balance", "Notes"]
+# What happens to a share of the calls; the answers are lost before and after the work was done.
+FAULTS = {
+    "error": 0.03,
+    "unavailable": 0.03,
+    "late_error": 0.03,
+    "lost": 0.03,
+    "cut": 0.03,
+    "closed": 0.03,
+    "too_many_hint": 0.02,
+}
+MOST_RUNS = 12
+
+
+def now() -> datetime:
+    return datetime.now(UTC)
+
+
+def person(number: int) -> dict[str, Any]:
+    return {
+        "Email": f"person{number:04}@example.org",
+        "Name": f"Person {number}",
+        "Balance": number / 4,
+        "Notes": f"note {number}",
+    }
+
+
+class Sheet:
+    """A simulated Google with one sheet of people, and the person in front of it."""
+
+    def __init__(self, seed: int) -> None:
+        self.google = GoogleSheets(now=now, rand=random.Random(seed).random)
+        self.key = self.google.add_account("robot")
+        self.book: Book = self.google.add_book("Sales", shared_with=[self.key["client_email"]])
+        self.tab: Tab = self.google.add_tab(self.book, "Customers", [NAMES])
+
+    def people(self) -> dict[str, dict[str, str]]:
+        rows = self._rows()
+        found = {row["Email"]: row for row in rows}
+        assert len(found) == len(rows), Counter(row["Email"] for row in rows).most_common(3)
+        return found
+
+    def _rows(self) -> list[dict[str, str]]:
+        return [
+            {name: _text(row[column].value) if column in row else "" for column, name in enumerate(NAMES)}
+            for row in self.tab.rows[1:]
+            if any(cell.holds_something for cell in row.values())
+        ]
+
+    def edit(self, email: str, name: str, value: Any) -> None:
+        row = next(row for row in self.tab.rows if 0 in row and row[0].value == email)
+        row[NAMES.index(name)].value = value
+
+    def options(self, url: str) -> str:
+        options = {"spreadsheet": self.book.id, "credentials": json.dumps(self.key), "endpoint": url}
+        return f"  sheet: {{connector: google_sheets, options: {json.dumps(options)}}}\n"
+
+
+class Base:
+    """A simulated Airtable with one table of people."""
+
+    def __init__(self, seed: int, people: int) -> None:
+        self.airtable = Airtable(now=now, rand=random.Random(seed).random)
+        self.airtable.add_token("pat.test")
+        self.base = self.airtable.add_base("Sales")
+        types = ("email", "singleLineText", "number", "multilineText")
+        fields: list[dict[str, Any]] = [
+            {"name": name, "type": kind} for name, kind in zip(NAMES, types, strict=True)
+        ]
+        fields[2]["options"] = {"precision": 2}
+        self.table = self.airtable.add_table(self.base, "Customers", fields)
+        self.ids = {}
+        for number in range(people):
+            made = person(number)
+            self.ids[made["Email"]] = self.airtable.put(self.base, self.table, made)
+
+    def people(self) -> dict[str, dict[str, str]]:
+        rows = [self.airtable.shown(self.base, self.table, item) for item in self.table.records.values()]
+        found = {row["Email"]: {name: _text(row[name]) for name in NAMES} for row in rows}
+        assert len(found) == len(rows)
+        return found
+
+    def edit(self, email: str, name: str, value: Any) -> None:
+        self.airtable.put(self.base, self.table, {name: value}, self.ids[email])
+
+    def options(self, url: str) -> str:
+        options = {"base": "Sales", "token": "pat.test", "url": url}
+        return f"  other: {{connector: airtable, options: {json.dumps(options)}}}\n"
+
+
+class Database:
+    """A table of people in a file."""
+
+    def __init__(self, path: Path, people: int) -> None:
+        self.path = path
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute(
+                "CREATE TABLE Customers (Email TEXT PRIMARY KEY, Name TEXT, Balance NUMERIC, Notes TEXT)"
+            )
+            db.executemany(
+                "INSERT INTO Customers VALUES (:Email, :Name, :Balance, :Notes)", map(person, range(people))
+            )
+
+    def people(self) -> dict[str, dict[str, str]]:
+        with closing(sqlite3.connect(self.path)) as db:
+            rows = db.execute("SELECT Email, Name, Balance, Notes FROM Customers").fetchall()
+        return {row[0]: dict(zip(NAMES, map(_text, row), strict=True)) for row in rows}
+
+    def edit(self, email: str, name: str, value: Any) -> None:
+        with closing(sqlite3.connect(self.path)) as db, db:
+            db.execute(f"UPDATE Customers SET {name} = ? WHERE Email = ?", (value, email))
+
+    def options(self, url: str) -> str:
+        return f'  other: {{connector: sql, options: {{url: "sqlite:///{self.path}"}}}}\n'
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, float) and value.is_integer():
+        value = int(value)
+    return display(value)
+
+
+SYNC = """
+syncs:
+  customers:
+    left: {connection: other, stream: Customers}
+    right: {connection: sheet, stream: Customers}
+    match: [Email]
+    fields:
+      - {left: Email, right: Email, type: text}
+      - {left: Name, right: Name, type: text}
+      - {left: Balance, right: Balance, type: decimal, scale: 2}
+      - {left: Notes, right: Notes, type: text}
+    conflict: left_wins
+    first_run: apply
+"""
+
+
+class House:
+    """An installation with one sync between `other` and the sheet."""
+
+    def __init__(self, folder: Path, other: Base | Database, sheet: Sheet, urls: dict[str, str]) -> None:
+        self.other, self.sheet = other, sheet
+        file = folder / "syncline.yaml"
+        file.write_text(
+            "connections:\n" + other.options(urls.get("other", "")) + sheet.options(urls["sheet"]) + SYNC
+        )
+        settings = Settings.from_env({"SOURCES_FOLDERS": str(folder)}, folder=folder)
+        self.ctx: Context = live(settings)
+        start.release(self.ctx)
+        definitions.apply(self.ctx, file, env={}, by="tests")
+
+    def run(self) -> Summary:
+        with self.ctx.reads() as db:
+            config_id = db.scalars(select(SyncConfig.id)).one()
+        return run_here(self.ctx, config_id, asked_by="tests", carry_out=execute.carry_out)
+
+    def converge(self) -> list[Summary]:
+        """Run until a run finds nothing to do."""
+        found: list[Summary] = []
+        for _ in range(MOST_RUNS):
+            found.append(self.run())
+            last = found[-1]
+            quiet = not any(
+                (side.created, side.updated, side.deleted) != (0, 0, 0) for side in (last.left, last.right)
+            )
+            if last.status == "success" and quiet:
+                return found
+        raise AssertionError([(item.status, item.errors[:3]) for item in found])
+
+
+def both_edit(other: Base | Database, sheet: Sheet, *, edits: int, conflicts: int) -> dict[str, str]:
+    """Some people are changed on one side, others on the other, a few on both; what their notes must be."""
+    expected: dict[str, str] = {}
+    for number in range(edits):
+        left, right = person(number)["Email"], person(100 + number)["Email"]
+        other.edit(left, "Notes", f"by the left {number}")
+        sheet.edit(right, "Notes", f"by the right {number}")
+        expected |= {left: f"by the left {number}", right: f"by the right {number}"}
+    for number in range(200, 200 + conflicts):
+        email = person(number)["Email"]
+        other.edit(email, "Notes", f"left says {number}")
+        sheet.edit(email, "Notes", f"right says {number}")
+        expected[email] = f"left says {number}"
+    return expected
+
+
+def storm(*simulated: Simulator) -> None:
+    for one in simulated:
+        for kind, share in FAULTS.items():
+            one.faults.chance(kind, share)
+
+
+def faults_met(simulated: Simulator) -> set[str]:
+    return {call.fault for call in simulated.calls if call.fault}
+
+
+def refused_for_its_quota(simulated: Simulator) -> list[Any]:
+    return [call for call in simulated.calls if call.status == 429 and call.fault is None]
+
+
+@pytest.fixture
+def stack() -> Iterator[ExitStack]:
+    with ExitStack() as stack:
+        yield stack
+
+
+def test_a_tab_costs_the_same_however_many_records_it_holds(tmp_path: Path, stack: ExitStack) -> None:
+    sheet, other = Sheet(1), Database(tmp_path / "crm.db", 1000)
+    house = House(tmp_path, other, sheet, {"sheet": stack.enter_context(serving(sheet.google))})
+    assert house.run().status == "success"
+    sheet.google.calls.clear()
+    house.run()
+    asked = [call.method for call in sheet.google.calls if call.path != "/token"]
+    assert asked == ["GET"], "nothing changed: one call reads the tab"
+    expected = both_edit(other, sheet, edits=30, conflicts=5)
+    sheet.google.calls.clear()
+    summary = house.run()
+    asked = [call.method for call in sheet.google.calls if call.path != "/token"]
+    assert asked == ["GET", "GET", "POST"], "one to read, one to look, one to write"
+    assert (summary.left.updated, summary.right.updated, summary.resolved) == (30, 35, 5)
+    assert {email: row["Notes"] for email, row in sheet.people().items() if email in expected} == expected
+    assert not refused_for_its_quota(sheet.google)
+
+
+@pytest.mark.parametrize("seed", [11])
+def test_a_database_and_a_sheet_converge_while_google_fails(
+    tmp_path: Path, stack: ExitStack, seed: int
+) -> None:
+    sheet, other = Sheet(seed), Database(tmp_path / "crm.db", 1000)
+    house = House(tmp_path, other, sheet, {"sheet": stack.enter_context(serving(sheet.google))})
+    house.run()
+    assert len(sheet.people()) == 1000
+    expected = both_edit(other, sheet, edits=30, conflicts=5)
+    storm(sheet.google)
+    sheet.google.faults.chance("expired", 0.02)
+    house.converge()
+    assert faults_met(sheet.google)
+    assert sheet.people() == other.people()
+    assert {email: row["Notes"] for email, row in other.people().items() if email in expected} == expected
+    assert not refused_for_its_quota(sheet.google)
+
+
+@pytest.mark.parametrize("seed", [21])
+def test_airtable_and_a_sheet_converge_while_both_fail(tmp_path: Path, stack: ExitStack, seed: int) -> None:
+    sheet, other = Sheet(seed), Base(seed, 1000)
+    urls = {
+        "sheet": stack.enter_context(serving(sheet.google)),
+        "other": stack.enter_context(serving(other.airtable)),
+    }
+    house = House(tmp_path, other, sheet, urls)
+    house.run()
+    assert len(sheet.people()) == 1000
+    expected = both_edit(other, sheet, edits=30, conflicts=5)
+    sheet.tab.sort(1, descending=True)
+    sheet.tab.insert_rows(1, 3)
+    storm(sheet.google, other.airtable)
+    house.converge()
+    assert faults_met(sheet.google)
+    assert faults_met(other.airtable)
+    assert sheet.people() == other.people()
+    assert len(other.people()) == 1000
+    assert {email: row["Notes"] for email, row in other.people().items() if email in expected} == expected
+    assert not refused_for_its_quota(sheet.google)
+    assert not refused_for_its_quota(other.airtable)
+
+
+def test_no_grant_is_kept_for_a_service_account(tmp_path: Path, stack: ExitStack) -> None:
+    sheet, other = Sheet(1), Database(tmp_path / "crm.db", 3)
+    house = House(tmp_path, other, sheet, {"sheet": stack.enter_context(serving(sheet.google))})
+    assert house.run().right.created == 3
+    with house.ctx.reads() as db:
+        assert not db.scalars(select(Grant)).all()
