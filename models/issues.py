@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, String, Text, text
+from sqlalchemy import ForeignKey, Index, String, Text, UniqueConstraint, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.db import Base
@@ -139,3 +139,28 @@ class Alert(Base):
     message: Mapped[str] = mapped_column(Text)
     raised_at: Mapped[datetime]
     cleared_at: Mapped[datetime | None]
+
+
+class AlertDelivery(Base):
+    """What is to be told of an alert, once when it is raised and once when it clears: written with it."""
+
+    __tablename__ = "alert_deliveries"
+    __table_args__ = (
+        UniqueConstraint("alert_id", "event"),
+        Index(
+            "ix_alert_deliveries_open",
+            "id",
+            sqlite_where=text("settled_at IS NULL"),
+            postgresql_where=text("settled_at IS NULL"),
+        ),
+    )
+
+    id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
+    alert_id: Mapped[int] = mapped_column(BigId, ForeignKey("alerts.id", ondelete="CASCADE"))
+    event: Mapped[str] = mapped_column(String(10))  # raised, cleared
+    created_at: Mapped[datetime]
+    attempts: Mapped[int] = mapped_column(default=0)
+    next_at: Mapped[datetime]  # not tried before
+    settled_at: Mapped[datetime | None]  # told, or given up
+    told: Mapped[bool] = mapped_column(default=False)
+    answer: Mapped[str] = mapped_column(String(500), default="")  # of the last try, if it failed

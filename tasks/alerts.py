@@ -8,12 +8,11 @@ import structlog
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
-from models.issues import Alert
+from models.issues import Alert, AlertDelivery
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun
 from models.upsert import insert_or_ignore
 from tasks.context import Context
-from tasks.runs import count
 
 FAILING = "failing"  # a config fails again and again
 OVERDUE = "overdue"  # a config should have started and has not
@@ -36,23 +35,28 @@ def raise_alert(
     connection_id: str | None = None,
 ) -> bool:
     """Raise an alert, unless the same one stands. Whether it is new."""
-    is_new = bool(
-        db.execute(
-            insert_or_ignore(db, Alert)
-            .values(
-                workspace_id=workspace_id,
-                config_id=config_id,
-                connection_id=connection_id,
-                kind=kind,
-                message=message,
-                raised_at=at,
-            )
-            .returning(Alert.id)
-        ).first()
+    alert_id = db.scalar(
+        insert_or_ignore(db, Alert)
+        .values(
+            workspace_id=workspace_id,
+            config_id=config_id,
+            connection_id=connection_id,
+            kind=kind,
+            message=message,
+            raised_at=at,
+        )
+        .returning(Alert.id)
     )
-    if is_new:
-        log.warning("alert.raised", kind=kind, config=config_id, connection=connection_id, message=message)
-    return is_new
+    if alert_id is None:
+        return False
+    _tell(db, alert_id, "raised", at)
+    log.warning("alert.raised", kind=kind, config=config_id, connection=connection_id, message=message)
+    return True
+
+
+def _tell(db: Session, alert_id: int, event: str, at: datetime) -> None:
+    """Write down, with its cause, that people are to be told of it (tasks.telling)."""
+    db.add(AlertDelivery(alert_id=alert_id, event=event, created_at=at, next_at=at))
 
 
 def clear_alert(
@@ -60,12 +64,15 @@ def clear_alert(
 ) -> bool:
     """Clear the alert of this kind that stands for this config or connection. Whether one stood."""
     whose = Alert.config_id == config_id if config_id else Alert.connection_id == connection_id
-    cleared = count(
-        db.execute(
-            update(Alert).where(whose, Alert.kind == kind, Alert.cleared_at.is_(None)).values(cleared_at=at)
-        )
-    )
-    if cleared:
+    cleared = db.scalars(
+        update(Alert)
+        .where(whose, Alert.kind == kind, Alert.cleared_at.is_(None))
+        .values(cleared_at=at)
+        .returning(Alert.id)
+        .execution_options(synchronize_session=False)
+    ).all()
+    for alert_id in cleared:
+        _tell(db, alert_id, "cleared", at)
         log.info("alert.cleared", kind=kind, config=config_id, connection=connection_id)
     return bool(cleared)
 

@@ -67,9 +67,10 @@ def claim_next(ctx: Context, owner: str, *, held: Sequence[Claim] = ()) -> Claim
     First in line is the run with the earliest place (see runs.place_in_line). A workspace or connection
     at its limit, and a connection whose circuit is open, hold their own runs back, nobody else's.
 
-    `held` is what the process works on already. Among runs over which a worker died, one may be the
-    killer: one that has its last chance is kept apart from the others, so that it does not take them
-    along.
+    `held` is what the process works on already. None of it is taken over, though its lease may have run
+    out on a machine that is too slow: the heartbeat renews it as long as nobody else came. Among runs
+    over which a worker died, one may be the killer: one that has its last chance is kept apart from the
+    others, so that it does not take them along.
     """
     tried: set[str] = set()
     while candidates := _candidates(ctx, tried, held):
@@ -257,13 +258,14 @@ def _candidates(ctx: Context, tried: set[str], held: Sequence[Claim]) -> list[st
 
 
 def _may_take_over(now: datetime, held: Sequence[Claim]) -> ColumnElement[bool]:
+    others = and_(is_over(now), SyncRun.id.not_in([claim.run_id for claim in held]))
     waited = SyncRun.lease_until < now - timedelta(seconds=APART_SECONDS)
     most = max((claim.interruptions for claim in held), default=0)
     if most >= INTERRUPTIONS - 1:
-        return and_(is_over(now), waited)
+        return and_(others, waited)
     if most > 0:
-        return and_(is_over(now), or_(waited, SyncRun.interruptions < INTERRUPTIONS - 2))
-    return is_over(now)
+        return and_(others, or_(waited, SyncRun.interruptions < INTERRUPTIONS - 2))
+    return others
 
 
 def _full(db: Session, ctx: Context, *, apart_from: str = "") -> tuple[set[str], set[str]]:

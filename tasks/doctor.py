@@ -16,7 +16,7 @@ from models.db import database_says
 from models.migrate import NotMigrated, must_be_current
 from models.processes import Process
 from models.secrets import SecretUnreadable, check_canary
-from tasks import audit, connections, redis_server
+from tasks import audit, connections, redis_server, telling
 from tasks.alive import BEATS_MISSED
 from tasks.broker import Bell
 from tasks.context import Context
@@ -48,6 +48,8 @@ def examine(ctx: Context) -> Iterator[Finding]:
         yield from _database(ctx)
         yield _queue(ctx)
         yield from _processes(ctx)
+        if said := telling.trouble(ctx):
+            yield Finding("alerts", "warning", said)
         yield _audit(ctx)
         yield from _connections(ctx)
     except (NotMigrated, SecretUnreadable) as problem:

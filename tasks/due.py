@@ -22,7 +22,20 @@ from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun, Wait
 from models.upsert import insert_or_ignore, insert_or_update
 from sync.schedule import LATE_AFTER, Due, Missed, ScheduleProblem, due
-from tasks import alerts, audit, bulk, clock, issues, jobs, overdue, questions, runs, schedules, upkeep
+from tasks import (
+    alerts,
+    audit,
+    bulk,
+    clock,
+    issues,
+    jobs,
+    overdue,
+    questions,
+    runs,
+    schedules,
+    telling,
+    upkeep,
+)
 from tasks.context import Context
 from tasks.errors import RunActive, WorkError
 
@@ -84,6 +97,7 @@ def tick(ctx: Context, stop: Callable[[], bool] = jobs.never) -> TickCounts:
     audit.seal(ctx)
     issues.wake(ctx)
     _note_tick(ctx)  # what is left may take long and is not what people wait for
+    telling.send_due(ctx)
     counts = TickCounts(
         due=sum(batch.configs for batch in batches),
         queued=sum(batch.queued for batch in batches),

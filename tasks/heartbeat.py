@@ -109,12 +109,15 @@ class Heartbeat:
     def _keep(self, claim: Claim) -> Reins:
         reins = Reins(self._ctx, claim, self.stop)
         with self._lock:
+            older = self._held.get(claim.run_id)
             self._held[claim.run_id] = reins
+        if older is not None:
+            older.lost = True  # another thread of this very process has taken it over
         return reins
 
     def _let_go(self, reins: Reins | None) -> None:
         with self._lock:
-            if reins is not None:
+            if reins is not None and self._held.get(reins.claim.run_id) is reins:
                 del self._held[reins.claim.run_id]
 
     # -- the beat ----------------------------------------------------------------------------------

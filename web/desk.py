@@ -7,6 +7,7 @@ from datetime import timedelta
 from flask import Blueprint, redirect, url_for
 from flask.typing import ResponseReturnValue
 
+from tasks import telling
 from web.auth import needs, person
 from web.database import ctx
 from web.live import page
@@ -36,6 +37,7 @@ def show() -> ResponseReturnValue:
         news=news.since(workspace, looked_at()),
         chart=last_hours(runs.hours(workspace, since), since, HOURS),
         queue_answers=ctx().queue_answers(),
+        untold=telling.trouble(ctx()),
     )
 
 

@@ -179,3 +179,36 @@ def test_what_a_stopping_process_cannot_take_is_rung_when_it_is_gone(
     assert world.rung == []
     heartbeat.close()
     assert world.rung == ["run-1"]
+
+
+def test_a_process_that_was_too_slow_to_renew_does_not_take_over_from_itself(
+    world: World, heartbeat: Heartbeat
+) -> None:
+    run_id = runs.queue(world.ctx, world.config(), asked_by=WHO)
+    with heartbeat.next_run(world.ctx) as reins:
+        assert reins is not None
+        world.advance(61)
+        with heartbeat.next_run(world.ctx) as second:
+            assert second is None
+        heartbeat.beat()
+        reins.checkpoint()
+        assert lease_end(world, run_id) > world.now()
+
+
+def test_of_two_claims_on_one_run_in_one_process_the_newer_one_is_kept_alive(
+    world: World, heartbeat: Heartbeat
+) -> None:
+    run_id = runs.queue(world.ctx, world.config(), asked_by=WHO)
+    older = heartbeat.hold(world.claim(run_id, heartbeat.owner))
+    reins = older.__enter__()
+    world.advance(61)
+    with heartbeat.hold(world.claim(run_id, heartbeat.owner)) as newer:
+        with pytest.raises(LeaseLost):
+            reins.checkpoint()
+        older.__exit__(None, None, None)
+        world.advance(40)
+        heartbeat.beat()
+        world.advance(40)
+        heartbeat.beat()
+        newer.checkpoint()
+        assert lease_end(world, run_id) > world.now()
