@@ -403,6 +403,8 @@ def _told(summary: Summary) -> Iterator[str]:
     for item in summary.changes or ():
         will = "held" if item["state"] == "held" else "would"
         yield f"  {will}: {item['operation']} {item['key']} on {item['side']} ({item['rule']})"
+    for demand in summary.cost or ():
+        yield f"  {demand['sentence']}"
     for error in summary.errors:
         about = " ".join(part for part in (error.side, error.operation, error.key) if part)
         yield f"  {about}: {error.message}" if about else f"  {error.message}"

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from difflib import get_close_matches
 from email.utils import parsedate_to_datetime
+from math import ceil
 from typing import Any, ClassVar
 from urllib.parse import urlencode
 
@@ -35,6 +36,7 @@ from connectors.airtablefields import (
     stamp,
 )
 from connectors.base import (
+    Amount,
     AnyStreamOptions,
     Can,
     Cursor,
@@ -61,11 +63,12 @@ from connectors.errors import (
     Unavailable,
 )
 from connectors.http import WAIT_UNSAID, Answer, Http, HttpConnector, Limits, segment
-from connectors.quotas import Quota
-from connectors.signin import AIRTABLE, SignIn
+from connectors.quotas import Cost, Quota
+from connectors.signin import AIRTABLE, SignIn, local_endpoint
 from sync.records import Record, Stream
 from sync.values import FieldType, Value, ValueProblem, parse
 
+API = "https://api.airtable.com"
 BATCH = 10  # records of one write
 PAGE = 100  # records of one listing's page, and ids or values in one question
 CALLS_PER_BASE, CALLS_PER_TOKEN = 5, 50  # a second
@@ -88,14 +91,16 @@ class AirtableOptions(Options):
         description="With the scopes data.records:read, data.records:write and schema.bases:read. Omitted:"
         " sign in with Airtable.",
     )
-    url: str = Option(default="https://api.airtable.com", title="Address of the API")
+    endpoint: str | None = Option(
+        default=None,
+        title="Simulator",
+        description="The address of a simulator on this machine, in place of Airtable.",
+    )
 
-    @field_validator("url")
+    @field_validator("endpoint")
     @classmethod
-    def _is_a_plain_url(cls, url: str) -> str:
-        if "?" in url or "#" in url:
-            raise ValueError("give the URL without '?' and '#'")
-        return url.rstrip("/")
+    def _is_here(cls, endpoint: str | None) -> str | None:
+        return None if endpoint is None else local_endpoint(endpoint)
 
 
 class LinkedRecords(BaseModel):
@@ -147,8 +152,8 @@ class Airtable(HttpConnector):
     name: ClassVar[str] = "airtable"
     title: ClassVar[str] = "Airtable"
     can: ClassVar[Can] = Can.READ | Can.WRITE | Can.DELETE | Can.INCREMENTAL | Can.LOOKUP | Can.CREATE_STREAM
-    batch_size: ClassVar[int] = BATCH
     sign_in: ClassVar[SignIn | None] = AIRTABLE
+    batch_size: ClassVar[int] = BATCH
     page_size: ClassVar[int] = PAGE
     blank_is_null: ClassVar[bool] = True
     Options: ClassVar[type[Options]] = AirtableOptions
@@ -198,6 +203,14 @@ class Airtable(HttpConnector):
             name = f"{CALLS_PER_TOKEN} calls a second per Airtable token"
             found.append(Quota(name, f"airtable/{host}/token/{digest}", CALLS_PER_TOKEN))
         return found
+
+    def cost(self, stream: Stream, options: AnyStreamOptions, amount: Amount) -> Sequence[Cost]:
+        pages = max(1, ceil(amount.records / PAGE))
+        names = sum(max(1, ceil(len(found) / PAGE)) for found in self._linked.values())
+        writes = sum(ceil(count / BATCH) for count in (amount.created, amount.updated, amount.deleted))
+        looks = ceil((amount.updated + amount.deleted) / PAGE)
+        calls = 1 + pages + names + looks + writes  # the first one is for the schema
+        return [Cost(quota, calls) for quota in self.quotas(stream)]
 
     def clock(self) -> datetime | None:
         answer = self._ask("GET", "/v0/meta/whoami")
@@ -375,7 +388,7 @@ class Airtable(HttpConnector):
 
     def make_http(self) -> Http:
         return Http(
-            self.options.url,
+            self.options.endpoint or API,
             self.access,
             judge_answer=self._judge,
             limits=Limits(size=50_000_000),

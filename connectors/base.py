@@ -19,7 +19,7 @@ from typing import Any, ClassVar, Literal, Protocol, Self
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from connectors.errors import OptionsError
-from connectors.quotas import Limiter, NoLimiter, Quota
+from connectors.quotas import Cost, Limiter, NoLimiter, Quota
 from connectors.signin import SignIn
 from sync.records import Record, Stream
 from sync.values import MISSING, Fields, FieldType, Value, ValueProblem, parse
@@ -258,6 +258,16 @@ class Outcome:
 
 
 @dataclass(frozen=True, slots=True)
+class Amount:
+    """What a run has to do at one end: the records to read there, and the writes to it."""
+
+    records: int
+    created: int = 0
+    updated: int = 0
+    deleted: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Looked:
     """The answer to one lookup by id: there (with the record), gone for sure, or not to be said."""
 
@@ -380,6 +390,10 @@ class Connector(ABC):
 
     def quotas(self, stream: Stream | None = None) -> Sequence[Quota]:
         """What the calls about this stream are counted by, the tightest first. Answered without a call."""
+        return ()
+
+    def cost(self, stream: Stream, options: AnyStreamOptions, amount: Amount) -> Sequence[Cost]:
+        """How many calls that takes, where the system counts them. Answered without a call."""
         return ()
 
     def close(self) -> None:  # noqa: B027  most connectors hold nothing open

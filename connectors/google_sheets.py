@@ -9,7 +9,6 @@ answer; what hit another row, because somebody sorted the sheet at that very mom
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,7 +16,6 @@ from difflib import get_close_matches
 from functools import cached_property
 from itertools import groupby
 from typing import Any, ClassVar
-from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo
 
 from pydantic import Field as Option
@@ -54,7 +52,7 @@ from connectors.http import WAIT_UNSAID, Answer, Http, HttpConnector, Limits, se
 from connectors.keyed import SYNC_ID, Heading, KeyedEdit, KeyedStreamOptions, rejected
 from connectors.quotas import Quota
 from connectors.sheetcells import EMPTY, PATTERNS, Cell, Put, Unfit, body, predicted, put, read_cell
-from connectors.signin import GOOGLE, SignIn
+from connectors.signin import GOOGLE, SignIn, local_endpoint
 from sync.records import Field, Record, Stream
 from sync.values import MISSING, Fields, Value, display
 
@@ -109,20 +107,6 @@ class GoogleSheetsOptions(Options):
     @classmethod
     def _is_here(cls, endpoint: str | None) -> str | None:
         return None if endpoint is None else local_endpoint(endpoint)
-
-
-def local_endpoint(endpoint: str) -> str:
-    """The address of a simulator. Raises ValueError for one that is not on this machine."""
-    try:
-        host = urlsplit(endpoint).hostname or ""
-        is_here = host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        is_here = False
-    if not is_here:
-        raise ValueError(
-            "an endpoint of one's own is a simulator on this machine, like http://127.0.0.1:8700"
-        )
-    return endpoint.rstrip("/")
 
 
 class GoogleSheets(HttpConnector):

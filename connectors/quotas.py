@@ -24,6 +24,14 @@ class Quota:
     period: float = 1.0
 
 
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """So many calls that count under one quota."""
+
+    quota: Quota
+    calls: int
+
+
 class Limiter(Protocol):
     def take(self, quotas: Sequence[Quota]) -> None:
         """Wait until one call may be sent under each of these quotas, and count it.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ipaddress
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
+from urllib.parse import urlsplit
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +32,20 @@ class SignIn:
     def url(self, what: tuple[str, str], endpoint: str | None) -> tuple[str, str]:
         """Host and path, at a simulator if one stands in."""
         return (endpoint.rstrip("/"), what[1]) if endpoint else what
+
+
+def local_endpoint(endpoint: str) -> str:
+    """The address of a simulator. Raises ValueError for one that is not on this machine."""
+    try:
+        host = urlsplit(endpoint).hostname or ""
+        is_here = host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        is_here = False
+    if not is_here:
+        raise ValueError(
+            "an endpoint of one's own is a simulator on this machine, like http://127.0.0.1:8700"
+        )
+    return endpoint.rstrip("/")
 
 
 GOOGLE = SignIn(

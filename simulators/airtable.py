@@ -264,7 +264,7 @@ class Airtable(Simulator):
         (base,) = self.bases.values()
         return [
             "A connection to it:",
-            f'  airtable: {{connector: airtable, options: {{url: "{url}", base: {base.id},'
+            f'  airtable: {{connector: airtable, options: {{endpoint: "{url}", base: {base.id},'
             ' token: "patSimulated.0000"}}',
         ]
 

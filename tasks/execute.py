@@ -27,7 +27,7 @@ from sync.plan import LinkMove
 from sync.planner import Item
 from sync.records import SIDES, Problem, Side, other
 from sync.values import encode_fields
-from tasks import editing, ledger, undo, waiting
+from tasks import editing, forecast, ledger, undo, waiting
 from tasks.apply import Sending, Work, look_up_change, not_done, send_all, settle
 from tasks.claims import Claim
 from tasks.context import Context
@@ -115,6 +115,8 @@ def preview(
     summary.conflicts = _conflicts_after(ctx, pairing.config_id, outlook)
     summary.failed = len(work.failed)
     summary.changes = [shown(change) for change in outlook.plan.changes]
+    if demands := forecast.demands(ctx, pairing, summary):
+        summary.cost = [dict(forecast.shown(demand)) for demand in demands]
     summary.settle_status()
     return summary
 

@@ -7,27 +7,28 @@ itself.
 
 from __future__ import annotations
 
+import secrets
 import threading
 from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from time import monotonic
-from typing import Any, Protocol
+from typing import Protocol
 
 import redis
 import structlog
-from pyrate_limiter import InMemoryBucket, Rate, RateItem, RedisBucket
-from redis.exceptions import NoScriptError
+from pyrate_limiter import InMemoryBucket, Rate, RateItem
 
 from connectors.errors import RateLimited
 from connectors.quotas import Quota
 
 LONGEST_WAIT = 30.0  # seconds that a call may wait for a quota; a longer wait gives the run back
 
-# What the network may bunch up: calls that were let through apart can arrive closer together.
-MARGIN = 0.05
-_PREFIX = "syncline:quota:"
+# What the network may bunch up: calls that were let through apart can arrive closer together. Where a call
+# was refused all the same, the next ones keep further apart for a while.
+MARGIN, WIDE_MARGIN = 0.05, 0.3
+_WIDE_SECONDS = 600.0
 _SILENT_SECONDS = 5.0  # how long Redis is not asked after a failure
 log = structlog.get_logger(__name__)
 
@@ -42,8 +43,7 @@ class Refusal:
 
 class Store(Protocol):
     def ask(self, quotas: Sequence[Quota]) -> Refusal | None:
-        """Count one call under each quota, or say which one refuses it. The tightest quota comes first:
-        what is counted under one before another refuses is lost to nobody who waits for that other one."""
+        """Count one call under each quota, or say which one refuses it."""
 
     def pause(self, quotas: Sequence[Quota], seconds: float) -> None:
         """Refuse everything under these quotas for so long."""
@@ -80,6 +80,7 @@ class InProcess:
         self._lock = threading.Lock()
         self._buckets: dict[Quota, InMemoryBucket] = {}
         self._paused_until: dict[str, float] = defaultdict(float)
+        self._wide_until: dict[str, float] = defaultdict(float)
 
     def ask(self, quotas: Sequence[Quota]) -> Refusal | None:
         with self._lock:
@@ -88,11 +89,13 @@ class InProcess:
                 if (left := self._paused_until[quota.key] - now) > 0:
                     return Refusal(quota, left)
             for quota in quotas:
-                bucket = self._buckets.setdefault(quota, InMemoryBucket([_rate(quota)]))
+                rate = Rate(quota.limit, _milliseconds(quota, self._wide_until[quota.key] > now))
+                bucket = self._buckets.setdefault(quota, InMemoryBucket([rate]))
+                bucket.rates = [rate]
                 item = RateItem(quota.key, int(now * 1000))
                 bucket.leak(item.timestamp)
                 if not bucket.put(item):
-                    return Refusal(quota, _seconds(bucket.waiting(item)))
+                    return Refusal(quota, max(1, bucket.waiting(item)) / 1000)
         return None
 
     def pause(self, quotas: Sequence[Quota], seconds: float) -> None:
@@ -100,25 +103,58 @@ class InProcess:
             until = self._clock() + seconds
             for quota in quotas:
                 self._paused_until[quota.key] = max(self._paused_until[quota.key], until)
+                self._wide_until[quota.key] = until + _WIDE_SECONDS
+
+
+# One step for all quotas of a call, by the clock of Redis: between a look at the clock and the count no other
+# worker comes in, which is how a call too many slips through. KEYS: log, pause and wide mark of each quota;
+# ARGV: its limit and its usual and wide length in milliseconds; last, a name for the call.
+_TAKE = """
+local time = redis.call('TIME')
+local now = time[1] * 1000 + math.floor(time[2] / 1000)
+local quotas = #KEYS / 3
+for i = 1, quotas do
+  local left = redis.call('PTTL', KEYS[3 * i - 1])
+  if left > 0 then return {i, left} end
+end
+local lengths = {}
+for i = 1, quotas do
+  local log, limit = KEYS[3 * i - 2], tonumber(ARGV[3 * i - 2])
+  lengths[i] = tonumber(ARGV[3 * i - 1 + redis.call('EXISTS', KEYS[3 * i])])
+  redis.call('ZREMRANGEBYSCORE', log, '-inf', now - lengths[i])
+  if redis.call('ZCARD', log) >= limit then
+    local first = redis.call('ZRANGE', log, -limit, -limit, 'WITHSCORES')
+    return {i, first[2] + lengths[i] - now}
+  end
+end
+for i = 1, quotas do
+  redis.call('ZADD', KEYS[3 * i - 2], now, ARGV[#ARGV])
+  redis.call('PEXPIRE', KEYS[3 * i - 2], lengths[i])
+end
+return {0, 0}
+"""
 
 
 class InRedis:
     """For all processes that share a Redis, by its clock. Falls back to the process's own count."""
 
-    def __init__(self, client: redis.Redis, clock: Callable[[], float] = monotonic) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        new_id: Callable[[], str] = lambda: secrets.token_hex(8),
+        clock: Callable[[], float] = monotonic,
+    ) -> None:
         self._client = client
+        self._take = client.register_script(_TAKE)
+        self._new_id = new_id
         self._clock = clock
         self._alone = InProcess(clock)
         self._silent_until = 0.0
-        self._script = ""
 
     def ask(self, quotas: Sequence[Quota]) -> Refusal | None:
         if self._clock() >= self._silent_until:
             try:
                 return self._ask(quotas)
-            except NoScriptError:  # Redis was started anew
-                self._script = ""
-                return self.ask(quotas)
             except (redis.RedisError, OSError) as problem:
                 self._fall_silent(problem)
         return self._alone.ask(quotas)
@@ -127,51 +163,34 @@ class InRedis:
         self._alone.pause(quotas, seconds)  # also for the time in which Redis is away
         try:
             for quota in quotas:
-                key, left = _pause_key(quota), int(seconds * 1000)
-                if self._client.pttl(key) < left:
-                    self._client.set(key, "1", px=max(1, left))
+                _, pause, wide = _keys(quota)
+                left = max(1, int(seconds * 1000))
+                if self._client.pttl(pause) < left:
+                    self._client.set(pause, "1", px=left)
+                self._client.set(wide, "1", px=left + int(_WIDE_SECONDS * 1000))
         except (redis.RedisError, OSError) as problem:
             self._fall_silent(problem)
 
     def _ask(self, quotas: Sequence[Quota]) -> Refusal | None:
-        with self._client.pipeline(transaction=False) as pipeline:
-            pipeline.time()  # one clock for all
-            for quota in quotas:
-                pipeline.pttl(_pause_key(quota))
-            (second, micro), *pauses = pipeline.execute()
-        for quota, left in zip(quotas, pauses, strict=True):
-            if left > 0:
-                return Refusal(quota, left / 1000)
-        now = second * 1000 + micro // 1000
-        if not self._script:
-            self._script = RedisBucket.init([_rate(quotas[0])], self._client, "").script_hash
-        for quota in quotas:
-            # One per call: a bucket keeps its last answer, and threads would mix theirs up.
-            bucket = RedisBucket([_rate(quota)], self._client, _PREFIX + quota.key, self._script)
-            item = RateItem(quota.key, now)
-            if not bucket.put(item):
-                return Refusal(quota, _seconds(bucket.waiting(item)))
-        with self._client.pipeline(transaction=False) as pipeline:
-            for quota in quotas:
-                length = _rate(quota).interval
-                pipeline.zremrangebyscore(_PREFIX + quota.key, 0, now - length - 1)
-                pipeline.pexpire(_PREFIX + quota.key, 2 * length)
-            pipeline.execute()
-        return None
+        keys = [key for quota in quotas for key in _keys(quota)]
+        numbers = [
+            number
+            for quota in quotas
+            for number in (quota.limit, *(_milliseconds(quota, is_wide) for is_wide in (False, True)))
+        ]
+        which, left = self._take(keys, [*numbers, self._new_id()])
+        return Refusal(quotas[which - 1], max(1, left) / 1000) if which else None
 
     def _fall_silent(self, problem: Exception) -> None:
         self._silent_until = self._clock() + _SILENT_SECONDS
         log.warning("quota.alone", error=str(problem)[:200])
 
 
-def _rate(quota: Quota) -> Rate:
-    return Rate(quota.limit, int((quota.period + MARGIN) * 1000))
+def _milliseconds(quota: Quota, is_wide: bool) -> int:
+    return int((quota.period + (WIDE_MARGIN if is_wide else MARGIN)) * 1000)
 
 
-def _pause_key(quota: Quota) -> str:
-    return f"{_PREFIX}{quota.key}:pause"
-
-
-def _seconds(milliseconds: Any) -> float:
-    """At least one millisecond, so that nobody asks in a circle."""
-    return max(1, int(milliseconds)) / 1000
+def _keys(quota: Quota) -> tuple[str, str, str]:
+    """In Redis: the log of grants, the mark of a pause, the mark of a wide margin."""
+    log_key = f"syncline:quota:{quota.key}"
+    return log_key, f"{log_key}:pause", f"{log_key}:wide"

@@ -46,6 +46,7 @@ class Summary:
     notes: list[str] = field(
         default_factory=list
     )  # what a run does before its changes: a table that it makes
+    cost: list[dict[str, Any]] | None = None  # only of a preview, where a system counts its calls
 
     def side(self, side: Side) -> SideCounts:
         return self.left if side == "left" else self.right
@@ -56,8 +57,9 @@ class Summary:
 
     def as_json(self) -> dict[str, Any]:
         found = asdict(self)
-        if self.changes is None:
-            del found["changes"]
+        for name in ("changes", "cost"):
+            if found[name] is None:
+                del found[name]
         if not self.notes:
             del found["notes"]
         return found

@@ -55,7 +55,7 @@ class AirtableDesk(Desk):
         self.connector = self.again()
 
     def again(self, **changed: Any) -> Airtable:
-        options = {"url": self.url, "base": self.base.id, "token": TOKEN, **changed}
+        options = {"endpoint": self.url, "base": self.base.id, "token": TOKEN, **changed}
         given = {name: value for name, value in options.items() if value is not None}
         return Airtable(Airtable.parse_options(given), self.access())
 

@@ -619,7 +619,7 @@ class SignedIn:
 def test_a_token_that_expires_in_the_middle_is_renewed_once(desk: AirtableDesk) -> None:
     fill(desk, 250)
     tokens = SignedIn(desk)
-    options = Airtable.parse_options({"url": desk.url, "base": desk.base.id})
+    options = Airtable.parse_options({"endpoint": desk.url, "base": desk.base.id})
     connector = Airtable(options, desk.access(token=tokens))
     first = tokens.current
     desk.system.faults.plan("expired", call=3)

@@ -120,6 +120,32 @@ def test_a_shorter_pause_does_not_end_a_longer_one(limiter: SharedLimiter, clock
     assert clock.now == 1025
 
 
+def test_after_a_refusal_calls_keep_further_apart_for_a_while(limiter: SharedLimiter, clock: Clock) -> None:
+    def span() -> float:
+        began = clock.now
+        for _ in range(5):
+            limiter.take([BASE])
+        clock.now += 10
+        return clock.now - 10 - began
+
+    usual = span()
+    limiter.pause([BASE], 1)
+    clock.now += 1
+    assert span() > usual + 0.4
+    clock.now += 700
+    assert span() == pytest.approx(usual, abs=0.01)
+
+
+def test_workers_keep_further_apart_together(client: redis.Redis) -> None:
+    one, other = InRedis(client), InRedis(client)
+    one.pause([BASE], 0.01)
+    sleep(0.02)
+    while other.ask([BASE]) is None:
+        pass
+    refusal = other.ask([BASE])
+    assert refusal is not None and refusal.seconds > 1.06
+
+
 def test_a_long_wait_is_refused_with_its_time_and_not_waited_for(
     limiter: SharedLimiter, clock: Clock
 ) -> None:
@@ -216,7 +242,7 @@ def test_what_is_kept_in_redis_goes_away_by_itself(client: redis.Redis) -> None:
     store.ask([BASE])
     store.pause([BASE], 5)
     keys = client.keys("syncline:quota:*")
-    assert len(keys) == 2 and all(client.pttl(key) > 0 for key in keys)
+    assert len(keys) == 3 and all(client.pttl(key) > 0 for key in keys)
 
 
 def test_a_redis_that_was_emptied_or_forgot_its_scripts_is_used_on(client: redis.Redis) -> None:
@@ -230,7 +256,7 @@ def test_a_redis_that_was_emptied_or_forgot_its_scripts_is_used_on(client: redis
 
 def test_without_its_redis_a_process_keeps_the_quota_for_itself(clock: Clock) -> None:
     away = redis.Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.5)
-    limiter = SharedLimiter(InRedis(away, clock), clock.sleep)
+    limiter = SharedLimiter(InRedis(away, clock=clock), clock.sleep)
     sent = []
     for _ in range(5):
         limiter.take([BASE])
