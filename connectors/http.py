@@ -176,8 +176,9 @@ class Http:
         """
         request = self._request(method, path, params, json, content, headers)
         counted = self._quotas if quotas is None else quotas
+        transport = self._opened()  # before its turn, which the call must use at once
         self._limiter.take(counted)
-        answer = self._exchange(request, changes)
+        answer = self._exchange(transport, request, changes)
         if answer.status < 300:
             return answer
         if answer.status < 400:
@@ -272,14 +273,17 @@ class Http:
                 code="not_text",
             ) from None
 
-    def _exchange(self, request: httpx.Request, changes: bool) -> Answer:
+    def _opened(self) -> httpx.BaseTransport:
         # Not httpx.Client: it would log URLs, follow the environment and keep cookies.
         if self._transport is None:
             self._transport = _Transport(self._backend)
+        return self._transport
+
+    def _exchange(self, transport: httpx.BaseTransport, request: httpx.Request, changes: bool) -> Answer:
         until = self._clock() + self.limits.overall
         # `from None` throughout: the library's own errors can repeat what was sent.
         try:
-            response = self._transport.handle_request(request)
+            response = transport.handle_request(request)
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
             raise Unavailable(
                 f"{self.place} cannot be reached ({_kind(error)}). Check the URL, and whether it is up."

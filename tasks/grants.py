@@ -7,13 +7,11 @@ with one message and one alert; signing in again lets them go on.
 
 from __future__ import annotations
 
-import ipaddress
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
-from urllib.parse import urlsplit
 
 from sqlalchemy import or_, select, update
 from sqlalchemy.orm import Session
@@ -269,12 +267,4 @@ def client_of(ctx: Context, sign_in: SignIn) -> Client:
 
 def simulator_of(options: Mapping[str, Any]) -> str | None:
     """The simulator on this machine that a connection leads to, if it does."""
-    for name in ("endpoint", "url"):
-        text = str(options.get(name) or "")
-        host = urlsplit(text).hostname or ""
-        try:
-            if host == "localhost" or ipaddress.ip_address(host).is_loopback:
-                return text
-        except ValueError:
-            continue
-    return None
+    return options.get("endpoint")

@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from math import ceil
 from time import monotonic
-from typing import Protocol
+from typing import Protocol, cast
 
 import redis
 import structlog
@@ -95,7 +95,7 @@ class InProcess:
                 item = RateItem(quota.key, int(now * 1000))
                 bucket.leak(item.timestamp)
                 if not bucket.put(item):
-                    return Refusal(quota, max(1, bucket.waiting(item)) / 1000)
+                    return Refusal(quota, max(1, cast(int, bucket.waiting(item))) / 1000)
         return None
 
     def pause(self, quotas: Sequence[Quota], seconds: float) -> None:
@@ -138,15 +138,9 @@ return {0, 0}
 class InRedis:
     """For all processes that share a Redis, by its clock. Falls back to the process's own count."""
 
-    def __init__(
-        self,
-        client: redis.Redis,
-        new_id: Callable[[], str] = lambda: secrets.token_hex(8),
-        clock: Callable[[], float] = monotonic,
-    ) -> None:
+    def __init__(self, client: redis.Redis, clock: Callable[[], float] = monotonic) -> None:
         self._client = client
         self._take = client.register_script(_TAKE)
-        self._new_id = new_id
         self._clock = clock
         self._alone = InProcess(clock)
         self._silent_until = 0.0
@@ -178,7 +172,7 @@ class InRedis:
             for quota in quotas
             for number in (quota.limit, *(_milliseconds(quota, is_wide) for is_wide in (False, True)))
         ]
-        which, left = self._take(keys, [*numbers, self._new_id()])
+        which, left = self._take(keys, [*numbers, secrets.token_hex(8)])
         return Refusal(quotas[which - 1], max(1, left) / 1000) if which else None
 
     def _fall_silent(self, problem: Exception) -> None:

@@ -256,7 +256,7 @@ def test_a_redis_that_was_emptied_or_forgot_its_scripts_is_used_on(client: redis
 
 def test_without_its_redis_a_process_keeps_the_quota_for_itself(clock: Clock) -> None:
     away = redis.Redis(host="127.0.0.1", port=1, socket_connect_timeout=0.5)
-    limiter = SharedLimiter(InRedis(away, clock=clock), clock.sleep)
+    limiter = SharedLimiter(InRedis(away, clock), clock.sleep)
     sent = []
     for _ in range(5):
         limiter.take([BASE])
