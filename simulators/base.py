@@ -158,6 +158,7 @@ class Simulator:
         self.latency = 0.0  # seconds before each answer of the API
         self.calls: list[Call] = []
         self.journal: list[Accepted] = []
+        self.spared: tuple[str, ...] = ()  # what the paths begin with that no fault befalls
         self.lock = threading.RLock()
         self._sleep = sleep or threading.Event().wait
         self.app = Flask(f"simulators.{self.name}", template_folder=_TEMPLATES)
@@ -203,7 +204,7 @@ class Simulator:
         if self.latency:
             self._sleep(self.latency)
         with self.lock:
-            fault = self.faults.next()
+            fault = None if call.path.startswith(self.spared) else self.faults.next()
             answer = self._answer(environ, call, fault)
             answer.date = self.clock()
             lost = fault in ("closed", "lost")

@@ -12,14 +12,16 @@ from datetime import UTC, datetime
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, urlsplit
 
+import httpx
 import pytest
 
-from connectors.base import Access
+from models.connections import Connection
 from models.sync_configs import SyncConfig
 from simulators import airtable as simulated
 from simulators.base import serving
-from tasks import decisions, definitions, execute, shift
+from tasks import decisions, definitions, execute, shift, signing_in
 from tasks.context import Context
 from tasks.quotas import InProcess, SharedLimiter
 from tasks.sides import opened
@@ -27,6 +29,7 @@ from tasks.summary import Summary
 from tests.house import House
 
 START = datetime(2026, 3, 5, 12, tzinfo=UTC)
+BACK = "http://127.0.0.1:9/oauth/callback"
 RECORDS, CHANGED, CONFLICTS = 1000, 30, 5
 FIELDS: list[dict[str, Any]] = [
     {"name": "Email", "type": "email"},
@@ -35,10 +38,12 @@ FIELDS: list[dict[str, Any]] = [
     {"name": "Notes", "type": "multilineText"},
     {"name": "Initials", "type": "formula", "options": {"formula": "UPPER({Name})"}},
 ]
-YAML = """\
+CONNECTIONS = """\
 connections:
   crm: {{connector: sql, options: {{url: "sqlite:///crm.db"}}}}
   base: {{connector: airtable, options: {{endpoint: "{url}", base: {base}}}}}
+"""
+SYNC = """\
 syncs:
   customers:
     left: {{connection: crm, stream: customers}}
@@ -75,33 +80,40 @@ class Stage:
             "CREATE TABLE customers (id INTEGER PRIMARY KEY, email TEXT UNIQUE, name TEXT, balance NUMERIC,"
             " notes TEXT)",
         )
-        self.token: str = system.grant()["access_token"]
-        self.renewals = 0
+        system.add_client("syncline", "simulated-secret")
+        system.spared = ("/oauth2/",)  # a renewal whose answer is lost ends a sign-in, here as there
         limiter = SharedLimiter(InProcess(lambda: system.clock().timestamp()), self.wait)
         ctx = house.ctx()
-        access: Access = replace(
-            ctx.access, networks=(ip_network("127.0.0.0/8"),), limiter=limiter, token=self.fresh_token
+        access = replace(ctx.access, networks=(ip_network("127.0.0.0/8"),), limiter=limiter)
+        settings = replace(
+            ctx.settings, airtable_client_id="syncline", airtable_client_secret="simulated-secret"
         )
-        self.ctx: Context = replace(ctx, access=access)
+        self.ctx: Context = replace(ctx, access=access, settings=settings)
         self.url = url
         self.apply()
+        self.sign_in()
+        self.apply(SYNC)
         with self.ctx.reads() as db:
             self.config: str = db.query(SyncConfig.id).scalar()
         system.calls.clear()
 
     def apply(self, more: str = "") -> None:
-        path = self.house.yaml((YAML + more).format(url=self.url, base=self.base.id))
+        path = self.house.yaml((CONNECTIONS + more).format(url=self.url, base=self.base.id))
         definitions.apply(self.ctx, path, env={}, by="test")
+
+    def sign_in(self) -> None:
+        """As the panel's "Connect Airtable" does it, with a browser's part played."""
+        with self.ctx.reads() as db:
+            connection = db.query(Connection.id).filter_by(name="base").scalar()
+        url = signing_in.begin(self.ctx, connection, session="browser", redirect_uri=BACK)
+        form = {**dict(parse_qsl(urlsplit(url).query)), "answer": "grant"}
+        answer = httpx.post(url.partition("?")[0], data=form, trust_env=False)
+        back = dict(parse_qsl(urlsplit(answer.headers["location"]).query))
+        signing_in.finish(self.ctx, state=back["state"], session="browser", by="test", code=back["code"])
 
     def wait(self, seconds: float) -> None:
         self.waited += seconds
         self.system.clock.passes(seconds)
-
-    def fresh_token(self, *, refused: str | None = None) -> str:
-        if refused == self.token:
-            self.token = self.system.grant()["access_token"]
-            self.renewals += 1
-        return self.token
 
     def run(self) -> Summary:
         return shift.run_here(self.ctx, self.config, asked_by="test", carry_out=execute.carry_out)
@@ -151,7 +163,7 @@ class Stage:
         return Counter(
             "list" if call.path.endswith("/listRecords") else words[call.method]
             for call in self.system.calls
-            if "/meta/" not in call.path
+            if "/meta/" not in call.path and "/oauth2/" not in call.path
         )
 
 
@@ -187,7 +199,7 @@ def test_a_run_makes_the_fewest_calls(stage: Stage) -> None:
 
 def test_a_preview_says_what_the_run_will_cost_and_what_shares_the_quota(stage: Stage) -> None:
     stage.fill(205)
-    stage.apply(OTHER)
+    stage.apply(SYNC + OTHER)
     stage.system.calls.clear()
     with opened(stage.ctx, stage.config) as pairing:
         summary = execute.preview(stage.ctx, pairing, run_id="p", full=False)
@@ -241,4 +253,5 @@ def test_both_ends_agree_whatever_airtable_does_meanwhile(stage: Stage) -> None:
     assert all(met[kind] > 0 for kind in ("too_many", "error", "late_error", "cut", "expired")), met
     provoked = [call for call in stage.system.calls if call.status == 429 and call.fault is None]
     assert provoked == [], "no call was sent that the quota refuses"
-    assert stage.renewals == met["expired"]
+    renewals = [call for call in stage.system.calls if call.path.startswith("/oauth2/")]
+    assert len(renewals) == met["expired"], "each token that ran out was renewed once"
