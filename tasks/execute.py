@@ -96,6 +96,7 @@ def preview(
             reins.log("info", note)
     outlook = look(ctx, pairing, reins, full=full, previous_run_id=previous)
     work = Work(ctx, pairing, reins, run_id, "", summary, previous)  # type: ignore[arg-type]
+    _refuse_if_strict(work, outlook)
     _block_unknown_creates(work, outlook)
     narrow(outlook, pairing, options or {})
     _let_rest(work, outlook)
@@ -230,6 +231,15 @@ def _say_what_was_read(work: Work, outlook: Outlook) -> None:
         work.reins.log("info", f"Read {scan.read} records from {side}: {len(scan.new)} without a link.")
     for note in outlook.plan.notes:
         work.reins.log("info", f"{note}.")
+    if outlook.plan.waiting:
+        work.reins.log(
+            "info", f"{outlook.plan.waiting} records wait for a later run: {_why_they_wait(outlook)}."
+        )
+
+
+def _why_they_wait(outlook: Outlook) -> str:
+    reasons = sorted({item.decision.waits for item in outlook.plan.items if item.decision.waits})
+    return "; ".join(reasons[:3]) or "they were edited a moment ago"
 
 
 def _refuse_if_strict(work: Work, outlook: Outlook) -> None:
@@ -630,6 +640,7 @@ def _resolves(item: Item) -> list[str]:
 def _store_problems(work: Work, db: Session, outlook: Outlook, now: Any) -> None:
     for problem in outlook.warnings:
         work.warn(db, problem)
+        work.reins.log("warning", problem.message)
     for problem in outlook.plan.problems:
         work.fail(db, problem)
     for side, count in outlook.unkeyed.items():
