@@ -124,7 +124,7 @@ def apply(ctx: Context, path: Path, *, env: Mapping[str, str], by: str) -> Appli
                 if links and definitions[name].linked_records.create_missing:
                     applied.notes.append(
                         f"{name}: linked_records.create_missing does nothing for {', '.join(links)}: what"
-                        " these link to is made by the sync that carries it, if its filter and direction let it."
+                        " these link to is made by the sync that carries it, if its filter lets it."
                     )
         _store_order(db, file, configs, definitions)
         _note_circles(db, workspace_id, sorted(configs), applied)
