@@ -133,6 +133,8 @@ def _see_through(
             return _failed(summary, "handed_back", end.why or "The run was handed back and goes on later.")
         if end.code:
             _failed(summary, end.code, end.message or "")
+            if end.message:  # why it ended stands in its own log too
+                reins.log("error" if end.state == RunState.FAILED else "info", end.message)
         if not in_line:
             end = replace(end, retry=False)
         end = replace(end, summary=summary.as_json(), lines=reins.take_lines())
