@@ -42,6 +42,16 @@ _CAUSES: Mapping[str, Cause] = {
         _NEXT_RUN,
         by_itself=True,
     ),
+    "formula": Cause(
+        "A formula fills the cell",
+        "Whoever keeps the sheet: take the formula out, or let the field flow out of the sheet only.",
+        _AFTER_THE_FIX,
+    ),
+    "grant_ended": Cause(
+        "The sign-in to the system has ended",
+        "An administrator: reconnect it, under Connections. The paused syncs then go on.",
+        _AFTER_THE_FIX,
+    ),
     "interrupted": Cause(
         "The worker stopped three times in the middle of this run",
         "The operator: look at the worker's memory and its log, then retry.",
@@ -56,6 +66,11 @@ _CAUSES: Mapping[str, Cause] = {
     "no_key": Cause(
         "Records without a key",
         "Whoever keeps the data: fill in the key, and the record takes part.",
+        _AFTER_THE_FIX,
+    ),
+    "not_signed_in": Cause(
+        "Nobody has signed in to the system yet",
+        "An administrator: connect it, under Connections.",
         _AFTER_THE_FIX,
     ),
     "options": Cause(
