@@ -16,9 +16,11 @@ from dramatiq import Broker, Middleware, Worker
 from tasks.heartbeat import Heartbeat
 
 EXIT_DEAD_THREAD = 70
+EXIT_STUCK = 75
 WORKER_TIMEOUT_MS = 100  # how often an idle worker asks for messages
 _LOOK_EVERY_SECONDS = 1.0
 _DRAIN_SECONDS = 10.0
+_STOP_SECONDS = 15.0  # from the first signal to the end: hosts kill after 30, and we promise 20
 log = structlog.get_logger(__name__)
 
 
@@ -33,6 +35,7 @@ class Life(Middleware):
     def __init__(self, heartbeat: Heartbeat) -> None:
         self.heartbeat = heartbeat
         self._shutting_down = threading.Event()
+        self._is_gone = threading.Event()
 
     def after_process_boot(self, broker: Broker) -> None:
         hear_once(signal.SIGTERM, self.heartbeat.stop)
@@ -45,6 +48,7 @@ class Life(Middleware):
     def after_worker_boot(self, broker: Broker, worker: Worker) -> None:
         self.heartbeat.start()
         threading.Thread(target=self._watch, args=(worker,), name="watchdog", daemon=True).start()
+        threading.Thread(target=self._leave_in_time, name="deadline", daemon=True).start()
 
     def before_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         self._shutting_down.set()
@@ -52,6 +56,17 @@ class Life(Middleware):
 
     def after_worker_shutdown(self, broker: Broker, worker: Worker) -> None:
         self.heartbeat.close()
+        self._is_gone.set()
+
+    def _leave_in_time(self) -> None:
+        """Whatever hangs (a call without an answer, a machine without time): end before the host kills.
+
+        What is still held then is taken over when its lease is over.
+        """
+        self.heartbeat.stop.wait()
+        if not self._is_gone.wait(_STOP_SECONDS):
+            log.critical("process.stuck_at_its_end", seconds=_STOP_SECONDS)
+            os._exit(EXIT_STUCK)
 
     def _watch(self, worker: Worker) -> None:
         while not self._shutting_down.wait(_LOOK_EVERY_SECONDS):

@@ -150,6 +150,18 @@ def test_a_group_that_is_told_to_stop_twice_gives_its_run_back_in_time(machine: 
 
 
 @on_postgresql
+def test_a_worker_whose_call_gets_no_answer_ends_in_time_all_the_same(machine: Machine) -> None:
+    worker = machine.worker()
+    run_id = machine.queue(steps=2, seconds=120)
+    machine.wait(lambda: machine.steps())
+    os.killpg(worker.pid, signal.SIGTERM)
+    worker.wait(timeout=20)
+    machine.worker()
+    machine.wait(lambda: machine.steps()[-1].startswith("2 "))
+    assert machine.run(run_id).interruptions == 1
+
+
+@on_postgresql
 def test_a_worker_that_slept_for_too_long_writes_nothing_after_the_takeover(machine: Machine) -> None:
     sleeper = machine.worker()
     run_id = machine.queue(steps=60, seconds=0.1)
