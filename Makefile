@@ -59,8 +59,8 @@ bench: setup-dev ## Measure: SIZE=10000,100000 (or 1000000), ONLY=memory,sqlite,
 test-machine: setup-dev ## The state machine against its model; EXAMPLES=2000, SEED=1 (by chance)
 	MACHINE_EXAMPLES=$(or $(EXAMPLES),2000) MACHINE_SEED=$(SEED) $(BIN)/pytest $(PYTEST) -rP tests/machine/test_machine.py
 
-test-laws: setup-dev ## Take each law out of the code, one at a time, and see a test turn red
-	$(BIN)/python -m tests.laws.run
+test-laws: setup-dev ## Take each law out of the code, one at a time, and see a test turn red; ARGS=--first for one cut of each law
+	$(BIN)/python -m tests.laws.run $(ARGS)
 
 screenshots: setup-dev ## Renew the pictures of the README from a staged installation
 	$(BIN)/python -m tests.browser.screenshots

@@ -34,6 +34,7 @@ WRONG_REASONS = (
 )
 ALL: tuple[Cut, ...] = (*CUTS, NOTHING)
 IGNORED = "ignore::pytest.PytestAssertRewriteWarning"  # libraries that were imported before the tests
+FIRST = [cut for index, cut in enumerate(CUTS) if cut.law not in {other.law for other in CUTS[:index]}]
 HEAVY = ("flask", "sqlalchemy.orm", "tasks.execute", "tasks.shift", "cli", "web")
 
 
@@ -96,12 +97,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.laws.run", description=__doc__)
     parser.add_argument("--only", default="", help="cuts whose words contain this")
     parser.add_argument("--law", type=int, nargs="*", default=[], help="cuts of these laws")
+    parser.add_argument("--first", action="store_true", help="only the first cut of each law")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1)
     asked = parser.parse_args(arguments)
     chosen = [
         number
         for number, cut in enumerate(ALL)
         if asked.only in cut.what and (not asked.law or cut.law in asked.law)
+        if not asked.first or cut in FIRST
     ]
     for name in HEAVY:
         importlib.import_module(name)
