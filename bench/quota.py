@@ -34,7 +34,6 @@ WORKERS, THREADS = 2, 8
 LATENCIES = (0.1, 0.3, 0.8)
 JITTER = 0.05
 START = 15.0  # seconds in which the workers load
-TOKEN = "patBench.0123456789"
 
 
 def main() -> None:
@@ -65,11 +64,13 @@ def measured(redis_url: str, latency: float, seconds: float) -> dict[str, Any]:
     system.latency = latency
     base = system.add_base("Bench")
     system.add_table(base, "Records", [{"name": "Name", "type": "singleLineText"}])
-    system.add_token(TOKEN)
+    token = f"patBench.{latency}"  # one of its own: a pause of one measurement is none of the next
+    system.add_token(token)
     with serving(system) as url:
         # Both begin together, once both are loaded: the clock is the machine's.
         job = {
             "url": url,
+            "token": token,
             "base": base.id,
             "redis": redis_url,
             "begin": monotonic() + START,
@@ -107,7 +108,7 @@ def work(job: Mapping[str, Any]) -> None:
     store = InRedis(make_client(job["redis"], timeout=5))
     limiter = SharedLimiter(store, lambda seconds: _wait(seconds, until))
     access = Access(networks=(ip_network("127.0.0.0/8"),), allow_http=True, limiter=limiter)
-    options = Airtable.parse_options({"endpoint": job["url"], "base": job["base"], "token": TOKEN})
+    options = Airtable.parse_options({"endpoint": job["url"], "base": job["base"], "token": job["token"]})
 
     def thread(_: int) -> None:
         with Airtable(options, access) as airtable:
