@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import event, func, select
 
 from models.audit import AuditEvent
 from models.issues import Conflict
@@ -228,6 +228,24 @@ def test_old_runs_go_with_their_journal_and_lines_and_new_ones_stay(world: World
     assert ids(world, SyncRun.id) == {young}
     assert len(ids(world, RunLine.id)) == 1 and len(ids(world, Change.id)) == 1
     assert clean(world)["runs"] == 0, "once more changes nothing"
+
+
+@pytest.mark.parametrize("database_url", ["postgresql"], indirect=True)  # SQLite's driver counts too late
+def test_no_more_than_fifty_runs_go_at_once_so_that_nobody_waits_for_the_clean_up(world: World) -> None:
+    config = world.config()
+    for _ in range(120):
+        ended_run(world, config, days_ago=40)
+    batches: list[int] = []
+
+    def note(_connection: Any, cursor: Any, statement: str, *_rest: Any) -> None:
+        if statement.startswith("DELETE FROM sync_runs"):
+            batches.append(cursor.rowcount)
+
+    event.listen(world.engine, "after_cursor_execute", note)
+    clean(world)
+    event.remove(world.engine, "after_cursor_execute", note)
+    assert sum(batches) == 119, "the newest run of the sync stays"
+    assert max(batches) == 50
 
 
 def test_the_retention_can_be_given(world: World) -> None:
