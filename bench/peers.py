@@ -14,7 +14,14 @@ from pathlib import Path
 import bench.work as work
 
 HOME = Path(__file__).resolve().parents[1] / "build" / "bench" / "dlt"
-PACKAGES = ("dlt[postgres,sql_database,parquet]>=1.20", "psycopg2-binary", "pyarrow", "numpy", "pandas")
+PACKAGES = (
+    "dlt[postgres,sql_database,parquet]>=1.20",
+    "sqlalchemy<2.1",
+    "psycopg2-binary",
+    "pyarrow",
+    "numpy",
+    "pandas",
+)
 SCRIPT = Path(__file__).with_name("dlt_pipeline.py")
 
 
