@@ -59,6 +59,7 @@ def fill(world: World, number: int) -> tuple[str, str]:
         "/conflicts/1",
         "/held",
         "/issues",
+        "/queue",
     ],
 )
 def test_pages_ask_a_constant_number_of_questions(alice: Browser, world: World, path: str) -> None:
