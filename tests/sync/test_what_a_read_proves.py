@@ -39,7 +39,7 @@ def test_new_changed_and_missing_are_those_of_two_dicts(
         id for id in rows.keys() & known.keys() if everything or rows[id] is None or rows[id] != known[id]
     }
     assert set(scan.changed) == moved
-    assert scan.missing(known) == known.keys() - rows.keys()
+    assert set(scan.absent) == known.keys() - rows.keys()
     assert (scan.read, scan.complete, scan.cursor) == (len(rows), True, "c")
 
 
