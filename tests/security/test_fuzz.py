@@ -20,7 +20,7 @@ SETTINGS = Path(__file__).parent / "schemathesis.toml"
 
 
 def fuzz(
-    address: str, token: str, *more: str, phases: str, examples: int
+    folder: Path, address: str, token: str, *more: str, phases: str, examples: int
 ) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [
@@ -32,6 +32,7 @@ def fuzz(
             "--checks", "all", "--phases", phases,
             "--max-examples", str(examples), "--seed", "7", "--no-color", "--workers", "1",
         ],
+        cwd=folder,  # where it keeps its notes
         capture_output=True, text=True, timeout=740, check=False,
     )  # fmt: skip
 
@@ -40,6 +41,7 @@ def test_two_people_in_two_workspaces_break_nothing_and_see_nothing_of_each_othe
     with listening(tmp_path) as service:
         before = _of_acme(dump(service.world))
         done = fuzz(
+            tmp_path,
             service.address,
             service.charlie,
             "--exclude-tag",
@@ -51,7 +53,7 @@ def test_two_people_in_two_workspaces_break_nothing_and_see_nothing_of_each_othe
         assert service.broken == []
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
         assert _of_acme(dump(service.world)) == before, "somebody else's rows were touched"
-        done = fuzz(service.address, service.alice, phases="fuzzing", examples=2)
+        done = fuzz(tmp_path, service.address, service.alice, phases="fuzzing", examples=2)
         assert service.broken == []
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 
