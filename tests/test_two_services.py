@@ -114,7 +114,7 @@ class Base:
         self.airtable.put(self.base, self.table, {name: value}, self.ids[email])
 
     def options(self, url: str) -> str:
-        options = {"base": "Sales", "token": "pat.test", "url": url}
+        options = {"base": "Sales", "token": "pat.test", "endpoint": url}
         return f"  other: {{connector: airtable, options: {json.dumps(options)}}}\n"
 
 
