@@ -50,8 +50,8 @@ test-faults: setup-dev ## Break real processes, disks, clocks and connections; S
 test-faults-short: setup-dev ## The same in two minutes, and the proof that missing safeguards are seen
 	$(BIN)/pytest -m faults tests/faults
 
-test-steps: setup-dev ## Die, and fail, at every step of a run, once each (about 10 minutes)
-	$(BIN)/pytest $(PYTEST) -m long -rP tests/machine/test_crash_everywhere.py
+test-steps: setup-dev ## Die, and fail, at every step of a run; the truth table under every policy (about 10 minutes)
+	$(BIN)/pytest $(PYTEST) -m long -rP tests/machine/test_crash_everywhere.py tests/blackbox
 
 bench: setup-dev ## Measure: SIZE=10000,100000 (or 1000000), ONLY=memory,sqlite,postgresql,dlt
 	$(BIN)/python -m bench.run $(if $(SIZE),--size $(SIZE)) $(if $(ONLY),--only $(ONLY))
