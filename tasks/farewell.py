@@ -15,7 +15,7 @@ from sqlalchemy.orm import Session
 from models.people import ApiToken, Invitation, Membership, SignInLink, User, WebSession
 from models.sync_configs import SyncConfig
 from models.tables import metadata
-from tasks import audit, members, saving
+from tasks import audit, people, saving
 from tasks.context import Context
 from tasks.errors import NotFound, RunActive, WrongState
 
@@ -38,7 +38,7 @@ def ask(ctx: Context, user_id: str, mode: Mode, *, by: str) -> datetime:
         for workspace_id in db.scalars(
             select(Membership.workspace_id).where(Membership.user_id == user_id)
         ).all():
-            members.somebody_must_stay(db, workspace_id, user_id)
+            people.somebody_must_stay(db, workspace_id, user_id)
         now = ctx.db_now(db)
         user.deletion_due_at, user.deletion_mode = now + GRACE, mode
         db.execute(delete(WebSession).where(WebSession.user_id == user_id))

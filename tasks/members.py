@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import func, select, update
+from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from models.people import ApiToken, Membership, Role, User, Workspace
 from tasks import audit, people
 from tasks.context import Context
-from tasks.errors import NotFound, WrongState
+from tasks.errors import NotFound
 
 
 def listed(ctx: Context, workspace_id: str) -> Sequence[tuple[User, Role]]:
@@ -32,7 +32,7 @@ def set_role(ctx: Context, workspace_id: str, user_id: str, role: Role, *, by: s
         if member.role == role:
             return
         if role is not Role.ADMIN:
-            somebody_must_stay(db, workspace_id, user_id)
+            people.somebody_must_stay(db, workspace_id, user_id)
         member.role = role.value
         _note(ctx, db, "user.role_set", workspace_id, user_id, by, role=role.value)
 
@@ -41,7 +41,7 @@ def remove(ctx: Context, workspace_id: str, user_id: str, *, by: str) -> None:
     """Let a member go: their sessions and tokens end here. Raises NotFound, WrongState (the last admin)."""
     with ctx.sessions.begin() as db:
         member = _locked(db, workspace_id, user_id)
-        somebody_must_stay(db, workspace_id, user_id)
+        people.somebody_must_stay(db, workspace_id, user_id)
         now = ctx.db_now(db)
         db.execute(
             update(ApiToken)
@@ -54,34 +54,6 @@ def remove(ctx: Context, workspace_id: str, user_id: str, *, by: str) -> None:
         )
         db.delete(member)
         _note(ctx, db, "user.removed", workspace_id, user_id, by)
-
-
-def somebody_must_stay(db: Session, workspace_id: str, leaving: str) -> None:
-    """Raises WrongState when nobody but this person administers the workspace. Its row is locked."""
-    others = db.scalar(
-        select(func.count())
-        .select_from(Membership)
-        .join(User, User.id == Membership.user_id)
-        .where(
-            Membership.workspace_id == workspace_id,
-            Membership.role == Role.ADMIN,
-            Membership.user_id != leaving,
-            User.disabled_at.is_(None),
-            User.deletion_due_at.is_(None),
-        )
-    )
-    is_admin = db.scalar(
-        select(Membership.id).where(
-            Membership.workspace_id == workspace_id,
-            Membership.user_id == leaving,
-            Membership.role == Role.ADMIN,
-        )
-    )
-    if is_admin and not others:
-        raise WrongState(
-            "Nobody else administers this workspace: make somebody else an administrator first.",
-            code="last_admin",
-        )
 
 
 def _locked(db: Session, workspace_id: str, user_id: str) -> Membership:

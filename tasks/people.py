@@ -17,7 +17,7 @@ from typing import Any
 import structlog
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
-from sqlalchemy import delete, select, update
+from sqlalchemy import delete, func, select, update
 from sqlalchemy.orm import Session
 
 from models.people import Membership, Role, SignInLink, User, WebSession, Workspace
@@ -26,7 +26,7 @@ from models.upsert import insert_or_ignore
 from sync.definition import nearest
 from tasks import audit, second_factor
 from tasks.context import Context
-from tasks.errors import NotFound, WorkError
+from tasks.errors import NotFound, WorkError, WrongState
 from tasks.runs import count
 
 DEFAULT_WORKSPACE = "default"
@@ -128,7 +128,7 @@ def add(ctx: Context, email: str, role: Role, *, by: str, name: str = "") -> boo
     """Let a person into the default workspace in this role; whether they are new to this installation.
 
     Somebody who is there already gets the role, and has to sign in again. Raises WorkError (not an
-    address).
+    address), WrongState (the last administrator).
     """
     email = clean_email(email)
     with ctx.sessions.begin() as db:
@@ -136,6 +136,8 @@ def add(ctx: Context, email: str, role: Role, *, by: str, name: str = "") -> boo
         values = {"id": ctx.new_id(), "email": email, "name": name[:200], "created_at": now}
         is_new = db.execute(insert_or_ignore(db, User).values(values).returning(User.id)).first() is not None
         user_id = db.scalars(select(User.id).where(User.email == email)).one()
+        if role is not Role.ADMIN:
+            somebody_must_stay(db, DEFAULT_WORKSPACE, user_id)
         membership = {"workspace_id": DEFAULT_WORKSPACE, "user_id": user_id, "role": role.value}
         db.execute(insert_or_ignore(db, Membership).values(membership))
         db.execute(
@@ -149,6 +151,34 @@ def add(ctx: Context, email: str, role: Role, *, by: str, name: str = "") -> boo
             workspace_id=DEFAULT_WORKSPACE, role=role.value,
         )  # fmt: skip
     return is_new
+
+
+def somebody_must_stay(db: Session, workspace_id: str, leaving: str) -> None:
+    """Raises WrongState when nobody but this person administers the workspace. Its row is locked."""
+    others = db.scalar(
+        select(func.count())
+        .select_from(Membership)
+        .join(User, User.id == Membership.user_id)
+        .where(
+            Membership.workspace_id == workspace_id,
+            Membership.role == Role.ADMIN,
+            Membership.user_id != leaving,
+            User.disabled_at.is_(None),
+            User.deletion_due_at.is_(None),
+        )
+    )
+    is_admin = db.scalar(
+        select(Membership.id).where(
+            Membership.workspace_id == workspace_id,
+            Membership.user_id == leaving,
+            Membership.role == Role.ADMIN,
+        )
+    )
+    if is_admin and not others:
+        raise WrongState(
+            "Nobody else administers this workspace: make somebody else an administrator first.",
+            code="last_admin",
+        )
 
 
 def clean_email(email: str) -> str:

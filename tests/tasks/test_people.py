@@ -10,9 +10,9 @@ import pytest
 from sqlalchemy import select
 
 from models.audit import AuditEvent
-from models.people import Membership, Role, SignInLink, User, WebSession
+from models.people import Membership, Role, SignInLink, User, WebSession, Workspace
 from tasks import people
-from tasks.errors import NotFound, WorkError
+from tasks.errors import NotFound, WorkError, WrongState
 from tests.tasks.world import World
 
 ALICE = "alice@example.org"
@@ -157,3 +157,14 @@ def test_roles_are_ranked_and_end_with_the_workspace(world: World, alice: str) -
         assert people.role_in(db, alice, world.workspace) is Role.VIEWER
         assert people.role_in(db, alice, "elsewhere") is None
         assert people.role_in(db, "nobody", world.workspace) is None
+
+
+def test_the_last_administrator_is_not_made_less_from_the_command_line(small_world: World) -> None:
+    ctx = small_world.ctx
+    with ctx.sessions.begin() as db:
+        db.add(Workspace(id=people.DEFAULT_WORKSPACE, name="ours", created_at=ctx.now()))
+    people.add(ctx, "ann@example.org", Role.ADMIN, by="test")
+    with pytest.raises(WrongState, match="Nobody else administers"):
+        people.add(ctx, "ann@example.org", Role.VIEWER, by="test")
+    people.add(ctx, "bob@example.org", Role.ADMIN, by="test")
+    assert people.add(ctx, "ann@example.org", Role.VIEWER, by="test") is False
