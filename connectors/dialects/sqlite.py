@@ -6,7 +6,7 @@ import base64
 import sqlite3
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -114,6 +114,9 @@ class Sqlite(Database):
             isolation_level=None,
             check_same_thread=False,
         )
+        # A text that is not UTF-8 spoils its own record and no other: it comes with what is wrong in it
+        # marked, and whoever takes the record sets it aside.
+        connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
@@ -147,8 +150,6 @@ class Sqlite(Database):
                 return OptionsError(f"{sentence(self.place)} is not a SQLite database, or it is damaged.")
         if "no such table" in text:
             return StreamGone(f"{sentence(self.place)} was changed meanwhile: {text}.")
-        if "Could not decode to UTF-8" in text:
-            return OptionsError(f"{sentence(self.place)} holds a text that is not UTF-8: {text[:120]}.")
         return OptionsError(f"{sentence(self.place)} cannot do this: {text}.")
 
     def version(self, connection: Connection) -> str:
