@@ -432,3 +432,36 @@ def test_what_has_not_changed_is_not_sent_again(ada: Caller, world: World) -> No
     path = f"/configs/{world.config()}"
     tag = ada.get(path).headers["ETag"]
     assert ada.get(path, If_None_Match=tag).status_code == 304
+
+
+def test_a_bulk_retry_is_planned_started_and_taken_back(ada: Caller, world: World) -> None:
+    config = world.config()
+    for key in ("a", "b"):
+        world.issue(config, key)
+    made = ada.post("/bulk-retries", {"code": "rejected"})
+    assert made.status_code == 201 and made.json is not None
+    path = f"/bulk-retries/{made.json['id']}"
+    assert (made.json["state"], made.json["records"]) == ("planned", 2)
+    assert made.json["parts"][0]["keys"] == ["a", "b"]
+    assert ada.post(f"{path}/previews").json == {"previews": 1}
+    assert ada.post(f"{path}/confirmation", {"digest": "another"}).status_code == 409
+    started = ada.post(f"{path}/confirmation", {"digest": made.json["digest"], "one_first": True})
+    assert started.json is not None
+    assert (started.json["state"], started.json["first_key"]) == ("recallable", "a")
+    taken = ada.post(f"{path}/recall")
+    assert taken.json is not None and taken.json["state"] == "recalled"
+    assert ada.post(f"{path}/stop", {}).status_code == 409
+    assert [item["id"] for item in ada.json("/bulk-retries")["items"]] == [made.json["id"]]
+
+
+def test_a_cause_is_snoozed_called_fixed_and_noted(ada: Caller, world: World) -> None:
+    config = world.config()
+    world.issue(config)
+    cause = {"config_id": config, "code": "rejected"}
+    assert ada.put("/issues/muted", {**cause, "muted": True, "hours": 4}).json == {"changed": 1}
+    assert ada.json("/issues")["items"] == []
+    assert ada.post("/issues/notes", {**cause, "text": "Ask Jana."}).status_code == 201
+    [note] = ada.json(f"/issues/notes?config_id={config}&code=rejected")["items"]
+    assert note["text"] == "Ask Jana."
+    assert ada.post("/issues/resolutions", cause).json == {"changed": 1}
+    assert ada.json("/issues?state=healed")["items"][0]["code"] == "rejected"

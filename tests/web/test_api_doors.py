@@ -13,7 +13,7 @@ from flask import Flask
 from models.people import Role
 from models.questions import QuestionKind
 from models.sync_runs import RunState
-from tasks import questions
+from tasks import bulk, questions
 from tasks.context import Context
 from tasks.rights import MAY, Capability
 from tests.web.browser import Browser
@@ -48,9 +48,11 @@ def things(world: World, ctx: Context) -> dict[str, str]:
     """One of everything in Alice's workspace, by the names of URL parameters."""
     config = world.config()
     run = world.run(config, RunState.FAILED, error="No connection.", error_code="unavailable")
+    world.issue(config)
     connection = f"{OWN}-crm"
     asked = questions.ask(ctx, OWN, QuestionKind.CHECK, by="alice", connection_id=connection)
     return {
+        "bulk_id": bulk.plan(ctx, bulk.Selection(OWN), said="all", by="alice@example.com"),
         "config_id": config,
         "run_id": run,
         "conflict_id": str(world.conflict(config)),

@@ -9,6 +9,7 @@ def install(app: Flask) -> None:
     from web.api import (
         account,
         audit,
+        bulk,
         configs,
         conflicts,
         connections,
@@ -39,6 +40,7 @@ def install(app: Flask) -> None:
         schedules,
         jobs,
         issues,
+        bulk,
         audit,
         people,
         account,

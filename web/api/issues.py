@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 
 from pydantic import Field
@@ -10,10 +10,12 @@ from sqlalchemy import select
 
 from models.issues import Issue
 from tasks import issues
+from tasks.issues import LONGEST_NOTE
 from web.api.common import Id, PageOf, PageQuery, Reason, blueprint, by, config, page, workspace
-from web.api.wire import Input, Output, operation
+from web.api.wire import Answer, Input, Output, operation
 from web.causes import cause
 from web.database import act
+from web.reads import issues as reads
 from web.reads.issues import IssueFilter
 
 bp = blueprint("issues")
@@ -46,7 +48,35 @@ class Mute(Input):
     config_id: Id
     code: str = Field(min_length=1, max_length=60)
     muted: bool
+    hours: int | None = Field(default=None, ge=1, le=744, description="Quiet for so long at most.")
     reason: Reason = ""
+
+
+class Fixed(Input):
+    config_id: Id
+    code: str = Field(min_length=1, max_length=60)
+    reason: Reason = ""
+
+
+class NotesQuery(Input):
+    config_id: str = Field(min_length=1, max_length=36)
+    code: str = Field(min_length=1, max_length=60)
+
+
+class NewNote(Input):
+    config_id: Id
+    code: str = Field(min_length=1, max_length=60)
+    text: str = Field(min_length=1, max_length=LONGEST_NOTE)
+
+
+class NoteOut(Output):
+    at: datetime
+    by: str
+    text: str
+
+
+class Notes(Output):
+    items: list[NoteOut]
 
 
 class Changed(Output):
@@ -75,7 +105,42 @@ def index(query: IssuesQuery) -> PageOf[IssueOut]:
 def mute(body: Mute) -> Changed:
     """It speaks again by itself when its value or message changes."""
     found = config(body.config_id)
-    return Changed(changed=act(issues.mute, found.id, body.code, on=body.muted, by=by(), reason=body.reason))
+    lasts = timedelta(hours=body.hours) if body.hours is not None else None
+    return Changed(
+        changed=act(issues.mute, found.id, body.code, on=body.muted, by=by(), reason=body.reason, lasts=lasts)
+    )
+
+
+@operation(
+    bp, "POST", "/issues/resolutions", needs="resolve", summary="Call a cause fixed", body=Fixed,
+    returns=Changed,
+)  # fmt: skip
+def resolve(body: Fixed) -> Changed:
+    """Its issues close. If the cause is still there, the next run opens them again."""
+    found = config(body.config_id)
+    return Changed(changed=act(issues.resolve, found.id, body.code, by=by(), reason=body.reason))
+
+
+@operation(
+    bp, "GET", "/issues/notes", needs="read", summary="What people noted about a cause", query=NotesQuery,
+    returns=Notes, misses=True,
+)  # fmt: skip
+def notes(query: NotesQuery) -> Notes:
+    return _notes(config(query.config_id).id, query.code)
+
+
+@operation(
+    bp, "POST", "/issues/notes", needs="resolve", summary="Note something for whoever looks next",
+    body=NewNote, returns=Notes, status=201, creates=True,
+)  # fmt: skip
+def note(body: NewNote) -> Answer:
+    found = config(body.config_id)
+    act(issues.note, found.id, body.code, body.text.strip(), by=by())
+    return Answer(_notes(found.id, body.code), 201)
+
+
+def _notes(config_id: str, code: str) -> Notes:
+    return Notes(items=[NoteOut(at=row.at, by=row.by, text=row.text) for row in reads.notes(config_id, code)])
 
 
 def _shown(row: Issue) -> IssueOut:

@@ -18,7 +18,7 @@ from tasks import statistics
 from tasks.bulk import NEEDS_REASON
 from tasks.retries import failed_keys
 from web.database import db
-from web.reads.query import Slice, keyset
+from web.reads.query import PAGE_SIZE, Slice, keyset
 from web.words import BULK_STATES, Badge
 
 T = TypeVar("T", SyncConfig, SyncRun)
@@ -148,10 +148,10 @@ class Bulk:
         return 100 * (self.counts.fixed + self.counts.failed) // left if left else 100
 
 
-def find(workspace_id: str, args: Mapping[str, str], now: datetime) -> Slice[Bulk]:
+def find(workspace_id: str, args: Mapping[str, str], now: datetime, size: int = PAGE_SIZE) -> Slice[Bulk]:
     """The bulk retries of a workspace, the newest first. Raises BadFilter."""
     query = select(BulkRetry).where(BulkRetry.workspace_id == workspace_id)
-    rows = keyset(query, BulkRetry.created_at, BulkRetry.id, lambda row: (row.created_at, row.id), args)
+    rows = keyset(query, BulkRetry.created_at, BulkRetry.id, lambda row: (row.created_at, row.id), args, size)
     return Slice(_filled(rows.items, now), rows.older, rows.newer)
 
 
