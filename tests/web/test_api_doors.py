@@ -134,6 +134,7 @@ _BODIES: dict[str, Any] = {
     "/api/v1/configs/<config_id>/retries": {"code": "rejected"},
     "/api/v1/configs/<config_id>/explanations": {"key": "x"},
     "/api/v1/conflicts/<int:conflict_id>/resolution": {"take": "left"},
+    "/api/v1/bulk-retries/<bulk_id>/confirmation": {"digest": "0"},
     "/api/v1/jobs/<name>": {"enabled": True},
     "/api/v1/people/<user_id>": {"role": "viewer"},
     "/api/workspaces/<workspace_id>/sync-jobs": {
@@ -149,7 +150,6 @@ _QUERIES = {"/api/v1/configs/<config_id>/records": "?key=x"}
 def test_lists_show_one_workspace_only(
     app: Flask, caller: Callers, world: World, things: dict[str, str]
 ) -> None:
-    world.issue(things["config_id"])
     world.change(things["run_id"], key="held", state="held", guard="mass_delete", operation="delete")
     charlie = caller("charlie")
     for route in operations(app):
