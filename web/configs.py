@@ -46,6 +46,7 @@ def show(config_id: str) -> ResponseReturnValue:
         times=definition.next_times(sync.config, clock().now),
         runs=run_reads.of_config(config_id, 6),
         history=history.of_config(sync.config),
+        cost=run_reads.last_cost(config_id),
     )
 
 

@@ -193,3 +193,12 @@ def test_long_values_are_cut(bob: Browser, world: World, config: str) -> None:
     page = bob.text(f"/runs/{run}")
     assert f"<summary>{'b' * 160}… " in page
     assert "b" * 5000 in page
+
+
+def test_a_preview_tells_what_the_run_will_cost(bob: Browser, world: World, config: str) -> None:
+    sentence = "About 34 calls to right, which allows 5 a second for each base: 6 s at least."
+    cost = [{"side": "right", "calls": 34, "sentence": sentence}]
+    run = world.run(config, kind="preview", summary=summary(changes=[], cost=cost))
+    assert sentence in bob.text(f"/runs/{run}")
+    assert sentence in bob.text(f"/configs/{config}")
+    assert "will cost" not in bob.text(f"/runs/{world.run(config)}")

@@ -413,3 +413,27 @@ def hours(workspace_id: str, since: datetime) -> Mapping[str, Mapping[str, int]]
     for row in rows:
         found.setdefault(row.hour, {})[row.state] = row.number
     return found
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """What the last preview of a sync foretold."""
+
+    run_id: str
+    sentences: list[str]
+
+
+def last_cost(config_id: str) -> Cost | None:
+    """What a run costs in calls, as far as somebody has previewed one and its systems count calls."""
+    row = db.session.execute(
+        select(SyncRun.id, SyncRun.summary)
+        .where(
+            SyncRun.config_id == config_id,
+            SyncRun.kind == RunKind.PREVIEW,
+            SyncRun.state.in_((RunState.SUCCESS, RunState.PARTIAL)),
+        )
+        .order_by(SyncRun.created_at.desc())
+        .limit(1)
+    ).first()
+    told = (row.summary or {}).get("cost") if row is not None else None
+    return Cost(row.id, [demand["sentence"] for demand in told]) if row is not None and told else None
