@@ -190,13 +190,13 @@ class Csv(Connector):
                 " 'customers.csv'.",
                 stream=name,
             )
+        path = files.allowed(self._folder() / name, self.access)
         if Path(name).suffix.lower() not in SUFFIXES:
             raise OptionsError(
                 f"{short(name)} is not a name that this connector opens: its files end in"
                 f" {' or '.join(SUFFIXES)}.",
                 stream=name,
             )
-        path = files.allowed(self._folder() / name, self.access)
         if must_exist and not path.exists():
             names = self._names()
             near = get_close_matches(name, names, n=1, cutoff=0.5)

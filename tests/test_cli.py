@@ -92,6 +92,10 @@ CALLS: Mapping[tuple[str, ...], tuple[tuple[str, ...], int]] = {
     ("users", "add"): (("bob@example.com",), 0),
     ("users", "link"): (("admin@localhost",), 0),
     ("users", "password"): (("admin@localhost",), 2),
+    ("users", "reset-code"): (("admin@localhost",), 0),
+    ("tokens", "list"): ((), 0),
+    ("tokens", "make"): (("cron", "--email", "admin@localhost", "--scope", "read"), 0),
+    ("tokens", "revoke"): (("nothing",), 2),
     ("keys", "generate"): ((), 0),
     ("keys", "rotate"): ((), 0),
     ("doctor",): ((), 0),
@@ -621,7 +625,7 @@ def test_doctor_finds_a_local_installation_well(shop: House) -> None:
     found = findings(said)
     assert {check: state for check, (state, _) in found.items()} == {
         "settings": "ok", "database": "ok", "keys": "ok", "redis": "ok", "workers": "warning",
-        "scheduler": "warning", "connection crm": "ok", "connection sheets": "ok",
+        "scheduler": "warning", "audit": "ok", "connection crm": "ok", "connection sheets": "ok",
     }  # fmt: skip
     assert shop.dump() == stored
 

@@ -654,9 +654,9 @@ syncs:
 
 
 def test_unknown_tables_and_files_are_told_where_there_is_no_near_one(at_home: House) -> None:
-    text = changed("stream: people.csv", "stream: zzz.txt")
+    text = changed("stream: people.csv", "stream: zzz.csv")
     message = told(at_home, text)
-    assert "There is no file 'zzz.txt'" in message
+    assert "There is no file 'zzz.csv'" in message
     assert "Did you mean" not in message
 
 

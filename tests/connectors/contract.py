@@ -184,7 +184,7 @@ class ConnectorContract:
 
     def test_a_vanished_stream_is_gone_when_read(self) -> None:
         with pytest.raises(StreamGone):
-            list(self.connector.read(Stream("no_such_stream", ()), self.desk.options))
+            list(self.connector.read(Stream(f"no_such_{self.desk.stream_name}", ()), self.desk.options))
 
     def test_options_refuse_an_unknown_word(self) -> None:
         with pytest.raises(ValidationError):
