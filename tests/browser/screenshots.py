@@ -54,6 +54,8 @@ def paths(stage: Stage) -> dict[str, str]:
         "draft-new": "/drafts/new",
         **{f"draft-{step}": f"/drafts/{stage.draft}/{step}" for step in STEPS},
         "audit": "/audit",
+        "people": "/people",
+        "account": "/account",
         "not-found": "/runs/nothing",
         "empty": "/runs?state=cancelled",
     }

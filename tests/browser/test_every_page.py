@@ -14,8 +14,10 @@ pytestmark = pytest.mark.browser
 
 NAMES = [
     "desk", "syncs", "sync", "runs", "run", "run-partial", "run-failed", "run-running",
-    "conflicts", "conflict", "conflict-plan", "held", "held-plan", "issues", "issue", "records", "record",
-    "schedules", "connections", "audit", "not-found", "empty",
+    "conflicts", "conflict", "conflict-plan", "held", "held-plan", "issues", "issue", "bulk-plan", "bulk",
+    "records", "record", "schedules", "queue", "connections", "connection", "connection-choose",
+    "connection-new", "draft-new", "draft-streams", "draft-fields", "draft-rules", "draft-schedule",
+    "draft-review", "audit", "people", "account", "not-found", "empty",
 ]  # fmt: skip
 
 

@@ -218,6 +218,6 @@ def test_a_bulk_retry_is_planned_started_and_taken_back(
     expect(page.get_by_role("link", name="ORD-2041")).to_be_visible()
     page.get_by_label("Why?").fill("The column takes decimals now")
     page.get_by_role("button", name="Try one, then the other 6").click()
-    expect(page.get_by_text("Can be taken back")).to_be_visible()
+    expect(page.get_by_text("Can be taken back", exact=True)).to_be_visible()
     page.get_by_role("button", name="Take it back").click()
     expect(page.get_by_text("Taken back. Nothing of it was done.")).to_be_visible()
