@@ -272,8 +272,8 @@ def _() -> None:
     rewrite(
         reconcile,
         "_two_way",
-        'flowing.append((item, "right"))\n        case _',
-        "contested.append(item)\n        case _",
+        'case False, True:\n            flowing.append((item, "right"))',
+        "case False, True:\n            contested.append(item)",
     )
 
 
