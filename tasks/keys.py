@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
-from sqlalchemy import delete, select, update
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from models.connections import Connection
 from models.grants import Grant
 from models.people import Reply, User
-from models.secrets import SecretUnreadable, check_canary, renew_canary
+from models.secrets import Place, SecretUnreadable, check_canary, renew_canary
 from tasks import audit, grants, second_factor
 from tasks.context import Context
 from tasks.runs import count
@@ -78,20 +79,7 @@ def _rotate_one(ctx: Context, db: Session, connection_id: str) -> bool | None:
     row = db.get(Connection, connection_id)
     if row is None or row.secrets is None:
         return None
-    stored = row.secrets
-    text = ctx.ring.decrypt(stored, place_of(row))
-    if ctx.ring.is_newest(stored):
-        return False
-    # Somebody who saves the connection meanwhile encrypts with the newest key anyway.
-    return bool(
-        count(
-            db.execute(
-                update(Connection)
-                .where(Connection.id == connection_id, Connection.secrets == stored)
-                .values(secrets=ctx.ring.encrypt(text, place_of(row)))
-            )
-        )
-    )
+    return _moved(ctx, db, Connection.secrets, Connection.id == connection_id, row.secrets, place_of(row))
 
 
 def _rotate_second_factor(ctx: Context, db: Session, user_id: str) -> bool | None:
@@ -99,19 +87,8 @@ def _rotate_second_factor(ctx: Context, db: Session, user_id: str) -> bool | Non
     row = db.get(User, user_id)
     if row is None or row.totp_secret is None:
         return None
-    stored = row.totp_secret
-    text = ctx.ring.decrypt(stored, second_factor.place_of(row))
-    if ctx.ring.is_newest(stored):
-        return False
-    return bool(
-        count(
-            db.execute(
-                update(User)
-                .where(User.id == user_id, User.totp_secret == stored)
-                .values(totp_secret=ctx.ring.encrypt(text, second_factor.place_of(row)))
-            )
-        )
-    )
+    place = second_factor.place_of(row)
+    return _moved(ctx, db, User.totp_secret, User.id == user_id, row.totp_secret, place)
 
 
 def _rotate_grant(ctx: Context, db: Session, connection_id: str) -> bool | None:
@@ -119,17 +96,22 @@ def _rotate_grant(ctx: Context, db: Session, connection_id: str) -> bool | None:
     row = db.get(Grant, connection_id)
     if row is None:
         return None
-    stored = row.tokens
-    text = ctx.ring.decrypt(stored, grants.place_of(row))
+    mine = Grant.connection_id == connection_id
+    return _moved(ctx, db, Grant.tokens, mine, row.tokens, grants.place_of(row))
+
+
+def _moved(
+    ctx: Context,
+    db: Session,
+    column: InstrumentedAttribute[Any],
+    mine: ColumnElement[bool],
+    stored: str,
+    place: Place,
+) -> bool:
+    """Whether this ciphertext had to be put under the newest key. Raises SecretUnreadable."""
+    text = ctx.ring.decrypt(stored, place)
     if ctx.ring.is_newest(stored):
         return False
-    # Whoever renews the tokens meanwhile encrypts with the newest key anyway.
-    return bool(
-        count(
-            db.execute(
-                update(Grant)
-                .where(Grant.connection_id == connection_id, Grant.tokens == stored)
-                .values(tokens=ctx.ring.encrypt(text, grants.place_of(row)))
-            )
-        )
-    )
+    # Somebody who saves it meanwhile encrypts with the newest key anyway.
+    fresh = {column: ctx.ring.encrypt(text, place)}
+    return bool(count(db.execute(update(column.class_).where(mine, column == stored).values(fresh))))

@@ -35,7 +35,7 @@ def index() -> ResponseReturnValue:
 @needs("connect")
 def choose() -> ResponseReturnValue:
     """Which system it is."""
-    return page("connections/choose.html", kinds=options.kinds(), back=_back())
+    return page("connections/choose.html", kinds=options.kinds())
 
 
 @bp.get("/new/<connector>")
@@ -154,10 +154,6 @@ def _form(
 
 def _ask(connection_id: str, kind: QuestionKind = QuestionKind.CHECK) -> str:
     return act(questions.ask, person().workspace_id, kind, by=person().email, connection_id=connection_id)
-
-
-def _back() -> str:
-    return url_for("connections.index")
 
 
 def _kind(name: str) -> type[Connector]:
