@@ -21,7 +21,7 @@ from models.sync_runs import RunKind
 from sync.records import SIDES
 from tasks import definitions, questions, runs, saving
 from tasks.context import Context
-from tasks.errors import DefinitionError, NotFound
+from tasks.errors import DefinitionError, NotFound, WrongState
 from tasks.saving import Sent
 
 KEPT_FOR = timedelta(days=30)
@@ -191,12 +191,18 @@ def discard(ctx: Context, draft_id: str) -> None:
 def switch_on(ctx: Context, config_id: str, *, by: str) -> str:
     """Let a sync run by its schedule from now on, and start its first run; the run's id.
 
-    Raises NotFound, WrongState, RunActive.
+    Raises NotFound, WrongState (also where no schedule was chosen: it would run every hour), RunActive.
     """
     with ctx.reads() as db:
         config = db.get(SyncConfig, config_id)
         if config is None:
             raise NotFound(f"There is no sync {config_id}.")
+        if not config.definition.get("schedule"):
+            raise WrongState(
+                f"'{config.name}' has no schedule, so it runs only when somebody starts it. Run it now, or"
+                " give it a schedule first.",
+                code="no_schedule",
+            )
         definition = {**config.definition, "auto": True}
     saving.change_config(ctx, config_id, definition, by=by, version=config.version)
     return runs.queue(ctx, config_id, asked_by=by, reason="Switched on")

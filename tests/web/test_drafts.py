@@ -7,6 +7,7 @@ import sqlite3
 import threading
 from dataclasses import replace
 from datetime import UTC, datetime
+from html import unescape
 from pathlib import Path
 
 import pytest
@@ -224,3 +225,24 @@ def test_an_operator_and_another_workspace_put_nothing_together(
     page = begun(alice, world, ends)
     assert charlie.get(f"{page}/streams").status_code == 404
     assert "New sync" not in bob.text("/configs")
+
+
+def test_a_sync_that_is_started_by_hand_only_is_never_switched_on(
+    alice: Browser, bob: Browser, vera: Browser, world: World, ends: tuple[str, str]
+) -> None:
+    world.clock.now = datetime.now(UTC)
+    page = drafted(alice, world, ends)
+    assert alice.post(f"{page}/schedule", name="customers", cron="").location == f"{page}/review"
+    preview_page = alice.post(f"{page}/completion").location
+    config = str(work_off(world, preview_page.rsplit("/", 1)[1]).config_id)
+    for where in (preview_page, f"/configs/{config}"):
+        assert "Switch it on" not in alice.text(where)
+        assert "Run it now" in alice.text(where) and "Run it now" in bob.text(where)
+        assert "Run it now" not in vera.text(where)
+    refused = alice.post(f"/drafts/starts/{config}")
+    assert refused.status_code == 409 and "has no schedule" in unescape(refused.text)
+    run = work_off(world, alice.post(f"/configs/{config}/runs").location.rsplit("/", 1)[1])
+    assert run.state == "success"
+    with world.ctx.reads() as db:
+        row = db.get_one(SyncConfig, config)
+        assert not row.auto and row.next_run_at is None
