@@ -39,7 +39,6 @@ def begin(ctx: Context, workspace_id: str, left_id: str, right_id: str, *, by: s
             for side, id in zip(SIDES, (left_id, right_id), strict=True)
         }
         now = ctx.db_now(db)
-        db.execute(delete(Draft).where(Draft.updated_at < now - KEPT_FOR))
         draft = Draft(
             id=ctx.new_id(),
             workspace_id=workspace_id,

@@ -141,7 +141,7 @@ def run_auto_syncs(ctx: Context, *, asked_by: str, workspace_id: str | None = No
 
 def _auto_sync(ctx: Context, config_id: str, name: str, asked_by: str) -> AutoSync:
     try:
-        run_id = runs.queue(ctx, config_id, asked_by=asked_by, kind=RunKind.SCHEDULED)
+        run_id = runs.queue_another(ctx, config_id, asked_by=asked_by, kind=RunKind.SCHEDULED)
     except RunActive as busy:
         return AutoSync(config_id, name, "skipped", busy.run_id, busy.message)
     except (WorkError, SQLAlchemyError) as problem:

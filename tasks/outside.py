@@ -168,7 +168,7 @@ def _queue(
                 since = ctx.now() - timedelta(days=days or 30)
                 backfill.ask(ctx, config_id, since=since, by=audit.CRON)
             else:
-                runs.queue(ctx, config_id, asked_by=audit.CRON, kind=_KINDS[job_type])
+                runs.queue_another(ctx, config_id, asked_by=audit.CRON, kind=_KINDS[job_type])
             done.queued += 1
         except RunActive:
             done.skipped += 1

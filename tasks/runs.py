@@ -69,6 +69,28 @@ def queue(
     return run_id
 
 
+def queue_another(ctx: Context, config_id: str, *, asked_by: str, kind: RunKind) -> str:
+    """As `queue`, for those who only count what they started: no run is joined, also none that waits.
+
+    One that only backs off before it tries again starts now, as at a slot of its schedule. Raises
+    NotFound, WrongState, RunActive.
+    """
+    with ctx.sessions.begin() as db:
+        config = locked_config(db, config_id)
+        must_be_runnable(config)
+        busy = open_run(db, config_id)
+        if busy is None:
+            run_id, can_start = queue_in(ctx, db, config_id, asked_by=asked_by, kind=kind), True
+        else:
+            run_id, can_start = busy.id, start_now(db, busy.id)
+    if can_start:
+        ctx.wake(run_id)
+    if busy is not None:
+        how = "running" if busy.state == RunState.RUNNING else "waiting to start"
+        raise RunActive(f"'{config.name}' is {how} already: run {busy.id}.", run_id=busy.id, state=busy.state)
+    return run_id
+
+
 def queue_in(
     ctx: Context,
     db: Session,

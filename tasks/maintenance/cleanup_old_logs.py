@@ -1,8 +1,8 @@
-"""Deletes runs and their journals when they are old.
+"""Deletes runs and their journals when they are old, and what was told and settled around them.
 
-Stays, whatever its age: what is on its way, held, or decided by a person and remembered; copies of
-overwritten and deleted values until COPY_RETENTION_DAYS have passed; links, conflicts and issues; each
-config's newest run and newest success.
+Stays, whatever its age: what is on its way, held, or decided by a person and remembered; open conflicts,
+issues and alerts; links; each config's newest run and newest success. Copies of overwritten and deleted
+values, and settled conflicts and issues, stay until COPY_RETENTION_DAYS have passed.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
+from models.bulk import BulkPart, BulkRetry, PartState
+from models.issues import Alert, Conflict, Issue
 from models.journal import Change, ChangeState
 from models.maintenance import ExecutionState, JobExecution
 from models.sync_runs import ENDED, RunKind, RunLine, RunState, SyncRun
@@ -49,6 +51,12 @@ def cleanup_old_logs(duty: Duty, options: Options) -> Mapping[str, int]:
         "changes": _in_batches(duty, lambda db: _delete_changes(db, before, copies_before)),
         "runs": _in_batches(duty, lambda db: _delete_runs(db, before)),
         "executions": _in_batches(duty, lambda db: _delete_executions(db, before)),
+        "bulk_retries": _in_batches(duty, lambda db: _delete_bulk_retries(db, before)),
+        "alerts": _in_batches(duty, lambda db: _delete_some(db, Alert, Alert.cleared_at < before)),
+        "conflicts": _in_batches(
+            duty, lambda db: _delete_some(db, Conflict, Conflict.closed_at < copies_before)
+        ),
+        "issues": _in_batches(duty, lambda db: _delete_some(db, Issue, Issue.closed_at < copies_before)),
         "retention_days": days,
     }
 
@@ -117,6 +125,26 @@ def _delete_executions(db: Session, before: datetime) -> int:
         .limit(RUNS_AT_ONCE)
     )
     return count(db.execute(delete(JobExecution).where(JobExecution.id.in_(chosen))))
+
+
+def _delete_bulk_retries(db: Session, before: datetime) -> int:
+    """Those that are over; their parts go with them."""
+    is_open = exists().where(
+        BulkPart.bulk_id == BulkRetry.id,
+        or_(
+            BulkPart.state == PartState.WAITING,
+            exists().where(SyncRun.id == BulkPart.run_id, SyncRun.state.not_in(ENDED)),
+        ),
+    )
+    last_touched = func.coalesce(BulkRetry.confirmed_at, BulkRetry.expires_at)
+    return _delete_some(db, BulkRetry, last_touched < before, ~is_open)
+
+
+def _delete_some(
+    db: Session, model: type[BulkRetry | Alert | Conflict | Issue], *old: ColumnElement[bool]
+) -> int:
+    chosen = select(model.id).where(*old).limit(CHANGES_AT_ONCE)
+    return count(db.execute(delete(model).where(model.id.in_(chosen))))
 
 
 def _is_old(before: datetime) -> ColumnElement[bool]:

@@ -13,7 +13,7 @@ from sqlalchemy import func, insert, select
 from models.issues import Alert
 from models.processes import Process
 from models.sync_configs import SyncConfig
-from models.sync_runs import RunKind, RunState, SyncRun
+from models.sync_runs import RunKind, RunState, SyncRun, Wait
 from tasks import claims, due, overdue, runs
 from tasks.claims import Ending
 from tests.tasks.world import World
@@ -212,6 +212,30 @@ def test_all_automatic_configs_are_queued_on_demand_with_a_line_each(world: Worl
         ("b", "skipped", busy),
     ]
     assert "is running already" in done.lines[1].reason
+
+
+def test_a_sync_that_waits_to_start_is_skipped_on_demand_too(world: World) -> None:
+    config = world.config(name="a")
+    first = due.run_auto_syncs(world.ctx, asked_by="cron endpoint")
+    assert first.counts == {"found": 1, "queued": 1, "skipped": 0, "failed": 0}
+    again = due.run_auto_syncs(world.ctx, asked_by="cron endpoint")
+    assert again.counts == {"found": 1, "queued": 0, "skipped": 1, "failed": 0}
+    assert "is waiting to start already" in again.lines[0].reason
+    assert again.lines[0].run_id == first.lines[0].run_id
+    assert len(world.runs_of(config)) == 1
+
+
+def test_a_retry_that_backs_off_starts_when_all_are_asked_to_run(world: World) -> None:
+    config = world.config(name="a")
+    waiting = runs.queue(world.ctx, config, asked_by="retry")
+    with world.ctx.sessions.begin() as db:
+        row = db.get_one(SyncRun, waiting)
+        row.wait_code, row.not_before = Wait.BACK_OFF.value, world.now() + timedelta(minutes=10)
+    world.rung.clear()
+    assert due.run_auto_syncs(world.ctx, asked_by="cron endpoint").counts["skipped"] == 1
+    assert world.rung == [waiting]
+    with world.ctx.reads() as db:
+        assert db.get_one(SyncRun, waiting).not_before is None
 
 
 def test_all_automatic_configs_of_one_workspace_only(world: World) -> None:

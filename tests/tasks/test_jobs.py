@@ -11,13 +11,16 @@ import pytest
 from sqlalchemy import event, func, select
 
 from models.audit import AuditEvent
-from models.issues import Conflict
+from models.bulk import BulkPart, BulkRetry
+from models.drafts import Draft
+from models.issues import Alert, Conflict, Issue
 from models.journal import Change
 from models.links import Link
 from models.maintenance import JobExecution, MaintenanceJob
 from models.people import User, WebSession
 from models.processes import Process
 from models.sync_runs import RunLine, RunState, SyncRun
+from models.tables import metadata
 from tasks import due, jobs, people, runs
 from tasks.errors import NotFound, Stopping, WorkError, WrongState
 from tasks.jobs import Duty, Job, JobOptions
@@ -279,7 +282,7 @@ def test_copies_of_what_was_overwritten_stay_until_their_own_time(world: World) 
     assert ids(world, SyncRun.id) == {first, last}
 
 
-def test_links_and_conflicts_are_not_touched(world: World) -> None:
+def test_links_and_open_conflicts_are_not_touched(world: World) -> None:
     config = world.config()
     run = ended_run(world, config, days_ago=400)
     with world.ctx.sessions.begin() as db:
@@ -339,7 +342,9 @@ def test_what_signs_nobody_in_any_more_is_forgotten(world: World) -> None:
             )  # fmt: skip
         db.add(Process(id="gone", kind="worker", started_at=now, beat_at=now - timedelta(days=2)))
     execution = jobs.run_now(world.ctx, "cleanup-old-sign-ins", asked_by=WHO)
-    assert execution.result == {"sessions": 1, "links": 0, "processes": 1}
+    assert execution.result == {
+        "sessions": 1, "links": 0, "invitations": 0, "consents": 0, "processes": 1
+    }  # fmt: skip
     assert people.find_session(world.ctx, "x") is None
 
 
@@ -361,3 +366,123 @@ def test_the_clean_up_is_due_at_two_in_the_night(small_world: World) -> None:
     world.offset = next_at - datetime.now(UTC) + timedelta(seconds=1)
     assert due.tick(world.ctx).jobs >= 1
     assert jobs.history(world.ctx, CLEANUP)[0].asked_by == "schedule"
+
+
+def test_what_was_settled_around_old_runs_goes_and_what_is_open_stays(world: World) -> None:
+    config, at = world.config(), world.now() - timedelta(days=100)
+    busy = runs.queue(world.ctx, config, asked_by=WHO)
+    with world.ctx.sessions.begin() as db:
+        for name, closed in (("open", None), ("closed", at)):
+            db.add_all(
+                [
+                    Conflict(
+                        workspace_id=world.workspace, config_id=config, key=name, field=name, kind="value",
+                        state=name, opened_at=at, updated_at=at, closed_at=closed,
+                    ),
+                    Issue(
+                        workspace_id=world.workspace, config_id=config, code="rejected", key=name,
+                        message="m", opened_at=at, last_seen_at=at, closed_at=closed,
+                    ),
+                    Alert(
+                        workspace_id=world.workspace, config_id=config, kind="failing", message=name,
+                        raised_at=at, cleared_at=closed,
+                    ),
+                ]
+            )  # fmt: skip
+        for name, state, part, run_id in (
+            ("over", "started", "queued", "gone"),
+            ("never confirmed", "planned", "planned", None),
+            ("waits", "started", "waiting", None),
+            ("works", "started", "queued", busy),
+        ):
+            db.add(
+                BulkRetry(
+                    id=name, workspace_id=world.workspace, state=state, chosen="", digest="",
+                    planned_by=WHO, created_at=at, expires_at=at,
+                )
+            )  # fmt: skip
+            db.flush()
+            db.add(
+                BulkPart(
+                    id=name, bulk_id=name, config_id=config, config_version=1, state=part, keys=[],
+                    left_out={}, run_id=run_id,
+                )
+            )  # fmt: skip
+    result = clean(world)
+    assert [result[name] for name in ("conflicts", "issues", "alerts", "bulk_retries")] == [1, 1, 1, 2]
+    assert ids(world, Conflict.key) == ids(world, Issue.key) == ids(world, Alert.message) == {"open"}
+    assert ids(world, BulkRetry.id) == ids(world, BulkPart.id) == {"waits", "works"}
+
+
+def test_settled_conflicts_stay_as_long_as_copies_of_values(world: World) -> None:
+    config, at = world.config(), world.now() - timedelta(days=60)
+    with world.ctx.sessions.begin() as db:
+        db.add(
+            Conflict(
+                workspace_id=world.workspace, config_id=config, key="k", field="f", kind="value",
+                state="resolved", opened_at=at, updated_at=at, closed_at=at,
+            )
+        )  # fmt: skip
+    assert clean(world)["conflicts"] == 0
+
+
+def test_a_draft_that_nobody_goes_on_with_is_forgotten(world: World) -> None:
+    with world.ctx.sessions.begin() as db:
+        for name, days in (("old", 31), ("young", 29)):
+            at = world.now() - timedelta(days=days)
+            db.add(
+                Draft(
+                    id=name, workspace_id=world.workspace, definition={}, questions={}, made_by=WHO,
+                    created_at=at, updated_at=at,
+                )
+            )  # fmt: skip
+    assert jobs.run_now(world.ctx, "cleanup-drafts", asked_by=WHO).result == {"drafts": 1}
+    assert ids(world, Draft.id) == {"young"}
+
+
+# Who takes rows away again: a maintenance job, the tick, whoever they belong to; or why they stay.
+KEPT = {
+    "alert_deliveries": "go with their alert",
+    "alerts": CLEANUP,
+    "api_tokens": "one for each that somebody made; go with their person",
+    "audit_events": "kept for ever: a chain with a missing link proves nothing",
+    "audit_heads": "one for each chain",
+    "baselines": "one for each sync",
+    "bulk_parts": "go with their bulk retry",
+    "bulk_retries": CLEANUP,
+    "chain_links": "go with their sync",
+    "changes": CLEANUP,
+    "circuits": "one for each connection",
+    "conflicts": CLEANUP,
+    "connections": "made and deleted by people",
+    "consents": "cleanup-old-sign-ins",
+    "drafts": "cleanup-drafts",
+    "grants": "one for each connection",
+    "invitations": "cleanup-old-sign-ins",
+    "issue_notes": "written by people; go with their sync",
+    "issues": CLEANUP,
+    "job_executions": CLEANUP,
+    "key_checks": "one row",
+    "links": "one for each pair of records that is in step",
+    "maintenance_jobs": "one for each job",
+    "memberships": "go with their person",
+    "processes": "cleanup-old-sign-ins",
+    "questions": "the tick, after an hour",
+    "replies": "cleanup-replies",
+    "run_lines": CLEANUP,
+    "shadows": "go with their link",
+    "sign_in_links": "cleanup-old-sign-ins",
+    "sync_configs": "made and deleted by people",
+    "sync_job_configs": "go with their sync",
+    "sync_jobs": "made and deleted by people",
+    "sync_runs": CLEANUP,
+    "users": "delete-accounts",
+    "web_sessions": "cleanup-old-sign-ins",
+    "workspaces": "made by people",
+}
+
+
+def test_every_table_has_somebody_who_cleans_it_up_or_a_reason_to_be_kept() -> None:
+    assert set(KEPT) == set(metadata.tables)
+    named = {why for why in KEPT.values() if " " not in why}
+    assert named == set(jobs.registry()) - {"run-auto-syncs"}
