@@ -41,6 +41,7 @@ def create_app(ctx: Context | None = None) -> Flask:
         health,
         held,
         issues,
+        languages,
         layout,
         limits,
         members,
@@ -69,6 +70,7 @@ def create_app(ctx: Context | None = None) -> Flask:
     auth.install(app)
     csrf.install(app)
     limits.install(app, redis_url=ctx.settings.redis_url)
+    languages.install(app)
     preferences.install(app)
     assets.install(app)
     layout.install(app)

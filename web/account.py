@@ -16,6 +16,7 @@ from tasks.rights import Capability
 from web import forms
 from web.auth import needs, person
 from web.database import act, ctx, db
+from web.languages import LANGUAGE_COOKIE, LANGUAGES
 from web.limits import PER_ADDRESS, limiter
 from web.live import page
 
@@ -157,6 +158,8 @@ def _page(**values: Any) -> ResponseReturnValue:
         tokens=tokens.listed(ctx(), who.workspace_id, None if everybody else who.id),
         scopes=[item for item in Capability if who.may(item)],
         days=DAYS,
+        languages=LANGUAGES,
+        chosen_language=request.cookies.get(LANGUAGE_COOKIE, ""),
         shortest=people.SHORTEST_PASSWORD,
         **values,
     )

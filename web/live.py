@@ -11,6 +11,8 @@ import re
 
 from flask import Response, make_response, render_template, request
 
+from web.languages import language
+
 # Made anew with each answer, and no part of what a region says.
 _VOLATILE = re.compile(r'(name="(?:csrf_token|request_key)" value=)"[^"]*"')
 
@@ -24,7 +26,7 @@ def page(template: str, *, live: str | None = None, **values: object) -> Respons
     body = render_template(live, **values)
     response = make_response(body)
     response.headers["Vary"] = "HX-Request"
-    told = _VOLATILE.sub(r"\1", body)
+    told = language() + _VOLATILE.sub(r"\1", body)
     response.set_etag(hashlib.sha256(told.encode()).hexdigest()[:32], weak=True)
     response.make_conditional(request)
     return response

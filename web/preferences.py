@@ -1,4 +1,4 @@
-"""What each browser may choose for itself: the theme, the time zone, which workspace is shown."""
+"""What each browser may choose for itself: language, theme, time zone, which workspace is shown."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from werkzeug.wrappers import Response
 
 from web.auth import local_path, look_at, needs, public
 from web.database import ctx
+from web.languages import LANGUAGE_COOKIE, is_known
 from web.reads.news import LONGEST
 from web.times import ZONE_COOKIE, Clock, zone_named
 
@@ -64,6 +65,20 @@ def choose_theme() -> ResponseReturnValue:
         abort(400)
     response = redirect(_back(), code=303)
     _remember(response, THEME_COOKIE, chosen)
+    return response
+
+
+@bp.post("/preferences/language")
+@public
+def choose_language() -> ResponseReturnValue:
+    chosen = request.form.get("language", "")
+    if chosen and not is_known(chosen):
+        abort(400)
+    response = redirect(_back(), code=303)
+    if chosen:
+        _remember(response, LANGUAGE_COOKIE, chosen)
+    else:  # as the browser says
+        response.delete_cookie(LANGUAGE_COOKIE)
     return response
 
 

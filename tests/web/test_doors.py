@@ -29,6 +29,7 @@ OPEN = {
     ("GET", "/invitations/<token>"),
     ("POST", "/invitations/<token>"),
     ("POST", "/preferences/theme"),
+    ("POST", "/preferences/language"),
     ("GET", "/api/health"),
 }
 

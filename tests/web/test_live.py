@@ -17,7 +17,7 @@ def test_htmx_gets_the_region_and_everybody_else_the_page(alice: Browser, world:
         page, region = alice.get(path), alice.get(path, HX_Request="true")
         assert page.text.startswith("<!doctype html>")
         assert "<html" not in region.text
-        assert page.headers["Vary"] == region.headers["Vary"] == "HX-Request, Cookie"
+        assert page.headers["Vary"] == region.headers["Vary"] == "HX-Request, Accept-Language, Cookie"
 
 
 @pytest.mark.parametrize("path", ["/", "/configs", "/runs", "/configs/{config}", "/runs/{run}", "/pulse"])

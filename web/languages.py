@@ -1,0 +1,144 @@
+"""The language of a page: which there are, which one this request gets, and where its texts come from.
+
+English stands in the sources. Every other language is a file web/translations/NAME/LC_MESSAGES/messages.po,
+read as it is when somebody first asks for it: nothing is compiled, nothing is built. `en-XA` is the proof:
+English with accents, longer and in brackets, so that a text that nobody marked shows at once.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from functools import cache
+from io import BytesIO
+from pathlib import Path
+from threading import Lock
+
+from babel import Locale
+from babel.messages.mofile import write_mo
+from babel.messages.pofile import read_po
+from babel.support import NullTranslations, Translations
+from flask import Flask, Response, g, has_request_context, request
+from flask_babel import Babel, Domain, get_translations
+
+ENGLISH, PROOF = "en", "en-XA"
+# By their own names: whoever cannot read the page finds their language.
+LANGUAGES: Mapping[str, str] = {ENGLISH: "English"}
+LANGUAGE_COOKIE = "language"
+FOLDER = Path(__file__).with_name("translations")
+
+
+def install(app: Flask) -> None:
+    babel = Babel()
+    babel.init_app(app, default_locale=ENGLISH, locale_selector=locale)
+    babel.domain_instance = _Texts()
+    app.jinja_env.globals.update(counted=counted)
+    app.jinja_env.filters["number"] = number
+    app.context_processor(lambda: {"language": language()})
+    app.after_request(_told)
+
+
+def language() -> str:
+    """The language of this request: as chosen, else what the browser asks for, else English.
+
+    Programs are always answered in English, and so is whoever asks outside of a request.
+    """
+    if not has_request_context() or request.path.startswith("/api/"):
+        return ENGLISH
+    if "language" not in g:
+        chosen = request.cookies.get(LANGUAGE_COOKIE, "")
+        wanted = request.accept_languages.best_match([*LANGUAGES, PROOF], default=ENGLISH)
+        g.language = chosen if is_known(chosen) else wanted
+    found: str = g.language
+    return found
+
+
+def is_known(name: str) -> bool:
+    return name in LANGUAGES or name == PROOF
+
+
+def locale() -> str:
+    """The rules for numbers and plurals of this request's language; the proof has those of English."""
+    found = language()
+    return ENGLISH if found == PROOF else found
+
+
+def mark(text: str) -> str:
+    """A text that a table holds, to be translated where it is used."""
+    return text
+
+
+def _(text: str, /, **named: object) -> str:
+    """The text in the language of this request, its named places filled in."""
+    said: str = get_translations().ugettext(text)
+    return said % named if named else said
+
+
+def counted(one: str, many: str, num: int, /, **named: object) -> str:
+    """The form for this number, which stands in it as `%(num)s`: `1 record`, `1,204 records`."""
+    said: str = get_translations().ungettext(one, many, num)
+    return said % {"num": number(num), **named}
+
+
+def number(value: int) -> str:
+    """A whole number as this language groups it: `1,204`."""
+    return f"{value:,}".replace(",", _grouping(locale()))
+
+
+@cache
+def _grouping(name: str) -> str:
+    return str(Locale.parse(name).number_symbols["latn"]["group"])
+
+
+def in_proof(text: str) -> str:
+    """The text as the proof shows it: named places and tags stay, the rest is accented and a third longer."""
+    pieces = _KEPT.split(text)
+    return "⟦" + "".join(piece if n % 2 else _accented(piece) for n, piece in enumerate(pieces)) + "⟧"
+
+
+_KEPT = re.compile(r"(%\(\w+\)s|%%|<[^>]*>|&\w+;)")
+_ACCENTS = str.maketrans("aeioucdhlnrstyzAEIOUCDLNRSTYZ", "áéíóúçđħłñřšťýžÁÉÍÓÚÇĐŁÑŘŠŤÝŽ")
+
+
+def _accented(text: str) -> str:
+    return re.sub("([aeiou])", r"\1\1", text).translate(_ACCENTS)
+
+
+class _Proof(NullTranslations):
+    def ugettext(self, message: str) -> str:
+        return in_proof(message)
+
+    def ungettext(self, singular: str, plural: str, num: int) -> str:
+        return in_proof(singular if num == 1 else plural)
+
+
+class _Texts(Domain):  # type: ignore[misc]
+    """The catalogues, each read once per process."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._loaded: dict[str, NullTranslations] = {ENGLISH: NullTranslations(), PROOF: _Proof()}
+        self._lock = Lock()
+
+    def get_translations(self) -> NullTranslations:
+        name = language()
+        with self._lock:
+            if name not in self._loaded:
+                self._loaded[name] = _read(FOLDER / name / "LC_MESSAGES" / "messages.po")
+        return self._loaded[name]
+
+
+def _read(path: Path) -> Translations:
+    with path.open("rb") as file:
+        catalogue = read_po(file)
+    compiled = BytesIO()
+    write_mo(compiled, catalogue)
+    compiled.seek(0)
+    return Translations(compiled)
+
+
+def _told(response: Response) -> Response:
+    if response.mimetype == "text/html":
+        response.headers["Content-Language"] = language()
+        response.vary.add("Accept-Language")
+    return response
