@@ -145,6 +145,9 @@ class Database(ABC):
     max_values: ClassVar[int]  # how many values one statement may carry
     driver_errors: ClassVar[tuple[type[Exception], ...]]
     clock: ClassVar[str | None] = None  # asks a server for its time, in seconds since 1970
+    # How long an answer may let us wait for its next byte. The longest honest statement takes less; what
+    # takes in all that is sent and says nothing (a proxy, a server that hangs) is given up.
+    answer_seconds: ClassVar[float] = 900
 
     def __init__(self, url: URL, password: str, access: Access) -> None:
         self.url = url

@@ -242,7 +242,7 @@ class MySql(Database):
             defer_connect=True,
         )
         wire.connect(_socket(judged.addresses, self._port, seconds))
-        wire.settle()
+        wire.settle(self.answer_seconds)
         self._packet, self._is_mariadb = wire.packet, "MariaDB" in str(wire.server_version)
         return wire
 
@@ -599,9 +599,9 @@ class _Wire(pymysql.Connection):  # type: ignore[misc]  # PyMySQL comes without 
 
     packet = 1 << 30
 
-    def settle(self) -> None:
-        """Log-in is over: what may take how long is now the server's and the socket's matter."""
-        self._read_timeout = None
+    def settle(self, answer_seconds: float) -> None:
+        """Log-in is over: from now on answers may let us wait for so long."""
+        self._read_timeout = self._write_timeout = answer_seconds
         with self.cursor() as cursor:
             cursor.execute("SELECT @@max_allowed_packet")
             self.packet = int(cursor.fetchone()[0])

@@ -87,7 +87,7 @@ def named(error: BaseException, place: str, url: URL) -> Unfit | ConnectorError:
             f"{place} offers no TLS, or its certificate cannot be verified. Check the host's name and"
             " sslmode."
         )
-    if number == 2003:
+    if number == 2003 or (number in _LOST and "timed out" in text):
         return _not_connected(place, text)
     if number in _LOST:
         return Unavailable(f"The connection to {place} broke.")

@@ -7,12 +7,16 @@ import json
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import timedelta
 from decimal import Decimal
-from typing import Any, cast
+from time import monotonic
+from typing import Any, TypeVar, cast
 
 import psycopg
 import sqlalchemy as sa
+from psycopg.abc import PQGen
+from psycopg.waiting import Wait
 from sqlalchemy import types
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.engine import URL, Connection, Engine
@@ -33,7 +37,7 @@ from connectors.dialects.base import (
     base_type,
     kind_of,
 )
-from connectors.dialects.servers import TLS_MODES, check_server, connect_seconds
+from connectors.dialects.servers import CONNECT_SECONDS, TLS_MODES, check_server, connect_seconds
 from connectors.dialects.values import (
     array_literal,
     checked_binary,
@@ -56,6 +60,7 @@ from connectors.errors import (
 from sync.records import Field
 from sync.values import FieldType, Value, ValueProblem, iso, json_text, parse, plain
 
+_Answer = TypeVar("_Answer")
 _INTEGERS = ((types.SmallInteger, 2**15 - 1), (types.BigInteger, 2**63 - 1), (types.Integer, 2**31 - 1))
 _SINGLE_DIGITS, _DOUBLE_DIGITS = 6, 15
 _COMPARED_DIRECTLY = frozenset({"integer", "decimal", "uuid", "text", "date", "boolean"})
@@ -141,7 +146,7 @@ class Postgres(Database):
         asked = {name: str(value) for name, value in self.url.query.items()}
         # Built from checked parts alone. libpq connects to the addresses that were judged, and checks the
         # certificate against the name.
-        return psycopg.connect(
+        wire = _Wire.connect(
             host=",".join([judged.host] * len(judged.addresses)),
             hostaddr=",".join(judged.addresses),
             port=self._port,
@@ -160,6 +165,8 @@ class Postgres(Database):
             tcp_user_timeout=60_000,
             prepare_threshold=None,  # a pooler may hand the next statement to another server process
         )
+        wire.answer_seconds = self.answer_seconds
+        return wire
 
     def _prepare(self, connection: Connection, *, writes: bool) -> Connection:
         level = "READ COMMITTED" if writes else "REPEATABLE READ"
@@ -488,6 +495,47 @@ class Postgres(Database):
             return iso(parse(raw, FieldType.DATETIME) - timedelta(seconds=seconds))
         except ValueProblem:
             return raw
+
+
+# -- the wire -----------------------------------------------------------------------------------------
+
+
+class _Wire(psycopg.Connection[Any]):
+    """A connection that gives up an end which takes in everything and answers nothing."""
+
+    answer_seconds: float = CONNECT_SECONDS
+
+    def wait(self, gen: PQGen[_Answer], interval: float = 0.1, timeout: float | None = None) -> _Answer:
+        try:
+            wanted = next(gen)
+        except StopIteration as done:  # it was there already, as most rows of a COPY are
+            return cast("_Answer", done.value)
+        try:
+            return super().wait(_watched(gen, wanted, self.answer_seconds), interval, timeout)
+        except _Silence:
+            with suppress(psycopg.Error):  # a server that only takes long stops working on it
+                self.cancel_safe(timeout=2)
+            self.close()
+            raise
+
+
+class _Silence(psycopg.OperationalError):
+    pass
+
+
+def _watched(gen: PQGen[_Answer], wanted: Wait, seconds: float) -> PQGen[_Answer]:
+    """What `gen` does, as long as bytes pass now and then. Raises _Silence."""
+    since = monotonic()
+    while True:
+        ready = yield wanted
+        if ready:
+            since = monotonic()
+        elif monotonic() - since > seconds:
+            raise _Silence(f"timed out: no answer for {seconds:g} seconds")
+        try:
+            wanted = gen.send(ready)
+        except StopIteration as done:
+            return cast("_Answer", done.value)
 
 
 def _limit(base: types.TypeEngine[Any]) -> int | None:

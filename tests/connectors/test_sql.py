@@ -21,6 +21,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from connectors.base import Access, Connector, Outcome, StreamOptions, Write, is_unkeyed
+from connectors.dialects.base import Database
 from connectors.dialects.mysql import Rights
 from connectors.errors import (
     AuthError,
@@ -36,6 +37,7 @@ from connectors.sql import Sql, SqlOptions, SqlStreamOptions
 from sync.records import Cascade, Field, Record, Stream
 from sync.values import FieldType, Value
 from tests.connectors.contract import FIELDS, ConnectorContract, Desk, typed
+from tests.faults.proxy import Proxy
 from tests.services import fresh_database, fresh_maria_database, maria
 
 NONE = SqlStreamOptions()
@@ -1663,3 +1665,68 @@ def test_a_connection_is_cut_during_a_slow_commit(postgresql: Place, monkeypatch
     with pytest.raises(OutcomeUnknown):
         connector.write(stream, NONE, [Write("m1", "create", None, {"name": "Ada"})])
     assert [record.get("name") for record in connector.find(stream, NONE, "name", ["Ada"])] == ["Ada"]
+
+
+@pytest.fixture(params=["postgresql", "mariadb"])
+def silenced(
+    request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> Iterator[tuple[Place, Proxy]]:
+    """A server behind a proxy that can fall silent, and a connector that waits no longer than a second."""
+    place: Place = request.getfixturevalue(request.param)
+    assert place.url.port is not None
+    proxy = Proxy(place.url.port)
+    monkeypatch.setattr(Database, "answer_seconds", 1)
+    place.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    yield place, proxy
+    proxy.close()
+
+
+def behind(place: Place, proxy: Proxy, kind: type[Sql] = Sql) -> Sql:
+    url = make_url(place.connect_url).set(port=proxy.port, query={"connect_timeout": "2"})
+    connector = kind(
+        SqlOptions.model_validate({"url": url.render_as_string(hide_password=False)}), place.access
+    )
+    place.opened.append(connector)
+    return connector
+
+
+def test_a_proxy_that_takes_in_everything_and_says_nothing_is_given_up(silenced: tuple[Place, Proxy]) -> None:
+    place, proxy = silenced
+    connector = behind(place, proxy)
+    write(connector, *(create(id=number, v="x" * 500) for number in range(3_000)))
+    pages = connector.read(connector.stream("t", NONE), NONE)
+    proxy.mode = "deaf"
+    with pytest.raises(Unavailable, match="does not answer"):
+        list(pages)
+    with pytest.raises(Unavailable, match="does not answer"):
+        write(connector, update("1", v="b"))
+    proxy.mode = "pass"
+    assert statuses(write(connector, update("1", v="c"))) == [("done", "")], "it comes back by itself"
+
+
+def test_a_commit_that_nobody_answers_is_unknown(silenced: tuple[Place, Proxy]) -> None:
+    place, proxy = silenced
+    write(behind(place, proxy), create(id=1, v="a"))
+
+    class Deafened(Sql):
+        def _carry_out(self, *arguments: Any) -> list[Outcome]:
+            outcomes = super()._carry_out(*arguments)
+            proxy.mode = "deaf"
+            return outcomes
+
+    with pytest.raises(OutcomeUnknown, match="broke during a commit"):
+        write(behind(place, proxy, Deafened), update("1", v="b"))
+
+
+def test_an_answer_that_takes_its_time_byte_by_byte_is_waited_for(
+    postgresql: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(Database, "answer_seconds", 2)
+    postgresql.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    postgresql.run("INSERT INTO t SELECT n, repeat('x', 500) FROM generate_series(1, 1500) n")
+    proxy = Proxy(postgresql.url.port or 0)
+    connector = behind(postgresql, proxy)
+    stream = connector.stream("t", NONE)
+    proxy.mode = "slow"  # longer in all than an answer may keep silent, but never silent for so long
+    assert sum(len(page.ids) for page in connector.read(stream, NONE)) == 1500
+    proxy.close()
