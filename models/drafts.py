@@ -25,6 +25,9 @@ class Draft(Base):
     name: Mapped[str] = mapped_column(String(200), default="")
     definition: Mapped[dict[str, Any]]
     questions: Mapped[dict[str, Any]]  # "discover left" ... -> the id of a question
+    # Which fields could be pairs, told once from a few records of each side: {"pairs": {left: [right, why]},
+    # "match": [left ...]}. Names only: the records themselves are forgotten sooner than a draft.
+    proposal: Mapped[dict[str, Any] | None]
     made_by: Mapped[str] = mapped_column(String(320))
     created_at: Mapped[datetime]
     updated_at: Mapped[datetime]

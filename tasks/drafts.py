@@ -15,10 +15,12 @@ from sqlalchemy.orm import Session
 
 from models.connections import Connection
 from models.drafts import Draft
-from models.questions import QuestionKind
+from models.questions import Question, QuestionKind
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind
-from sync.records import SIDES
+from sync.proposal import Column, propose
+from sync.records import SIDES, Side
+from sync.values import FieldType
 from tasks import definitions, questions, runs, saving
 from tasks.context import Context
 from tasks.errors import DefinitionError, NotFound, WrongState
@@ -107,7 +109,52 @@ def _ask(ctx: Context, draft_id: str, kind: QuestionKind, by: str) -> None:
         )
     with ctx.sessions.begin() as db:
         found = _draft(db, draft_id)
-        found.questions = {**found.questions, **asked}
+        others = {place: id for place, id in found.questions.items() if place.partition(" ")[0] != kind.value}
+        found.questions = {**others, **asked}
+
+
+def take_in(db: Session, question: Question) -> None:
+    """Keep which fields could be pairs with each draft whose samples are complete with this answer."""
+    for draft in db.scalars(select(Draft).where(Draft.workspace_id == question.workspace_id)).all():
+        if question.id not in draft.questions.values():
+            continue
+        # Of two answers at once the second waits here, and then sees both.
+        db.refresh(draft, with_for_update=True)
+        asked = {side: draft.questions.get(place_of(QuestionKind.SAMPLE, side)) for side in SIDES}
+        rows = {side: db.get(Question, id) if id else None for side, id in asked.items()}
+        found = columns(draft.definition, {side: row.answer if row else None for side, row in rows.items()})
+        if all(found.values()):
+            proposal = propose(found["left"], found["right"])
+            draft.proposal = {"pairs": dict(proposal.pairs), "match": list(proposal.match)}
+
+
+def columns(
+    definition: Mapping[str, Any], samples: Mapping[Side, Mapping[str, Any] | None]
+) -> dict[Side, list[Column]]:
+    """The fields of both streams with a few values; of one that is to be made, those of the other."""
+    found = {side: _columns(samples.get(side) or {}) for side in SIDES}
+    for side in SIDES:
+        if (definition.get(side) or {}).get("create") and not found[side]:
+            twin = found["right" if side == "left" else "left"]
+            found[side] = [Column(item.name, item.type) for item in twin if not item.generated]
+    return found
+
+
+def _columns(sample: Mapping[str, Any]) -> list[Column]:
+    if "stream" not in sample:
+        return []
+    names, records = list(sample["fields"]), sample["records"]
+    return [
+        Column(
+            name=each["name"],
+            type=FieldType(each["type"]),
+            writable=each["writable"],
+            generated=each["generated"],
+            is_key=each["key"],
+            values=[record[names.index(each["name"])] for record in records],
+        )
+        for each in sample["stream"]["fields"]
+    ]
 
 
 def place_of(kind: QuestionKind, side: str) -> str:
@@ -127,6 +174,7 @@ def choose_streams(ctx: Context, draft_id: str, ends: Mapping[str, Mapping[str, 
             frame = {name: raw[side][name] for name in ("connection", "filter") if name in raw[side]}
             new = {**frame, **ends[side]}
             if (raw[side].get("stream"), raw[side].get("query")) != (new.get("stream"), new.get("query")):
+                draft.proposal = None
                 for name in ("fields", "match", "modified", "cursor"):
                     raw.pop(name, None)
             raw[side] = new

@@ -14,6 +14,7 @@ from typing import Any
 
 import structlog
 from sqlalchemy import and_, delete, or_, select, update
+from sqlalchemy.orm import Session
 
 from connectors.errors import ConnectorError
 from models.connections import Connection
@@ -106,15 +107,25 @@ def answer(ctx: Context, question_id: str) -> bool:
         log.error("question.failed", question=question_id, error_id=error_id, exc_info=problem)
         code, error = "unexpected", f"That is a mistake of ours. It is in the log under {error_id}."
     with ctx.sessions.begin() as db:
-        db.execute(
-            update(Question)
-            .where(Question.id == question_id, Question.state == QuestionState.RUNNING)
-            .values(
-                state=(QuestionState.FAILED if error else QuestionState.ANSWERED).value,
-                answer=result, error_code=code, error=error, finished_at=ctx.db_now(db),
+        kept = count(
+            db.execute(
+                update(Question)
+                .where(Question.id == question_id, Question.state == QuestionState.RUNNING)
+                .values(
+                    state=(QuestionState.FAILED if error else QuestionState.ANSWERED).value,
+                    answer=result, error_code=code, error=error, finished_at=ctx.db_now(db),
+                )
             )
         )  # fmt: skip
+        if kept and row.kind == QuestionKind.SAMPLE:
+            _tell_drafts(db, question_id)
     return True
+
+
+def _tell_drafts(db: Session, question_id: str) -> None:
+    from tasks import drafts  # which asks questions itself
+
+    drafts.take_in(db, db.get_one(Question, question_id))
 
 
 def sweep(ctx: Context) -> None:

@@ -18,7 +18,7 @@ from models.drafts import Draft
 from models.questions import Question
 from models.sync_configs import SyncConfig
 from models.sync_runs import SyncRun
-from tasks import execute, questions, shift
+from tasks import drafts, execute, questions, shift
 from tasks.context import Context
 from tasks.heartbeat import Heartbeat
 from tests.web.browser import Browser
@@ -144,6 +144,35 @@ def test_pairs_are_proposed_with_values_of_both_sides(
     assert chosen == {"", "E-mail", "Customer", "Balance"}
     text = alice.words(f"{page}/fields")
     assert "ann@example.com" in text and "same meaning" in text and "made by the system" in text
+
+
+def test_what_was_proposed_stays_as_it_was_looked_at(
+    alice: Browser, world: World, ends: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = with_streams(alice, world, ends)
+    first = form_of(alice.text(f"{page}/fields"))
+    monkeypatch.setattr(drafts, "propose", lambda left, right: pytest.fail("it was proposed once"))
+    assert form_of(alice.text(f"{page}/fields")) == first
+    with world.ctx.reads() as db:
+        kept = db.scalars(select(Draft)).one().proposal
+    assert kept == {
+        "pairs": {
+            "email": ["E-mail", "same name"],
+            "balance": ["Balance", "same name"],
+            "name": ["Customer", "same meaning"],
+        },
+        "match": ["email"],
+    }
+    assert "ann@example.com" not in str(kept), "values are forgotten sooner than a draft"
+
+
+def test_other_streams_have_another_proposal(alice: Browser, world: World, ends: tuple[str, str]) -> None:
+    page = with_streams(alice, world, ends)
+    made = {"left-stream": "customers", "right-new": "fresh.csv", "right-key": "email"}
+    assert alice.post(f"{page}/streams", **made).location == f"{page}/fields"
+    answer_all(world)
+    chosen = {value for name, value in form_of(alice.text(f"{page}/fields")).items() if "right-" in name}
+    assert chosen == {"", "email", "name", "balance"}
 
 
 def test_a_step_cannot_be_taken_before_what_it_builds_on(

@@ -15,10 +15,10 @@ from models.connections import Connection
 from models.drafts import Draft
 from models.questions import Question, QuestionKind
 from sync.definition import SyncDefinition
-from sync.proposal import Column, Proposal, propose
+from sync.proposal import Column, Proposal
 from sync.records import SIDES, Side
 from sync.values import FieldType
-from tasks.drafts import place_of
+from tasks import drafts
 from web.database import db
 from web.reads import questions
 from web.reads.definition import Rule, rules
@@ -80,7 +80,7 @@ class DraftView:
     # -- what the systems said ------------------------------------------------------------------------
 
     def question(self, kind: str, side: Side) -> Question | None:
-        return self.asked.get(place_of(QuestionKind(kind), side))
+        return self.asked.get(drafts.place_of(QuestionKind(kind), side))
 
     def waits(self, kind: str) -> bool:
         return any(questions.is_open(self.question(kind, side)) for side in SIDES)
@@ -97,37 +97,21 @@ class DraftView:
 
     @cached_property
     def columns(self) -> Mapping[Side, Sequence[Column]]:
-        """The fields of both streams with a few values; of one that is to be made, those of the other."""
-        found = {side: self._columns(side) for side in SIDES}
-        for side in SIDES:
-            if self.end(side).get("create") and not found[side]:
-                twin = found["right" if side == "left" else "left"]
-                found[side] = [Column(item.name, item.type) for item in twin if not item.generated]
-        return found
-
-    def _columns(self, side: Side) -> list[Column]:
-        asked = self.question("sample", side)
-        answer = (asked.answer or {}) if asked is not None else {}
-        if "stream" not in answer:
-            return []
-        names, records = list(answer["fields"]), answer["records"]
-        return [
-            Column(
-                name=each["name"],
-                type=FieldType(each["type"]),
-                writable=each["writable"],
-                generated=each["generated"],
-                is_key=each["key"],
-                values=[record[names.index(each["name"])] for record in records],
-            )
-            for each in answer["stream"]["fields"]
-        ]
+        """The fields of both streams with a few values."""
+        asked = {side: self.question("sample", side) for side in SIDES}
+        return drafts.columns(
+            self.row.definition,
+            {side: row.answer if row is not None else None for side, row in asked.items()},
+        )
 
     # -- the mapping ---------------------------------------------------------------------------------
 
-    @cached_property
+    @property
     def proposal(self) -> Proposal:
-        return propose(self.columns["left"], self.columns["right"])
+        """Which fields could be pairs, as it was told once for this draft."""
+        kept = self.row.proposal or {"pairs": {}, "match": []}
+        pairs = {left: (right, why) for left, (right, why) in kept["pairs"].items()}
+        return Proposal(pairs, tuple(kept["match"]))
 
     @property
     def is_proposed(self) -> bool:
