@@ -51,6 +51,7 @@ class Settings:
     public_url: str | None
     secret_key: str = field(repr=False)
     encryption_keys: tuple[DataKey, ...] = field(repr=False)  # newest first
+    encryption_keys_file: Path | None  # where they stand, if in a file: looked at again when it changes
     cron_secrets: tuple[str, ...] = field(repr=False)
     admin_emails: tuple[str, ...]
     alert_webhook_url: str | None = field(repr=False)
@@ -110,6 +111,8 @@ class Settings:
         found = [self.home / name for name in names]
         if own := self.own_database:
             found += [own.with_name(own.name + ending) for ending in ("", "-wal", "-shm", "-journal")]
+        if self.encryption_keys_file is not None:
+            found.append(self.encryption_keys_file)
         return tuple(found)
 
     @classmethod
@@ -203,6 +206,7 @@ class _Reader:
             # Last: the local ones are made only where nothing else is wrong.
             secret_key=self._secret_key(local),
             encryption_keys=self._encryption_keys(local),
+            encryption_keys_file=self._encryption_keys_file(local),
         )
         if settings.renew_seconds >= lease:
             self.mistakes.append(
@@ -373,27 +377,15 @@ class _Reader:
             text = self._kept("encryption_keys", lambda: new_data_key("local"))
         if not text and not local and "ENCRYPTION_KEYS" not in self.unreadable:
             self.mistakes.append("ENCRYPTION_KEYS is not set. Make one with: syncline keys generate")
-        ring: list[DataKey] = []
-        for number, item in enumerate((part.strip() for part in text.split(",") if part.strip()), 1):
-            key_id, _, encoded = item.partition(":")
-            try:
-                secret = base64.b64decode(encoded, validate=True)
-            except (binascii.Error, ValueError):
-                secret = b""
-            if (
-                not (key_id.isascii() and key_id.isalnum())
-                or len(secret) != KEY_BYTES
-                or len(set(secret)) < 12
-            ):
-                self.mistakes.append(
-                    f"ENCRYPTION_KEYS, key {number}: must be id:base64 of {KEY_BYTES} random bytes."
-                    " Make one with: syncline keys generate"
-                )
-            else:
-                ring.append(DataKey(key_id, secret))
-        if len({key.id for key in ring}) != len(ring):
-            self.mistakes.append("ENCRYPTION_KEYS: two keys have the same id.")
-        return tuple(ring)
+        ring, mistakes = read_data_keys(text)
+        self.mistakes += mistakes
+        return ring
+
+    def _encryption_keys_file(self, local: bool) -> Path | None:
+        if named := self.env.get("ENCRYPTION_KEYS_FILE", "").strip():
+            return Path(named).resolve()
+        is_kept = local and not self.env.get("ENCRYPTION_KEYS", "").strip()
+        return self.home / "encryption_keys" if is_kept else None
 
     def _cron_secrets(self) -> tuple[str, ...]:
         found = self._list("INTEGRATIONS_CRON_SECRET")
@@ -433,6 +425,28 @@ class _Reader:
             near = difflib.get_close_matches(name, sorted(known), n=1, cutoff=0.86)
             if near and not {near[0], near[0].removesuffix("_FILE"), f"{near[0]}_FILE"} & self.env.keys():
                 self.mistakes.append(f"{name} is not a setting. Did you mean {near[0]}?")
+
+
+def read_data_keys(text: str) -> tuple[tuple[DataKey, ...], list[str]]:
+    """The ring that ENCRYPTION_KEYS holds, newest first, and what is wrong with it."""
+    ring: list[DataKey] = []
+    mistakes: list[str] = []
+    for number, item in enumerate((part.strip() for part in text.split(",") if part.strip()), 1):
+        key_id, _, encoded = item.partition(":")
+        try:
+            secret = base64.b64decode(encoded, validate=True)
+        except (binascii.Error, ValueError):
+            secret = b""
+        if not (key_id.isascii() and key_id.isalnum()) or len(secret) != KEY_BYTES or len(set(secret)) < 12:
+            mistakes.append(
+                f"ENCRYPTION_KEYS, key {number}: must be id:base64 of {KEY_BYTES} random bytes."
+                " Make one with: syncline keys generate"
+            )
+        else:
+            ring.append(DataKey(key_id, secret))
+    if len({key.id for key in ring}) != len(ring):
+        mistakes.append("ENCRYPTION_KEYS: two keys have the same id.")
+    return tuple(ring), mistakes
 
 
 def _make_once(path: Path, content: str) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import base64
 import os
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from cryptography.exceptions import InvalidTag
@@ -40,22 +41,53 @@ class Place:
 _CANARY_PLACE = Place("key_checks", "1", "value")
 
 
-class KeyRing:
-    """Encrypts with the newest key, decrypts with any. `keys` maps key ids to 32 bytes, newest first."""
+def _never() -> None:
+    return None
 
-    def __init__(self, keys: Mapping[str, bytes]) -> None:
+
+@dataclass(frozen=True, slots=True)
+class _Keys:
+    newest: str
+    by_id: Mapping[str, AESGCM]
+
+    @classmethod
+    def of(cls, keys: Mapping[str, bytes]) -> _Keys:
+        return cls(next(iter(keys)), {key_id: AESGCM(secret) for key_id, secret in keys.items()})
+
+
+class KeyRing:
+    """Encrypts with the newest key, decrypts with any. `keys` maps key ids to 32 bytes, newest first.
+
+    `newer` is asked before each use: the keys to go on with, or None where nothing changed.
+    """
+
+    def __init__(
+        self, keys: Mapping[str, bytes], newer: Callable[[], Mapping[str, bytes] | None] = _never
+    ) -> None:
         if not keys:
             raise ValueError("a key ring needs a key")
-        self._keys = {key_id: AESGCM(secret) for key_id, secret in keys.items()}
-        self.newest = next(iter(keys))
+        self._keys = _Keys.of(keys)
+        self._newer = newer
+        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
-        return f"KeyRing({', '.join(self._keys)})"
+        return f"KeyRing({', '.join(self._keys.by_id)})"
+
+    def _now(self) -> _Keys:
+        with self._lock:  # whoever sees the change first takes it in before anybody goes on
+            if found := self._newer():
+                self._keys = _Keys.of(found)
+            return self._keys
+
+    @property
+    def newest(self) -> str:
+        """The id of the key that encrypts."""
+        return self._now().newest
 
     def encrypt(self, text: str, place: Place) -> str:
-        nonce = os.urandom(_NONCE_BYTES)
-        sealed = self._keys[self.newest].encrypt(nonce, text.encode(), _bound_to(self.newest, place))
-        return f"v1.{self.newest}.{_b64(nonce)}.{_b64(sealed)}"
+        nonce, keys = os.urandom(_NONCE_BYTES), self._now()
+        sealed = keys.by_id[keys.newest].encrypt(nonce, text.encode(), _bound_to(keys.newest, place))
+        return f"v1.{keys.newest}.{_b64(nonce)}.{_b64(sealed)}"
 
     def is_newest(self, stored: str) -> bool:
         """Whether this was encrypted with the newest key."""
@@ -65,7 +97,7 @@ class KeyRing:
         """The text that was encrypted for this place. Raises SecretUnreadable."""
         try:
             version, key_id, nonce, sealed = stored.split(".")
-            key = self._keys[key_id]
+            key = self._now().by_id[key_id]
             if version != "v1":
                 raise ValueError(version)
             return key.decrypt(_bytes(nonce), _bytes(sealed), _bound_to(key_id, place)).decode()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import random
 import threading
 import uuid
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -19,10 +19,11 @@ from connectors.base import Access, Connector
 from connectors.catalog import get as connector_named
 from models.db import db_now, make_engine, make_read_sessions, make_sessions
 from models.secrets import KeyRing
-from settings import Settings
+from settings import DataKey, Settings, read_data_keys
 from settings import SettingsError as SettingsError  # through this door too
 from tasks.broker import make_client
 from tasks.errors import Stopping
+from tasks.key_file import KeyFile
 from tasks.quotas import InProcess, InRedis, SharedLimiter, Store
 
 
@@ -75,7 +76,7 @@ def live(
         settings=settings,
         sessions=make_sessions(engine),
         reads=make_read_sessions(engine),
-        ring=KeyRing({key.id: key.secret for key in settings.encryption_keys}),
+        ring=_ring(settings),
         access=Access(
             folders=settings.sources_folders,
             forbidden_files=settings.own_files,
@@ -92,6 +93,20 @@ def live(
         stop=stop,
         ask=ask,
     )
+
+
+def _ring(settings: Settings) -> KeyRing:
+    keys, file = _by_id(settings.encryption_keys), settings.encryption_keys_file
+    return KeyRing(keys) if file is None else KeyRing(keys, KeyFile(file, _keys_in).newer)
+
+
+def _keys_in(text: str) -> tuple[dict[str, bytes], list[str]]:
+    ring, mistakes = read_data_keys(text)
+    return _by_id(ring), mistakes
+
+
+def _by_id(ring: Sequence[DataKey]) -> dict[str, bytes]:
+    return {key.id: key.secret for key in ring}
 
 
 def _store(settings: Settings) -> Store:

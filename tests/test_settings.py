@@ -15,7 +15,8 @@ from typing import Any
 
 import pytest
 
-from settings import VARIABLES, Settings, SettingsError, new_data_key, new_secret_key
+from settings import VARIABLES, Settings, SettingsError, new_data_key, new_secret_key, read_data_keys
+from tasks.key_file import KeyFile
 from tests.pages import settings_page
 
 ROOT = Path(__file__).parents[1]
@@ -102,7 +103,7 @@ EXAMPLES: Mapping[str, tuple[str, str, Any]] = {
 
 def test_every_variable_has_an_example_and_every_setting_a_variable() -> None:
     assert set(EXAMPLES) == set(VARIABLES)
-    attributes = {attribute for _, attribute, _ in EXAMPLES.values()} | {"home"}
+    attributes = {attribute for _, attribute, _ in EXAMPLES.values()} | {"home", "encryption_keys_file"}
     assert attributes == {field.name for field in fields(Settings)}
 
 
@@ -396,3 +397,35 @@ def test_settings_in_other_documents_exist() -> None:
 
 
 NOT_OURS = {"PG_URL", "POSTGRES_PASSWORD", "NAME_FILE"}
+
+
+def test_a_keys_file_is_read_again_when_it_changed_and_never_when_it_is_broken(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    old, new = new_data_key("old"), new_data_key("new")
+    path.write_text(old)
+
+    def read(text: str) -> tuple[dict[str, bytes], list[str]]:
+        ring, mistakes = read_data_keys(text)
+        return {key.id: key.secret for key in ring}, mistakes
+
+    file = KeyFile(path, read)
+    assert list(file.newer() or {}) == ["old"]
+    assert file.newer() is None
+    for broken in (f"{new},", f"{new},{old}"[:-20], "", "\x00", f"{new},{new}"):
+        path.write_text(broken)
+        found = file.newer()
+        assert found is None or list(found) == ["new"], broken
+    path.unlink()
+    assert file.newer() is None
+    path.write_text(f"{new},{old}")
+    assert list(file.newer() or {}) == ["new", "old"]
+
+
+def test_the_keys_file_is_known_and_no_connector_opens_it(tmp_path: Path) -> None:
+    path = tmp_path / "keys"
+    path.write_text(new_data_key("old"))
+    settings = Settings.from_env({"ENCRYPTION_KEYS_FILE": str(path)}, folder=tmp_path)
+    assert settings.encryption_keys_file == path and path in settings.own_files
+    assert (
+        Settings.from_env({"ENCRYPTION_KEYS": new_data_key()}, folder=tmp_path).encryption_keys_file is None
+    )

@@ -172,3 +172,17 @@ def test_canary_under_a_lost_key_is_replaced_only_when_that_is_asked_for(engine:
         assert renew_canary(db, other, even_if_unreadable=True)
     with sessions.begin() as db:
         check_canary(db, other)
+
+
+def test_a_ring_goes_on_with_the_keys_that_it_is_told_of() -> None:
+    told: list[dict[str, bytes]] = []
+    live = KeyRing({"old": OLD}, lambda: told.pop() if told else None)
+    before = live.encrypt("x", PLACE)
+    told.append({"new": NEW, "old": OLD})
+    between = live.encrypt("x", PLACE)
+    assert (before.split(".")[1], between.split(".")[1], live.newest) == ("old", "new", "new")
+    assert live.decrypt(before, PLACE) == live.decrypt(between, PLACE) == "x"
+    told.append({"new": NEW})
+    assert live.decrypt(between, PLACE) == "x"
+    with pytest.raises(SecretUnreadable):
+        live.decrypt(before, PLACE)
