@@ -16,7 +16,7 @@ from tasks.rights import Capability
 from web import forms
 from web.auth import needs, person
 from web.database import act, ctx, db
-from web.languages import LANGUAGE_COOKIE, LANGUAGES
+from web.languages import LANGUAGE_COOKIE, LANGUAGES, _
 from web.limits import PER_ADDRESS, limiter
 from web.live import page
 
@@ -38,12 +38,12 @@ def set_password() -> ResponseReturnValue:
     """Everybody who was signed in with the old one is signed out, oneself too."""
     who = person()
     if _has_password() and not people.fits(ctx(), who.id, request.form.get("current", "")):
-        return _refused("The current password is not right.")
+        return _refused(_("The current password is not right."))
     try:
         act(people.set_password, who.id, request.form.get("password", ""), by=who.email)
     except WorkError as problem:
         return _refused(problem.message)
-    flash("The password is set. Sign in with it.", "done")
+    flash(_("The password is set. Sign in with it."), "done")
     return redirect(url_for("people.sign_in"), code=303)
 
 
@@ -66,7 +66,7 @@ def confirm_second_factor() -> ResponseReturnValue:
         act(second_factor.confirm, person().id, forms.text("code", 20))
     except WorkError as problem:
         return _refused(problem.message)
-    flash("From now on you are asked for a code beside your password.", "done")
+    flash(_("From now on you are asked for a code beside your password."), "done")
     return redirect(url_for("account.show"), code=303)
 
 
@@ -76,9 +76,9 @@ def confirm_second_factor() -> ResponseReturnValue:
 def remove_second_factor() -> ResponseReturnValue:
     who = person()
     if not people.fits(ctx(), who.id, request.form.get("current", "")):
-        return _refused("The current password is not right.")
+        return _refused(_("The current password is not right."))
     act(second_factor.switch_off, who.id, by=who.email)
-    flash("The password alone is asked for again. Sign in.", "done")
+    flash(_("The password alone is asked for again. Sign in."), "done")
     return redirect(url_for("people.sign_in"), code=303)
 
 
@@ -86,7 +86,7 @@ def remove_second_factor() -> ResponseReturnValue:
 @needs("read")
 def end_session(session_id: str) -> ResponseReturnValue:
     act(people.revoke_session, person().id, session_id, by=person().email)
-    flash("Signed out there.", "done")
+    flash(_("Signed out there."), "done")
     return redirect(url_for("account.show"), code=303)
 
 
@@ -101,7 +101,7 @@ def make_token() -> ResponseReturnValue:
         abort(400)
     name = forms.text("name", 100)
     if not name:
-        return _refused("Give the token a name, so that you know it again.")
+        return _refused(_("Give the token a name, so that you know it again."))
     try:
         made = act(tokens.make, who.id, who.workspace_id, name, scopes, days=days, by=who.email)
     except WorkError as problem:
@@ -118,7 +118,7 @@ def revoke_token(token_id: str) -> ResponseReturnValue:
     if token_id not in {row.id for row, _ in mine}:
         abort(404)
     act(tokens.revoke, token_id, by=who.email)
-    flash("Revoked. It opens nothing any more.", "done")
+    flash(_("Revoked. It opens nothing any more."), "done")
     return redirect(url_for("account.show"), code=303)
 
 
@@ -130,12 +130,12 @@ def delete() -> ResponseReturnValue:
     if mode not in ("anonymise", "everything"):
         abort(400)
     if forms.text("email", 320).lower() != who.email:
-        return _refused("Type your own address to confirm.")
+        return _refused(_("Type your own address to confirm."))
     try:
         act(farewell.ask, who.id, "everything" if mode == "everything" else "anonymise", by=who.email)
     except WorkError as problem:
         return _refused(problem.message)
-    flash("Your account ends in thirty days. Signing in before takes that back.", "done")
+    flash(_("Your account ends in thirty days. Signing in before takes that back."), "done")
     return redirect(url_for("people.sign_in"), code=303)
 
 

@@ -9,12 +9,12 @@ from tasks import bulk
 from web import forms
 from web.auth import needs, person
 from web.database import act
+from web.languages import _, counted
 from web.live import page
 from web.preferences import clock
 from web.reads import bulk as reads
 from web.reads import syncs
 from web.reads.issues import IssueFilter
-from web.words import count
 
 bp = Blueprint("bulk", __name__, url_prefix="/bulk")
 
@@ -48,7 +48,14 @@ def show(bulk_id: str) -> ResponseReturnValue:
 def look(bulk_id: str) -> ResponseReturnValue:
     """Read both sides of its syncs again and say what would be written."""
     number = act(bulk.look, _found(bulk_id).row.id, by=person().email)
-    flash(f"{count(number, 'sync is', 'syncs are')} read again. What would be written shows here.", "done")
+    flash(
+        counted(
+            "%(num)s sync is read again. What would be written shows here.",
+            "%(num)s syncs are read again. What would be written shows here.",
+            number,
+        ),
+        "done",
+    )
     return _to(bulk_id)
 
 
@@ -70,7 +77,7 @@ def confirm(bulk_id: str) -> ResponseReturnValue:
 @needs("retry")
 def recall(bulk_id: str) -> ResponseReturnValue:
     act(bulk.recall, _found(bulk_id).row.id, by=person().email)
-    flash("Taken back. Nothing of it was done.", "done")
+    flash(_("Taken back. Nothing of it was done."), "done")
     return _to(bulk_id)
 
 
@@ -78,7 +85,14 @@ def recall(bulk_id: str) -> ResponseReturnValue:
 @needs("retry")
 def stop(bulk_id: str) -> ResponseReturnValue:
     number = act(bulk.stop, _found(bulk_id).row.id, by=person().email, reason=forms.reason())
-    flash(f"Stopped: {count(number, 'run')} cancelled. What was done stays done.", "done")
+    flash(
+        counted(
+            "Stopped: %(num)s run cancelled. What was done stays done.",
+            "Stopped: %(num)s runs cancelled. What was done stays done.",
+            number,
+        ),
+        "done",
+    )
     return _to(bulk_id)
 
 

@@ -11,6 +11,7 @@ from tasks.errors import RunActive
 from web import forms
 from web.auth import needs, person
 from web.database import act
+from web.languages import _
 from web.live import page
 from web.preferences import clock
 from web.reads import definition, history, syncs
@@ -67,7 +68,7 @@ def run(config_id: str) -> ResponseReturnValue:
             request_key=forms.request_key(),
         )
     except RunActive as active:
-        flash(f"{config.name} has a run already: this is it.", "info")
+        flash(_("%(name)s has a run already: this is it.", name=config.name), "info")
         run_id = active.run_id
     return redirect(url_for("runs.show", run_id=run_id), code=303)
 
@@ -77,7 +78,7 @@ def run(config_id: str) -> ResponseReturnValue:
 def pause(config_id: str) -> ResponseReturnValue:
     config = _found(config_id).config
     act(configs.pause, config.id, by=person().email, reason=forms.reason())
-    flash(f"{config.name} is paused. What runs now ends; nothing new begins.", "done")
+    flash(_("%(name)s is paused. What runs now ends; nothing new begins.", name=config.name), "done")
     return redirect(url_for("configs.show", config_id=config.id), code=303)
 
 
@@ -86,7 +87,7 @@ def pause(config_id: str) -> ResponseReturnValue:
 def resume(config_id: str) -> ResponseReturnValue:
     config = _found(config_id).config
     act(configs.resume, config.id, by=person().email)
-    flash(f"{config.name} runs again by its schedule.", "done")
+    flash(_("%(name)s runs again by its schedule.", name=config.name), "done")
     return redirect(url_for("configs.show", config_id=config.id), code=303)
 
 

@@ -13,10 +13,11 @@ from tasks.errors import WrongState
 from web import export as files
 from web.auth import needs, person
 from web.database import act
+from web.languages import _, counted
 from web.live import page
 from web.reads import conflicts as reads
 from web.reads import syncs
-from web.words import count
+from web.words import side
 
 bp = Blueprint("conflicts", __name__, url_prefix="/conflicts")
 
@@ -69,16 +70,18 @@ def resolve(conflict_id: int) -> ResponseReturnValue:
         if take == "value":
             take = request.form.get(f"value-{id}", "")[:VALUE_LENGTH]
             if take in ("left", "right"):
-                raise WrongState("The words left and right stand for the sides; they cannot be a value here.")
+                raise WrongState(
+                    _("The words left and right stand for the sides; they cannot be a value here.")
+                )
         elif take not in ("left", "right"):
             continue
         _still_as_shown(conflict, request.form.get(f"seen-{id}", ""))
         answers[take].append(id)
     if not answers:
-        flash("Choose for at least one field which side stands.", "info")
+        flash(_("Choose for at least one field which side stands."), "info")
         return redirect(url_for("conflicts.show", conflict_id=conflict_id), code=303)
     _answer(answers, shown)
-    flash(f"{found.key} is decided. The next run writes it; one was queued.", "done")
+    flash(_("%(key)s is decided. The next run writes it; one was queued.", key=found.key), "done")
     return redirect(url_for("conflicts.index"), code=303)
 
 
@@ -101,12 +104,20 @@ def resolve_many() -> ResponseReturnValue:
     found = reads.plan(person().workspace_id, take, ids, None)
     if not ids or found.digest != request.form.get("digest"):
         raise WrongState(
-            "Some of these conflicts have changed since the plan was shown. Look at it again.",
+            _("Some of these conflicts have changed since the plan was shown. Look at it again."),
             code="plan_stale",
         )
     shown = {row.conflict.id: row.conflict for row in found.rows}
     _answer({take: list(shown)}, shown)
-    flash(f"{count(len(shown), 'conflict')} decided: {take} stands. The next run writes it.", "done")
+    flash(
+        counted(
+            "%(num)s conflict decided: %(side)s stands. The next run writes it.",
+            "%(num)s conflicts decided: %(side)s stands. The next run writes it.",
+            len(shown),
+            side=side(take),
+        ),
+        "done",
+    )
     return redirect(url_for("conflicts.index"), code=303)
 
 
@@ -119,6 +130,9 @@ def _answer(answers: dict[str, list[int]], shown: dict[int, Conflict]) -> None:
 def _still_as_shown(conflict: Conflict, seen: str) -> None:
     if seen != reads.seen_of(conflict):
         raise WrongState(
-            f"{conflict.key}: a side has changed since this was shown. Have a look at the new values.",
+            _(
+                "%(key)s: a side has changed since this was shown. Have a look at the new values.",
+                key=conflict.key,
+            ),
             code="changed",
         )

@@ -16,6 +16,7 @@ from tasks.errors import DefinitionError, NotFound, WorkError
 from web import forms, options
 from web.auth import needs, person
 from web.database import act
+from web.languages import _
 from web.live import page
 from web.reads import connections as reads
 from web.reads import grants
@@ -58,7 +59,7 @@ def create() -> ResponseReturnValue:
     except WorkError as problem:
         return _form(kind, sent, name=name, problem=problem)
     _ask(made)
-    flash(f"{name} is kept. Whether it answers shows here in a moment.", "done")
+    flash(_("%(name)s is kept. Whether it answers shows here in a moment.", name=name), "done")
     return _to(made)
 
 
@@ -97,7 +98,10 @@ def change(connection_id: str) -> ResponseReturnValue:
     except WorkError as problem:
         return _form(kind, sent, connection_id=item.id, name=item.name, problem=problem)
     _ask(item.id)
-    flash("Kept. Whether it answers shows here in a moment." if changed else "Nothing was changed.", "done")
+    flash(
+        _("Kept. Whether it answers shows here in a moment.") if changed else _("Nothing was changed."),
+        "done",
+    )
     return _to(item.id)
 
 
@@ -122,7 +126,13 @@ def discover(connection_id: str) -> ResponseReturnValue:
 def delete(connection_id: str) -> ResponseReturnValue:
     item = _found(connection_id).connection
     act(saving.delete_connection, item.id, by=person().email)
-    flash(f"{item.name} and its secrets are forgotten. Nothing in the system itself was touched.", "done")
+    flash(
+        _(
+            "%(name)s and its secrets are forgotten. Nothing in the system itself was touched.",
+            name=item.name,
+        ),
+        "done",
+    )
     return redirect(url_for("connections.index"), code=303)
 
 

@@ -17,6 +17,7 @@ from tasks.errors import DefinitionError, NotFound, RunActive, WorkError
 from web import forms, options
 from web.auth import needs, person
 from web.database import act
+from web.languages import _
 from web.live import page
 from web.preferences import clock
 from web.reads import drafts as reads
@@ -136,7 +137,7 @@ def fields(draft_id: str) -> ResponseReturnValue:
         "match": [name for name in match if name in {p["left"] for p in pairs}] or None,
     }
     if not pairs:
-        return _page(draft, "fields", problem="Pair at least one field: what is not paired is not synced.")
+        return _page(draft, "fields", problem=_("Pair at least one field: what is not paired is not synced."))
     return _tried(draft_id, "fields", "rules", lambda: act(drafts.say, draft_id, said))
 
 
@@ -179,9 +180,11 @@ def finish(draft_id: str) -> ResponseReturnValue:
     except WorkError as problem:
         return _page(draft, "review", problem=problem.message)
     if preview is not None:
-        flash("Made. This is what its first run would do; nothing is written until you switch it on.", "done")
+        flash(
+            _("Made. This is what its first run would do; nothing is written until you switch it on."), "done"
+        )
         return redirect(url_for("runs.show", run_id=preview), code=303)
-    flash("Changed. The next run goes by the new definition.", "done")
+    flash(_("Changed. The next run goes by the new definition."), "done")
     return redirect(url_for("configs.show", config_id=config_id), code=303)
 
 
@@ -206,7 +209,7 @@ def switch_on(config_id: str) -> ResponseReturnValue:
         run_id = act(drafts.switch_on, sync.config.id, by=person().email)
     except RunActive as active:
         run_id = active.run_id
-    flash(f"{sync.config.name} is switched on. This is its first run.", "done")
+    flash(_("%(name)s is switched on. This is its first run.", name=sync.config.name), "done")
     return redirect(url_for("runs.show", run_id=run_id), code=303)
 
 
@@ -275,7 +278,7 @@ _EXTRAS: Mapping[str, Callable[[reads.DraftView], dict[str, Any]]] = {
 def _times(cron: str, timezone: str) -> dict[str, Any]:
     """The schedule in words with its next five times, or what is wrong with it."""
     if not cron.strip():
-        return {"words": "Only when somebody starts it.", "next": [], "problem": ""}
+        return {"words": _("Only when somebody starts it."), "next": [], "problem": ""}
     try:
         found = read_schedule(cron, timezone)
     except ScheduleProblem as problem:

@@ -14,9 +14,11 @@ from sqlalchemy.exc import DBAPIError
 from werkzeug.exceptions import HTTPException
 
 from tasks.errors import DefinitionError, NotFound, RunActive, WorkError
+from web import words
 from web.api.wire import BadInput
 from web.auth import forget_person
 from web.database import ctx, db
+from web.languages import _, mark
 from web.reads.query import BadFilter
 
 log = structlog.get_logger(__name__)
@@ -35,15 +37,18 @@ class Said:
 
 
 _BY_STATUS: dict[int, tuple[str, str]] = {
-    400: ("This request cannot be read", "Go back, load the page again and try once more."),
-    401: ("You are signed out", "Sign in, then do it again. Nothing was changed."),
-    403: ("You may not do this", "Your role does not allow it. An administrator can change that."),
-    404: ("There is nothing here", "The link may be old, or what it led to was deleted."),
-    405: ("This cannot be opened like that", "Go back and use the button on the page."),
-    415: ("This kind of body is not taken", "Send JSON, with the Content-Type application/json."),
-    422: ("Something in it is not right", "Correct the fields that are named."),
-    413: ("That was too much", "What was sent is larger than this page takes."),
-    429: ("Too many tries", "Wait a minute, then try again."),
+    400: (mark("This request cannot be read"), mark("Go back, load the page again and try once more.")),
+    401: (mark("You are signed out"), mark("Sign in, then do it again. Nothing was changed.")),
+    403: (
+        mark("You may not do this"),
+        mark("Your role does not allow it. An administrator can change that."),
+    ),
+    404: (mark("There is nothing here"), mark("The link may be old, or what it led to was deleted.")),
+    405: (mark("This cannot be opened like that"), mark("Go back and use the button on the page.")),
+    415: (mark("This kind of body is not taken"), mark("Send JSON, with the Content-Type application/json.")),
+    422: (mark("Something in it is not right"), mark("Correct the fields that are named.")),
+    413: (mark("That was too much"), mark("What was sent is larger than this page takes.")),
+    429: (mark("Too many tries"), mark("Wait a minute, then try again.")),
 }
 
 
@@ -59,16 +64,16 @@ def install(app: Flask) -> None:
 
 def _refused(problem: WorkError) -> ResponseReturnValue:
     if isinstance(problem, NotFound):
-        return _answer(Said(404, _BY_STATUS[404][0], problem.message, problem.code))
+        return _answer(Said(404, _(_BY_STATUS[404][0]), problem.message, problem.code))
     if isinstance(problem, RunActive):
         return _answer(
-            Said(409, "It has a run already", problem.message, problem.code, run_id=problem.run_id)
+            Said(409, _("It has a run already"), problem.message, problem.code, run_id=problem.run_id)
         )
     if isinstance(problem, DefinitionError):
         errors = ({"field": problem.place, "reason": problem.message},)
-        return _answer(Said(422, _BY_STATUS[422][0], problem.message, problem.code, errors=errors))
+        return _answer(Said(422, _(_BY_STATUS[422][0]), problem.message, problem.code, errors=errors))
     status = 422 if problem.code in _ABOUT_WHAT_WAS_SENT else 409
-    return _answer(Said(status, "This cannot be done now", problem.message, problem.code))
+    return _answer(Said(status, _("This cannot be done now"), problem.message, problem.code))
 
 
 # Codes of refusals that no other state would change: what was sent is at fault.
@@ -78,19 +83,20 @@ _ABOUT_WHAT_WAS_SENT = frozenset(
 
 
 def _bad_input(problem: BadInput) -> ResponseReturnValue:
-    title, message = _BY_STATUS[problem.status]
+    title, message = map(_, _BY_STATUS[problem.status])
     first = problem.mistakes[0]
-    detail = f"{first['field'] or 'The request'}: {first['reason']}." if problem.mistakes else message
+    place = first["field"] or _("The request")
+    detail = f"{place}: {first['reason']}." if problem.mistakes else message
     return _answer(Said(problem.status, title, detail, "bad_input", errors=tuple(problem.mistakes)))
 
 
 def _bad_filter(problem: BadFilter) -> ResponseReturnValue:
-    return _answer(Said(400, "This list cannot be shown", str(problem), "bad_filter"))
+    return _answer(Said(400, _("This list cannot be shown"), str(problem), "bad_filter"))
 
 
 def _not_from_our_form(_problem: CSRFError) -> ResponseReturnValue:
-    message = "You may have signed out or in again in another tab. Go back, load the page again and retry."
-    return _answer(Said(400, "This form is not valid any more", message, "csrf"))
+    message = _("You may have signed out or in again in another tab. Go back, load the page again and retry.")
+    return _answer(Said(400, _("This form is not valid any more"), message, "csrf"))
 
 
 def _http(problem: HTTPException) -> ResponseReturnValue:
@@ -100,9 +106,12 @@ def _http(problem: HTTPException) -> ResponseReturnValue:
     if status >= 500:
         return _unexpected(problem)
     phrase = HTTPStatus(status).phrase
-    title, message = _BY_STATUS.get(status, (phrase, "Go back and try once more."))
+    title, message = map(_, _BY_STATUS.get(status, (phrase, mark("Go back and try once more."))))
     if status == 403 and (need := g.get("refused")):
-        message = f"It needs the right to {need}, which your role here does not have. Ask an administrator."
+        message = _(
+            "It needs the right to %(right)s, which your role here does not have. Ask an administrator.",
+            right=words.right(need),
+        )
     headers = {name: text for name, text in problem.get_headers() if name in ("Allow", "Retry-After")}
     if status == 401 and _wants_json():
         headers["WWW-Authenticate"] = "Bearer"
@@ -115,8 +124,8 @@ def _database(problem: DBAPIError) -> ResponseReturnValue:
         return _unexpected(problem)
     error_id = ctx().new_id()
     log.error("the database does not answer", error_id=error_id, path=request.path, exc_info=problem)
-    message = "The database does not answer. Nothing is lost; try again in a minute."
-    return _answer(Said(503, "Syncline is not ready", message, "unavailable", error_id))
+    message = _("The database does not answer. Nothing is lost; try again in a minute.")
+    return _answer(Said(503, _("Syncline is not ready"), message, "unavailable", error_id))
 
 
 def _is_down(problem: DBAPIError) -> bool:
@@ -127,8 +136,8 @@ def _is_down(problem: DBAPIError) -> bool:
 def _unexpected(problem: Exception) -> ResponseReturnValue:
     error_id = ctx().new_id()
     log.error("a page failed", error_id=error_id, path=request.path, exc_info=problem)
-    message = "That is a mistake of ours, not of yours. It is in the log under the id below."
-    return _answer(Said(500, "This page failed", message, "unexpected", error_id))
+    message = _("That is a mistake of ours, not of yours. It is in the log under the id below.")
+    return _answer(Said(500, _("This page failed"), message, "unexpected", error_id))
 
 
 def _answer(said: Said) -> ResponseReturnValue:

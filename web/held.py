@@ -9,10 +9,10 @@ from tasks import decisions
 from tasks.errors import WrongState
 from web.auth import needs, person
 from web.database import act
+from web.languages import _, counted
 from web.live import page
 from web.reads import held as reads
 from web.reads import syncs
-from web.words import count
 
 bp = Blueprint("held", __name__, url_prefix="/held")
 
@@ -47,7 +47,14 @@ def approve() -> ResponseReturnValue:
     """Let exactly the changes of a plan through, each once, as it was shown."""
     ids = _planned()
     act(decisions.approve, ids, by=person().email)
-    flash(f"{count(len(ids), 'change')} approved. A run that makes them was queued.", "done")
+    flash(
+        counted(
+            "%(num)s change approved. A run that makes it was queued.",
+            "%(num)s changes approved. A run that makes them was queued.",
+            len(ids),
+        ),
+        "done",
+    )
     return redirect(url_for("held.index"), code=303)
 
 
@@ -57,7 +64,14 @@ def dismiss() -> ResponseReturnValue:
     """Say no to exactly the changes of a plan."""
     ids = _planned()
     act(decisions.dismiss, ids, by=person().email)
-    flash(f"{count(len(ids), 'change')} dismissed. You are not asked again while they stay the same.", "done")
+    flash(
+        counted(
+            "%(num)s change dismissed. You are not asked again while it stays the same.",
+            "%(num)s changes dismissed. You are not asked again while they stay the same.",
+            len(ids),
+        ),
+        "done",
+    )
     return redirect(url_for("held.index"), code=303)
 
 
@@ -67,6 +81,6 @@ def _planned() -> list[int]:
     found = reads.plan(person().workspace_id, {}, ids)
     if not ids or found.digest != request.form.get("digest"):
         raise WrongState(
-            "Some of these changes are not held any more. Look at the plan again.", code="plan_stale"
+            _("Some of these changes are not held any more. Look at the plan again."), code="plan_stale"
         )
     return [row.change.id for row in found.rows]

@@ -13,14 +13,14 @@ from web import export as files
 from web import forms
 from web.auth import needs, person
 from web.database import act
+from web.languages import _, counted, mark
 from web.live import page
 from web.preferences import clock
 from web.reads import issues as reads
 from web.reads import syncs
 from web.reads.query import BadFilter
-from web.words import count
 
-SNOOZES = {"1": "1 hour", "4": "4 hours", "24": "1 day", "168": "1 week"}  # hours
+SNOOZES = {"1": mark("1 hour"), "4": mark("4 hours"), "24": mark("1 day"), "168": mark("1 week")}  # hours
 
 bp = Blueprint("issues", __name__, url_prefix="/issues")
 
@@ -65,7 +65,7 @@ def show(config_id: str, code: str) -> ResponseReturnValue:
         group=reads.group(workspace, config_id, code, wanted),
         notes=reads.notes(config_id, code),
         fix=reads.last_fix(config_id, code),
-        snoozes=SNOOZES,
+        snoozes={hours: _(said) for hours, said in SNOOZES.items()},
         found=found,
     )
 
@@ -85,9 +85,16 @@ def retry(config_id: str, code: str) -> ResponseReturnValue:
             request_key=forms.request_key(),
         )
     except RunActive as active:
-        flash("The sync has a run already: this is it.", "info")
+        flash(_("The sync has a run already: this is it."), "info")
         return redirect(url_for("runs.show", run_id=active.run_id), code=303)
-    flash(f"{count(len(new.keys or ()), 'record is', 'records are')} read again and decided anew.", "done")
+    flash(
+        counted(
+            "%(num)s record is read again and decided anew.",
+            "%(num)s records are read again and decided anew.",
+            len(new.keys or ()),
+        ),
+        "done",
+    )
     return redirect(url_for("runs.show", run_id=new.run_id), code=303)
 
 
@@ -111,7 +118,7 @@ def snooze(config_id: str, code: str) -> ResponseReturnValue:
     hours = forms.text("hours", 4)
     _found(config_id)
     if hours not in SNOOZES:
-        raise BadFilter("Choose for how long it is snoozed.")
+        raise BadFilter(_("Choose for how long it is snoozed."))
     return _mute(config_id, code, on=True, lasts=timedelta(hours=int(hours)))
 
 
@@ -121,8 +128,14 @@ def resolve(config_id: str, code: str) -> ResponseReturnValue:
     """Somebody says that it is fixed. The next run tells."""
     config = _found(config_id).config
     number = act(issues.resolve, config.id, code, by=person().email, reason=forms.reason())
-    said = f"{count(number, 'issue is', 'issues are')} closed."
-    flash(f"{said} If the cause is still there, the next run opens them again and says so.", "done")
+    flash(
+        counted(
+            "%(num)s issue is closed. Should the cause still be there, the next run opens it again.",
+            "%(num)s issues are closed. Should the cause still be there, the next run opens them again.",
+            number,
+        ),
+        "done",
+    )
     return _to(config.id, code)
 
 
@@ -132,19 +145,32 @@ def note(config_id: str, code: str) -> ResponseReturnValue:
     config = _found(config_id).config
     text = request.form.get("text", "").strip()
     act(issues.note, config.id, code, text, by=person().email)
-    flash("Noted.", "done")
+    flash(_("Noted."), "done")
     return _to(config.id, code)
 
 
 def _mute(config_id: str, code: str, *, on: bool, lasts: timedelta | None = None) -> ResponseReturnValue:
     config = _found(config_id).config
     number = act(issues.mute, config.id, code, on=on, by=person().email, reason=forms.reason(), lasts=lasts)
-    said = "heard again"
-    if on:
-        said = "muted until something about it changes"
-        said += f", for {SNOOZES[forms.text('hours', 4)]} at most" if lasts else ""
-    flash(f"{count(number, 'issue is', 'issues are')} {said}.", "done")
+    flash(_muted(number, on=on, lasts=_(SNOOZES[forms.text("hours", 4)]) if lasts else ""), "done")
     return redirect(url_for("issues.index"), code=303)
+
+
+def _muted(number: int, *, on: bool, lasts: str) -> str:
+    if not on:
+        return counted("%(num)s issue is heard again.", "%(num)s issues are heard again.", number)
+    if not lasts:
+        return counted(
+            "%(num)s issue is muted until something about it changes.",
+            "%(num)s issues are muted until something about them changes.",
+            number,
+        )
+    return counted(
+        "%(num)s issue is muted until something about it changes, for %(span)s at most.",
+        "%(num)s issues are muted until something about them changes, for %(span)s at most.",
+        number,
+        span=lasts,
+    )
 
 
 def _to(config_id: str, code: str) -> ResponseReturnValue:

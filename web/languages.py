@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -43,7 +44,7 @@ def language() -> str:
 
     Programs are always answered in English, and so is whoever asks outside of a request.
     """
-    if not has_request_context() or request.path.startswith("/api/"):
+    if not has_request_context() or request.path == "/api" or request.path.startswith("/api/"):
         return ENGLISH
     if "language" not in g:
         chosen = request.cookies.get(LANGUAGE_COOKIE, "")
@@ -68,6 +69,11 @@ def mark(text: str) -> str:
     return text
 
 
+def forms(one: str, many: str) -> tuple[str, str]:
+    """Both forms of a text that a table holds, for `counted`."""
+    return one, many
+
+
 def _(text: str, /, **named: object) -> str:
     """The text in the language of this request, its named places filled in."""
     said: str = get_translations().ugettext(text)
@@ -82,12 +88,40 @@ def counted(one: str, many: str, num: int, /, **named: object) -> str:
 
 def number(value: int) -> str:
     """A whole number as this language groups it: `1,204`."""
-    return f"{value:,}".replace(",", _grouping(locale()))
+    return f"{value:,}".replace(",", _signs(locale())["group"])
+
+
+def decimal(value: float) -> str:
+    """A number with one place after the sign that this language has for it: `0.4`."""
+    return f"{value:.1f}".replace(".", _signs(locale())["decimal"])
+
+
+def weekday(moment: datetime) -> str:
+    """`Mon`."""
+    return _weekdays(locale())[moment.weekday()]
+
+
+def month(moment: datetime) -> str:
+    """`Nov`."""
+    return _months(locale())[moment.month]
 
 
 @cache
-def _grouping(name: str) -> str:
-    return str(Locale.parse(name).number_symbols["latn"]["group"])
+def _signs(name: str) -> Mapping[str, str]:
+    signs: Mapping[str, str] = Locale.parse(name).number_symbols["latn"]
+    return signs
+
+
+@cache
+def _weekdays(name: str) -> Mapping[int, str]:
+    names: Mapping[int, str] = Locale.parse(name).days["format"]["abbreviated"]
+    return names
+
+
+@cache
+def _months(name: str) -> Mapping[int, str]:
+    names: Mapping[int, str] = Locale.parse(name).months["format"]["abbreviated"]
+    return names
 
 
 def in_proof(text: str) -> str:

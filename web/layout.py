@@ -50,6 +50,7 @@ def install(app: Flask) -> None:
         partial_because=syncs.partial_because,
         new_key=lambda: ctx().new_id(),
     )
+    app.jinja_env.filters["begin"] = words.begin
 
 
 def frame() -> Frame:

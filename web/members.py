@@ -14,6 +14,7 @@ from tasks.people import SHORTEST_PASSWORD
 from web import auth, forms
 from web.auth import needs, person, public
 from web.database import act, ctx
+from web.languages import _
 from web.limits import PER_ADDRESS, limiter
 from web.live import page
 
@@ -35,20 +36,20 @@ def invite() -> ResponseReturnValue:
     """The link is shown once, on the answer itself: it stands nowhere else."""
     who = person()
     try:
-        _, path = act(invitations.invite, who.workspace_id, forms.text("email", 320), _role(), by=who.email)
+        made = act(invitations.invite, who.workspace_id, forms.text("email", 320), _role(), by=who.email)
     except WorkError as problem:
         response = make_response(_page(problem=problem.message))
         response.status_code = 422
         return response
     base = ctx().settings.public_url or request.host_url.rstrip("/")
-    return _page(link=f"{base}{path}")
+    return _page(link=f"{base}{made[1]}")
 
 
 @bp.post("/people/invitations/<invitation_id>/withdrawal")
 @needs("administer")
 def withdraw(invitation_id: str) -> ResponseReturnValue:
     act(invitations.withdraw, invitation_id, person().workspace_id, by=person().email)
-    flash("Withdrawn. The link opens nothing any more.", "done")
+    flash(_("Withdrawn. The link opens nothing any more."), "done")
     return redirect(url_for("members.index"), code=303)
 
 
@@ -56,7 +57,7 @@ def withdraw(invitation_id: str) -> ResponseReturnValue:
 @needs("administer")
 def set_role(user_id: str) -> ResponseReturnValue:
     act(members.set_role, person().workspace_id, user_id, _role(), by=person().email)
-    flash("The role is set. They have to sign in again.", "done")
+    flash(_("The role is set. They have to sign in again."), "done")
     return redirect(url_for("members.index"), code=303)
 
 
@@ -64,7 +65,7 @@ def set_role(user_id: str) -> ResponseReturnValue:
 @needs("administer")
 def remove(user_id: str) -> ResponseReturnValue:
     act(members.remove, person().workspace_id, user_id, by=person().email)
-    flash("They are no longer in this workspace. What acts for them stops.", "done")
+    flash(_("They are no longer in this workspace. What acts for them stops."), "done")
     return redirect(url_for("members.index"), code=303)
 
 

@@ -9,6 +9,7 @@ from tasks import signing_in
 from tasks.errors import WorkError
 from web.auth import needs, person
 from web.database import act, ctx
+from web.languages import _
 from web.live import page
 from web.reads import connections as reads
 from web.reads import grants
@@ -54,7 +55,7 @@ def callback() -> ResponseReturnValue:
     except WorkError as problem:
         flash(problem.message, "bad")
         return redirect(url_for("connections.index"), code=303)
-    flash("Signed in. Syncs that waited for it go on.", "done")
+    flash(_("Signed in. Syncs that waited for it go on."), "done")
     return redirect(url_for("connections.show", connection_id=connection_id), code=303)
 
 

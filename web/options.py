@@ -13,6 +13,7 @@ from pydantic.fields import FieldInfo
 from connectors import catalog
 from connectors.base import Connector
 from connectors.errors import OptionsError
+from web.languages import _
 from web.words import plain
 
 LONGEST = 10_000  # characters of one option; a service account's key has some 2,400
@@ -62,9 +63,9 @@ def fields(
         found.append(
             OptionField(
                 name=name,
-                label=info.title or plain(name),
+                label=_(info.title) if info.title else plain(name),
                 kind=kind,
-                hint=info.description or "",
+                hint=_(info.description) if info.description else "",
                 required=info.is_required(),
                 choices=choices,
                 value="" if kind == "secret" else _shown(value),
@@ -79,7 +80,7 @@ def read(model: type[BaseModel], form: Mapping[str, str], prefix: str = "") -> d
     """What was sent, as a YAML would say it. What was left empty is left out."""
     found: dict[str, Any] = {}
     for name, info in model.model_fields.items():
-        kind, _ = _kind(info)
+        kind = _kind(info)[0]
         sent = form.get(prefix + name, "").strip()[:LONGEST]
         if kind == "tick":
             found[name] = bool(sent)

@@ -9,6 +9,7 @@ from tasks import people
 from web import auth, forms
 from web.auth import local_path, public
 from web.database import act
+from web.languages import _
 from web.limits import PER_ACCOUNT, PER_ADDRESS, account, limiter
 
 bp = Blueprint("people", __name__)
@@ -39,7 +40,7 @@ def sign_in_with_password() -> ResponseReturnValue:
         address=request.remote_addr or "",
     )
     if token is None:
-        return _refused(target, "The e-mail address, the password or the code is not right.")
+        return _refused(target, _("The e-mail address, the password or the code is not right."))
     auth.enter(token)
     return redirect(target or url_for("desk.show"), code=303)
 
@@ -57,7 +58,7 @@ def sign_in_link(token: str) -> ResponseReturnValue:
 def sign_in_with_link(token: str) -> ResponseReturnValue:
     session_token = act(people.sign_in_with_link, token, client=_browser())
     if session_token is None:
-        return _refused(None, "This link was used already or is too old. Ask for another one.")
+        return _refused(None, _("This link was used already or is too old. Ask for another one."))
     auth.enter(session_token)
     return redirect(url_for("desk.show"), code=303)
 

@@ -12,10 +12,10 @@ from web import export as files
 from web import forms
 from web.auth import needs, person
 from web.database import act
+from web.languages import _, counted
 from web.live import page
 from web.reads import runs as reads
 from web.reads import syncs
-from web.words import count
 
 bp = Blueprint("runs", __name__, url_prefix="/runs")
 
@@ -70,9 +70,9 @@ def cancel(run_id: str) -> ResponseReturnValue:
     run = _found(run_id)
     state = act(runs.cancel, run.id, by=person().email, reason=forms.reason())
     if state == RunState.RUNNING:
-        flash("It stops at its next batch. What it has written until then stays written.", "done")
+        flash(_("It stops at its next batch. What it has written until then stays written."), "done")
     else:
-        flash("Cancelled. Nothing was written.", "done")
+        flash(_("Cancelled. Nothing was written."), "done")
     return redirect(url_for("runs.show", run_id=run.id), code=303)
 
 
@@ -92,10 +92,17 @@ def retry(run_id: str) -> ResponseReturnValue:
             request_key=forms.request_key(),
         )
     except RunActive as active:
-        flash("The sync has a run already: this is it.", "info")
+        flash(_("The sync has a run already: this is it."), "info")
         return redirect(url_for("runs.show", run_id=active.run_id), code=303)
     if new.keys is not None:
-        flash(f"{count(len(new.keys), 'record is', 'records are')} read again and decided anew.", "done")
+        flash(
+            counted(
+                "%(num)s record is read again and decided anew.",
+                "%(num)s records are read again and decided anew.",
+                len(new.keys),
+            ),
+            "done",
+        )
     return redirect(url_for("runs.show", run_id=new.run_id), code=303)
 
 

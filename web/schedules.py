@@ -9,6 +9,7 @@ from tasks import jobs
 from tasks.people import DEFAULT_WORKSPACE
 from web.auth import needs, person
 from web.database import act
+from web.languages import _
 from web.live import page
 from web.preferences import clock
 from web.reads import schedules as reads
@@ -34,7 +35,7 @@ def run_job(name: str) -> ResponseReturnValue:
     """The next tick carries the job out."""
     _must_be_of_the_installation()
     act(jobs.ask, name, by=person().email)
-    flash("The job was asked for. The scheduler carries it out within a minute.", "done")
+    flash(_("The job was asked for. The scheduler carries it out within a minute."), "done")
     return redirect(url_for("schedules.index"), code=303)
 
 
@@ -54,7 +55,7 @@ def resume_job(name: str) -> ResponseReturnValue:
 def _switch(name: str, *, on: bool) -> ResponseReturnValue:
     _must_be_of_the_installation()
     act(jobs.switch, name, on=on, by=person().email)
-    flash("It runs by its schedule again." if on else "It runs by hand only from now on.", "done")
+    flash(_("It runs by its schedule again.") if on else _("It runs by hand only from now on."), "done")
     return redirect(url_for("schedules.index"), code=303)
 
 

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
+from web.languages import _, counted, decimal, month, weekday
+
 ZONE_COOKIE = "zone"
 
 _MINUTE, _HOUR, _DAY = 60, 3600, 86400
@@ -25,14 +27,22 @@ class Clock:
         """`3 min ago`, `in 2 h`, `just now`: whole minutes, so that a page does not change each second."""
         seconds = (self.now - moment).total_seconds()
         if abs(seconds) < _MINUTE:
-            return "just now" if seconds >= 0 else "in a moment"
+            return _("just now") if seconds >= 0 else _("in a moment")
         size = _rough(abs(seconds))
-        return f"{size} ago" if seconds > 0 else f"in {size}"
+        return _("%(span)s ago", span=size) if seconds > 0 else _("in %(span)s", span=size)
 
     def stamp(self, moment: datetime) -> str:
         """The whole time: `Mon 23 Nov 2026, 14:05:12 CET`."""
         local = self.local(moment)
-        return f"{local:%a} {local.day} {local:%b %Y, %H:%M:%S} {local:%Z}"
+        return _(
+            "%(weekday)s %(day)s %(month)s %(year)s, %(time)s %(zone)s",
+            weekday=weekday(local),
+            day=local.day,
+            month=month(local),
+            year=local.year,
+            time=f"{local:%H:%M:%S}",
+            zone=f"{local:%Z}",
+        )
 
     def short(self, moment: datetime) -> str:
         """As short as it can be told today: `14:05`, `22 Nov 14:05`, `22 Nov 2025`."""
@@ -40,14 +50,26 @@ class Clock:
         if local.date() == today.date():
             return f"{local:%H:%M}"
         if local.year == today.year or abs(local - today) < timedelta(days=90):
-            return f"{local.day} {local:%b %H:%M}"
-        return f"{local.day} {local:%b %Y}"
+            return _("%(day)s %(month)s %(time)s", day=local.day, month=month(local), time=f"{local:%H:%M}")
+        return _("%(day)s %(month)s %(year)s", day=local.day, month=month(local), year=local.year)
 
     def day_and_time(self, moment: datetime) -> str:
         local, today = self.local(moment), self.local(self.now)
-        days = (local.date() - today.date()).days
-        day = {-1: "yesterday", 0: "today", 1: "tomorrow"}.get(days, f"{local:%a} {local.day} {local:%b}")
-        return f"{day} {local:%H:%M}"
+        time = f"{local:%H:%M}"
+        match (local.date() - today.date()).days:
+            case -1:
+                return _("yesterday %(time)s", time=time)
+            case 0:
+                return _("today %(time)s", time=time)
+            case 1:
+                return _("tomorrow %(time)s", time=time)
+        return _(
+            "%(weekday)s %(day)s %(month)s %(time)s",
+            weekday=weekday(local),
+            day=local.day,
+            month=month(local),
+            time=time,
+        )
 
     def since(self, begun: datetime | None, ended: datetime | None) -> str:
         """How long it took, or has taken until now; nothing where it never began."""
@@ -60,17 +82,19 @@ def duration(seconds: float) -> str:
     """`0.4 s`, `12 s`, `3 min 20 s`, `2 h 05 min`, `3 days`."""
     seconds = max(seconds, 0)
     if seconds < 10:
-        return f"{seconds:.1f} s"
+        return _("%(seconds)s s", seconds=decimal(seconds))
     whole = round(seconds)
     if whole < _MINUTE:
-        return f"{whole} s"
+        return _("%(seconds)s s", seconds=whole)
     if whole < _HOUR:
         minutes, rest = divmod(whole, _MINUTE)
-        return f"{minutes} min {rest:02d} s" if rest else f"{minutes} min"
+        if not rest:
+            return _("%(minutes)s min", minutes=minutes)
+        return _("%(minutes)s min %(seconds)s s", minutes=minutes, seconds=f"{rest:02d}")
     if whole < 2 * _DAY:
         hours, rest = divmod(whole, _HOUR)
-        return f"{hours} h {rest // _MINUTE:02d} min"
-    return f"{whole // _DAY} days"
+        return _("%(hours)s h %(minutes)s min", hours=hours, minutes=f"{rest // _MINUTE:02d}")
+    return counted("%(num)s day", "%(num)s days", whole // _DAY)
 
 
 def zone_named(name: str | None) -> ZoneInfo:
@@ -85,8 +109,7 @@ def zone_named(name: str | None) -> ZoneInfo:
 
 def _rough(seconds: float) -> str:
     if seconds < _HOUR:
-        return f"{int(seconds // _MINUTE)} min"
+        return _("%(minutes)s min", minutes=int(seconds // _MINUTE))
     if seconds < _DAY:
-        return f"{int(seconds // _HOUR)} h"
-    days = int(seconds // _DAY)
-    return "1 day" if days == 1 else f"{days} days"
+        return _("%(hours)s h", hours=int(seconds // _HOUR))
+    return counted("%(num)s day", "%(num)s days", int(seconds // _DAY))

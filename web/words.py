@@ -8,74 +8,100 @@ from typing import Literal
 
 from models.journal import ChangeState
 from models.sync_runs import RunKind, RunState
+from web.languages import _, counted, forms, mark
 
 Tone = Literal["good", "busy", "wait", "warn", "bad", "off"]
 
 
 @dataclass(frozen=True, slots=True)
 class Badge:
-    """A state as people see it: never by colour alone."""
+    """A state as people see it: never by colour alone. Its texts are kept in English."""
 
-    word: str
+    in_english: str
     icon: str
     tone: Tone
-    hint: str = ""
+    hint_in_english: str = ""
+
+    @property
+    def word(self) -> str:
+        return _(self.in_english)
+
+    @property
+    def hint(self) -> str:
+        return _(self.hint_in_english) if self.hint_in_english else ""
 
 
 RUN_STATES: Mapping[RunState, Badge] = {
-    RunState.QUEUED: Badge("Queued", "hourglass-split", "wait", "Waits for a worker."),
-    RunState.RUNNING: Badge("Running", "arrow-repeat", "busy", "A worker is on it."),
-    RunState.SUCCESS: Badge("Success", "check-circle-fill", "good", "Both sides agree."),
+    RunState.QUEUED: Badge(mark("Queued"), "hourglass-split", "wait", mark("Waits for a worker.")),
+    RunState.RUNNING: Badge(mark("Running"), "arrow-repeat", "busy", mark("A worker is on it.")),
+    RunState.SUCCESS: Badge(mark("Success"), "check-circle-fill", "good", mark("Both sides agree.")),
     RunState.PARTIAL: Badge(
-        "Partial",
+        mark("Partial"),
         "exclamation-triangle-fill",
         "warn",
-        "It got through, but some records failed, are in conflict or wait for a person.",
+        mark("It got through, but some records failed, are in conflict or wait for a person."),
     ),
-    RunState.FAILED: Badge("Failed", "x-circle-fill", "bad", "It stopped before it got through."),
-    RunState.CANCELLED: Badge("Cancelled", "slash-circle-fill", "off", "A person stopped it."),
-    RunState.SKIPPED: Badge("Skipped", "skip-forward-fill", "off", "It never started."),
+    RunState.FAILED: Badge(mark("Failed"), "x-circle-fill", "bad", mark("It stopped before it got through.")),
+    RunState.CANCELLED: Badge(mark("Cancelled"), "slash-circle-fill", "off", mark("A person stopped it.")),
+    RunState.SKIPPED: Badge(mark("Skipped"), "skip-forward-fill", "off", mark("It never started.")),
 }
 
 RUN_KINDS: Mapping[RunKind, str] = {
-    RunKind.SCHEDULED: "Scheduled",
-    RunKind.MANUAL: "By hand",
-    RunKind.RETRY: "Retry",
-    RunKind.BACKFILL: "Backfill",
-    RunKind.PREVIEW: "Preview",
-    RunKind.UNDO: "Undo",
+    RunKind.SCHEDULED: mark("Scheduled"),
+    RunKind.MANUAL: mark("By hand"),
+    RunKind.RETRY: mark("Retry"),
+    RunKind.BACKFILL: mark("Backfill"),
+    RunKind.PREVIEW: mark("Preview"),
+    RunKind.UNDO: mark("Undo"),
 }
 
 CHANGE_STATES: Mapping[ChangeState, Badge] = {
-    ChangeState.PLANNED: Badge("Planned", "hourglass-split", "wait", "Journalled, not sent yet."),
-    ChangeState.SENT: Badge("On its way", "arrow-repeat", "busy", "Sent; the answer is awaited."),
-    ChangeState.APPLIED: Badge("Written", "check-circle-fill", "good", "Confirmed by the system."),
-    ChangeState.REJECTED: Badge("Refused", "x-circle-fill", "bad", "The system refused this record."),
+    ChangeState.PLANNED: Badge(mark("Planned"), "hourglass-split", "wait", mark("Journalled, not sent yet.")),
+    ChangeState.SENT: Badge(mark("On its way"), "arrow-repeat", "busy", mark("Sent; the answer is awaited.")),
+    ChangeState.APPLIED: Badge(
+        mark("Written"), "check-circle-fill", "good", mark("Confirmed by the system.")
+    ),
+    ChangeState.REJECTED: Badge(
+        mark("Refused"), "x-circle-fill", "bad", mark("The system refused this record.")
+    ),
     ChangeState.STALE: Badge(
-        "Moved meanwhile", "arrow-repeat", "wait", "It changed after it was read; the next run decides again."
+        mark("Moved meanwhile"),
+        "arrow-repeat",
+        "wait",
+        mark("It changed after it was read; the next run decides again."),
     ),
     ChangeState.UNKNOWN: Badge(
-        "Outcome unknown",
+        mark("Outcome unknown"),
         "question-circle-fill",
         "warn",
-        "The answer was lost. It is looked up before anything is sent again.",
+        mark("The answer was lost. It is looked up before anything is sent again."),
     ),
-    ChangeState.HELD: Badge("Held", "hand-index-thumb", "warn", "Waits for a person."),
-    ChangeState.APPROVED: Badge("Approved", "check-circle-fill", "wait", "The next run carries it out."),
-    ChangeState.DISMISSED: Badge("Dismissed", "x-lg", "off", "A person said no."),
+    ChangeState.HELD: Badge(mark("Held"), "hand-index-thumb", "warn", mark("Waits for a person.")),
+    ChangeState.APPROVED: Badge(
+        mark("Approved"), "check-circle-fill", "wait", mark("The next run carries it out.")
+    ),
+    ChangeState.DISMISSED: Badge(mark("Dismissed"), "x-lg", "off", mark("A person said no.")),
     ChangeState.WITHDRAWN: Badge(
-        "Withdrawn", "arrow-counterclockwise", "off", "Its reason went away by itself."
+        mark("Withdrawn"), "arrow-counterclockwise", "off", mark("Its reason went away by itself.")
     ),
-    ChangeState.EXPIRED: Badge("Expired", "clock-history", "off", "Nobody decided in time."),
-    ChangeState.ABANDONED: Badge("Not sent", "slash-circle-fill", "off", "The run ended before it was sent."),
+    ChangeState.EXPIRED: Badge(mark("Expired"), "clock-history", "off", mark("Nobody decided in time.")),
+    ChangeState.ABANDONED: Badge(
+        mark("Not sent"), "slash-circle-fill", "off", mark("The run ended before it was sent.")
+    ),
 }
 
 # The five words for a sync, and for a record.
-IN_SYNC = Badge("In sync", "check-circle-fill", "good", "The last run got through and nothing waits.")
-WAITING = Badge("Waiting", "hourglass-split", "wait", "The next run will tell.")
-ATTENTION = Badge("Needs attention", "exclamation-triangle-fill", "warn", "Somebody has to look at it.")
-EXCLUDED = Badge("Excluded", "dash-circle-fill", "off", "Does not take part, for the reason given.")
-PAUSED = Badge("Paused", "pause-circle-fill", "off", "A person paused it.")
+IN_SYNC = Badge(
+    mark("In sync"), "check-circle-fill", "good", mark("The last run got through and nothing waits.")
+)
+WAITING = Badge(mark("Waiting"), "hourglass-split", "wait", mark("The next run will tell."))
+ATTENTION = Badge(
+    mark("Needs attention"), "exclamation-triangle-fill", "warn", mark("Somebody has to look at it.")
+)
+EXCLUDED = Badge(
+    mark("Excluded"), "dash-circle-fill", "off", mark("Does not take part, for the reason given.")
+)
+PAUSED = Badge(mark("Paused"), "pause-circle-fill", "off", mark("A person paused it."))
 
 SYNC_STATES: Mapping[str, Badge] = {
     "attention": ATTENTION,
@@ -86,30 +112,32 @@ SYNC_STATES: Mapping[str, Badge] = {
 }
 
 BULK_STATES: Mapping[str, Badge] = {
-    "planned": Badge("Planned", "list", "wait", "Nothing has been tried yet."),
-    "expired": Badge("Expired", "clock-history", "off", "Nobody started it within a day."),
-    "recallable": Badge("Can be taken back", "hourglass-split", "wait", "It begins in a moment."),
-    "first": Badge("Trying one first", "arrow-repeat", "busy", "The others follow if it gets through."),
-    "started": Badge("Under way", "arrow-repeat", "busy", "Its records are read again."),
-    "done": Badge("Done", "check-circle-fill", "good", "Every record was read again."),
-    "stopped": Badge("Stopped", "stop-circle", "off", "What was left was not tried."),
-    "recalled": Badge("Taken back", "arrow-counterclockwise", "off", "Nothing of it was done."),
+    "planned": Badge(mark("Planned"), "list", "wait", mark("Nothing has been tried yet.")),
+    "expired": Badge(mark("Expired"), "clock-history", "off", mark("Nobody started it within a day.")),
+    "recallable": Badge(mark("Can be taken back"), "hourglass-split", "wait", mark("It begins in a moment.")),
+    "first": Badge(
+        mark("Trying one first"), "arrow-repeat", "busy", mark("The others follow if it gets through.")
+    ),
+    "started": Badge(mark("Under way"), "arrow-repeat", "busy", mark("Its records are read again.")),
+    "done": Badge(mark("Done"), "check-circle-fill", "good", mark("Every record was read again.")),
+    "stopped": Badge(mark("Stopped"), "stop-circle", "off", mark("What was left was not tried.")),
+    "recalled": Badge(mark("Taken back"), "arrow-counterclockwise", "off", mark("Nothing of it was done.")),
 }
 
 OPERATIONS: Mapping[str, str] = {
-    "create": "Create",
-    "update": "Update",
-    "delete": "Delete",
-    "relink": "Take as the same record",
+    "create": mark("Create"),
+    "update": mark("Update"),
+    "delete": mark("Delete"),
+    "relink": mark("Take as the same record"),
 }
 
 _WHO: Mapping[str, str] = {
-    "schedule": "the schedule",
-    "cron endpoint": "an outside cron",
-    "chain": "the sync before it",
-    "automatic retry": "an automatic retry",
-    "cli": "the command line",
-    "": "Syncline",
+    "schedule": mark("the schedule"),
+    "cron endpoint": mark("an outside cron"),
+    "chain": mark("the sync before it"),
+    "automatic retry": mark("an automatic retry"),
+    "cli": mark("the command line"),
+    "": mark("Syncline"),
 }
 
 
@@ -118,7 +146,7 @@ def run_state(state: str) -> Badge:
 
 
 def run_kind(kind: str) -> str:
-    return RUN_KINDS[RunKind(kind)]
+    return _(RUN_KINDS[RunKind(kind)])
 
 
 def change_state(state: str) -> Badge:
@@ -127,43 +155,200 @@ def change_state(state: str) -> Badge:
 
 def operation(name: str) -> str:
     """What a change does, as a verb."""
-    return OPERATIONS.get(name) or plain(name)
+    return _(OPERATIONS[name]) if name in OPERATIONS else plain(name)
+
+
+def side(name: str) -> str:
+    """`left` or `right`."""
+    return _(_SIDES[name]) if name in _SIDES else name
+
+
+def act_on(operation: str, name: str) -> str:
+    """What is done on a side: `delete on right`."""
+    return _(_ACTS.get(operation, _ACTS["relink"]), side=side(name))
+
+
+def acts_on(operation: str, name: str, number: int) -> str:
+    """What is done to so many records of a side: `delete 4 records on right`."""
+    return counted(*_MANY_ACTS.get(operation, _MANY_ACTS["relink"]), number, side=side(name))
+
+
+_ACTS: Mapping[str, str] = {
+    "create": mark("create on %(side)s"),
+    "update": mark("update on %(side)s"),
+    "delete": mark("delete on %(side)s"),
+    "relink": mark("take as the same record on %(side)s"),
+}
+_MANY_ACTS: Mapping[str, tuple[str, str]] = {
+    "create": forms("create %(num)s record on %(side)s", "create %(num)s records on %(side)s"),
+    "update": forms("update %(num)s record on %(side)s", "update %(num)s records on %(side)s"),
+    "delete": forms("delete %(num)s record on %(side)s", "delete %(num)s records on %(side)s"),
+    "relink": forms("tie %(num)s record anew on %(side)s", "tie %(num)s records anew on %(side)s"),
+}
+
+
+def left_over(word: str, number: int) -> str:
+    """What a run did not settle, with its count: `3 conflicts`, `4 held`, `1 failed`."""
+    if word == "conflicts":
+        return counted("%(num)s conflict", "%(num)s conflicts", number)
+    if word == "held":
+        return counted("%(num)s held", "%(num)s held", number)
+    return counted("%(num)s failed", "%(num)s failed", number)
+
+
+def ended(state: str, number: int) -> str:
+    """How many runs ended in this way: `31 success`."""
+    if state == "success":
+        return counted("%(num)s success", "%(num)s success", number)
+    if state == "partial":
+        return counted("%(num)s partial", "%(num)s partial", number)
+    return counted("%(num)s failed", "%(num)s failed", number)
+
+
+def total(word: str) -> str:
+    """A count of a run's summary by its name."""
+    return _(_TOTALS[word]) if word in _TOTALS else word
+
+
+def phase(name: str | None) -> str:
+    """Where a run is. A phase that this table does not know is told as the worker wrote it."""
+    name = name or "starting"
+    return _(_PHASES[name]) if name in _PHASES else name
+
+
+def role(name: str) -> str:
+    return _(_ROLES[name]) if name in _ROLES else name
+
+
+def right(name: str) -> str:
+    """What somebody may do, after "the right to"."""
+    return _(_RIGHTS[name]) if name in _RIGHTS else name
+
+
+def excluded_because(reason: str | None) -> str:
+    """Why a record takes no part."""
+    if not reason:
+        return _("one side is gone")
+    return _(_EXCLUDED[reason]) if reason in _EXCLUDED else reason
+
+
+def process(kind: str) -> str:
+    return _(_PROCESSES[kind]) if kind in _PROCESSES else kind.capitalize()
+
+
+def execution(state: str) -> str:
+    """How a maintenance job went."""
+    return _(_EXECUTIONS[state]) if state in _EXECUTIONS else state
 
 
 def who(asked_by: str) -> str:
     """Who or what asked, as a noun: an address stays as it is."""
-    return _WHO.get(asked_by, asked_by)
+    return _(_WHO[asked_by]) if asked_by in _WHO else asked_by
 
 
 def plain(code: str) -> str:
     """A code as words: `ambiguous_key` is `Ambiguous key`."""
-    said = code.replace("_", " ").replace("-", " ").strip()
-    return said[:1].upper() + said[1:]
+    return begin(code.replace("_", " ").replace("-", " ").strip())
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
-    """`1 record`, `1,204 records`."""
-    return f"{number:,} {one if number == 1 else many or one + 's'}"
+def begin(text: str) -> str:
+    """The text as a sentence begins: its first letter is a capital."""
+    return text[:1].upper() + text[1:]
 
 
-def both(parts: list[str], last: str = "and") -> str:
+def both(parts: list[str], last: Literal["and", "or", "then"] = "and") -> str:
     """`a`, `a and b`, `a, b and c`."""
     if len(parts) < 2:
         return "".join(parts)
-    return f"{', '.join(parts[:-1])} {last} {parts[-1]}"
+    return _(_LISTS[last], head=", ".join(parts[:-1]), tail=parts[-1])
 
 
+_LISTS: Mapping[str, str] = {
+    "and": mark("%(head)s and %(tail)s"),
+    "or": mark("%(head)s or %(tail)s"),
+    "then": mark("%(head)s then %(tail)s"),
+}
+_SIDES: Mapping[str, str] = {"left": mark("left"), "right": mark("right")}
+_ROLES: Mapping[str, str] = {"admin": mark("admin"), "operator": mark("operator"), "viewer": mark("viewer")}
+_RIGHTS: Mapping[str, str] = {
+    "read": mark("read"),
+    "export": mark("export"),
+    "run": mark("run"),
+    "cancel": mark("cancel"),
+    "pause": mark("pause"),
+    "retry": mark("retry"),
+    "resolve": mark("resolve"),
+    "approve": mark("approve"),
+    "edit": mark("edit"),
+    "connect": mark("connect"),
+    "administer": mark("administer"),
+    "be in a workspace": mark("be in a workspace"),
+}
+_EXCLUDED: Mapping[str, str] = {
+    "deleted on left": mark("deleted on left"),
+    "deleted on right": mark("deleted on right"),
+}
+_PROCESSES: Mapping[str, str] = {
+    "tick": mark("Tick of the schedules"),
+    "worker": mark("Worker"),
+    "scheduler": mark("Scheduler"),
+}
+_EXECUTIONS: Mapping[str, str] = {
+    "asked": mark("asked"),
+    "running": mark("running"),
+    "success": mark("success"),
+    "failed": mark("failed"),
+}
+_TOTALS: Mapping[str, str] = {
+    "unchanged": mark("unchanged"),
+    "resolved": mark("resolved"),
+    "conflicts": mark("conflicts"),
+    "held": mark("held"),
+    "failed": mark("failed"),
+    "excluded": mark("excluded"),
+}
+_PHASES: Mapping[str, str] = {
+    "starting": mark("starting"),
+    "recovering": mark("recovering"),
+    "reading left": mark("reading left"),
+    "reading right": mark("reading right"),
+    "storing the plan": mark("storing the plan"),
+    "writing": mark("writing"),
+    "filling keys": mark("filling keys"),
+    "linking": mark("linking"),
+    "correcting": mark("correcting"),
+    "undoing": mark("undoing"),
+}
 _RULES: Mapping[str, str] = {
-    "left changed": "only left was edited",
-    "right changed": "only right was edited",
-    "filled": "a value beats an empty one",
-    "first contact": "first contact",
-    "new": "new record",
-    "merged": "additions and removals of both sides were merged",
-    "left_wins": "both were edited: left wins",
-    "right_wins": "both were edited: right wins",
-    "newest_wins": "both were edited: the newer edit wins",
-    "drift: overwrite": "edited at the destination: overwritten",
+    "left changed": mark("only left was edited"),
+    "right changed": mark("only right was edited"),
+    "back on left": mark("it is back on left"),
+    "back on right": mark("it is back on right"),
+    "filled": mark("a value beats an empty one"),
+    "first contact": mark("first contact"),
+    "new": mark("new record"),
+    "renamed": mark("renamed"),
+    "undo": mark("undo"),
+    "key filled": mark("key filled"),
+    "container changed": mark("container changed"),
+    "merged": mark("additions and removals of both sides were merged"),
+    "left_wins": mark("both were edited: left wins"),
+    "right_wins": mark("both were edited: right wins"),
+    "newest_wins": mark("both were edited: the newer edit wins"),
+    "drift: overwrite": mark("edited at the destination: overwritten"),
+    "deleted on left": mark("deleted on left"),
+    "deleted on right": mark("deleted on right"),
+    "delete wins": mark("delete wins"),
+    "newest wins: deleted": mark("newest wins: deleted"),
+    "revived: edit wins": mark("revived: edit wins"),
+    "revived: newest wins": mark("revived: newest wins"),
+    "revived: left_wins": mark("revived: left wins"),
+    "revived: right_wins": mark("revived: right wins"),
+    "resolved: left": mark("resolved: left"),
+    "resolved: right": mark("resolved: right"),
+    "resolved: value": mark("resolved: value"),
+    "resolved: revived": mark("resolved: revived"),
+    "resolved: deleted": mark("resolved: deleted"),
 }
 
 
@@ -171,5 +356,18 @@ def rule(name: str) -> str:
     """The rule that decided a change, as words."""
     head, comma, tail = name.partition(", tie: ")
     if comma:
-        return f"both were edited at the same time: {tail.replace('_', ' ')}"
-    return _RULES.get(name) or head.replace("_", " ")
+        return _("both were edited at the same time: %(who)s", who=policy(tail))
+    return _(_RULES[head]) if head in _RULES else head.replace("_", " ")
+
+
+def policy(name: str) -> str:
+    """Who wins, as a policy of conflicts names it."""
+    return _(_POLICIES[name]) if name in _POLICIES else name.replace("_", " ")
+
+
+_POLICIES: Mapping[str, str] = {
+    "left_wins": mark("left wins"),
+    "right_wins": mark("right wins"),
+    "newest_wins": mark("newest wins"),
+    "manual": mark("manual"),
+}

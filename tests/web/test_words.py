@@ -12,6 +12,7 @@ from models.journal import ChangeState
 from models.sync_runs import RunKind, RunState
 from sync.values import MISSING, encode
 from web import words
+from web.languages import counted
 from web.reads.values import field_changes, shown, wrapped
 from web.times import Clock, duration, zone_named
 
@@ -78,9 +79,8 @@ def test_a_zone_that_is_none_is_utc(name: str | None) -> None:
 
 
 def test_counts_and_lists() -> None:
-    assert words.count(1, "record") == "1 record"
-    assert words.count(1204, "record") == "1,204 records"
-    assert words.count(2, "sync needs", "syncs need") == "2 syncs need"
+    assert counted("%(num)s record", "%(num)s records", 1) == "1 record"
+    assert counted("%(num)s record", "%(num)s records", 1204) == "1,204 records"
     assert words.both(["a"]) == "a"
     assert words.both(["a", "b", "c"], "or") == "a, b or c"
     assert words.plain("ambiguous_key") == "Ambiguous key"

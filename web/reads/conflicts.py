@@ -14,9 +14,10 @@ from sqlalchemy import JSON, ColumnElement, Select, and_, or_, select
 from models.issues import Conflict
 from models.sync_configs import SyncConfig
 from web.database import db
+from web.languages import _
 from web.reads.query import BadFilter, Slice, is_word, keyset
 from web.reads.values import Shown, wrapped
-from web.words import both
+from web.words import both, side
 
 STATES = ("open", "answered", "settled")
 EXPORTED = (
@@ -46,7 +47,13 @@ class ConflictFilter:
         """Raises BadFilter."""
         state = args.get("state", "open")
         if state not in STATES:
-            raise BadFilter(f"'{state[:40]}' is not a state of conflicts. Use {both(list(STATES), 'or')}.")
+            raise BadFilter(
+                _(
+                    "'%(word)s' is not a state of conflicts. Use %(states)s.",
+                    word=state[:40],
+                    states=both(list(STATES), "or"),
+                )
+            )
         return cls(args.get("config", "")[:36], state)
 
     def args(self, **changed: str) -> dict[str, str]:
@@ -86,18 +93,20 @@ class Disagreement:
         if not answer:
             return ""
         if answer.get("take") in ("left", "right"):
-            return f"{answer['take']} stands"
-        return f"both become {wrapped(answer.get('value'))}"
+            return _("%(side)s stands", side=side(str(answer["take"])))
+        return _("both become %(value)s", value=wrapped(answer.get("value")))
 
     def effect(self, take: str) -> str:
         """What taking this side writes, as a sentence."""
         if self.is_delete:
             gone = "left" if self.conflict.left is None else "right"
             there = "right" if gone == "left" else "left"
-            return f"the record is deleted on {there} too" if take == gone else f"it is made again on {gone}"
+            if take == gone:
+                return _("the record is deleted on %(side)s too", side=side(there))
+            return _("it is made again on %(side)s", side=side(gone))
         if take == "left":
-            return f"right becomes {self.left}"
-        return f"left becomes {self.right}"
+            return _("right becomes %(value)s", value=self.left)
+        return _("left becomes %(value)s", value=self.right)
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ from models.connections import Connection
 from models.sync_configs import SyncConfig
 from web.causes import Cause, cause
 from web.database import db
+from web.languages import mark
 from web.words import Badge
 
-WELL = Badge("Answers", "check-circle-fill", "good", "Its last runs reached it.")
-SHAKY = Badge("Shaky", "exclamation-triangle-fill", "warn", "Its latest calls failed.")
-AWAY = Badge("Away", "x-circle-fill", "bad", "Runs wait; one at a time tries whether it is back.")
+WELL = Badge(mark("Answers"), "check-circle-fill", "good", mark("Its last runs reached it."))
+SHAKY = Badge(mark("Shaky"), "exclamation-triangle-fill", "warn", mark("Its latest calls failed."))
+AWAY = Badge(mark("Away"), "x-circle-fill", "bad", mark("Runs wait; one at a time tries whether it is back."))
 
 
 @dataclass(frozen=True, slots=True)

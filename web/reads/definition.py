@@ -17,36 +17,37 @@ from sync.policy import ConflictPolicy, DeletePolicy, Direction, Drift, EditVers
 from sync.records import Side, other
 from sync.schedule import Schedule, ScheduleProblem, read_schedule
 from sync.values import display
-from web.words import both, count
+from web.languages import _, counted, mark
+from web.words import both, policy, side
 
 _CONFLICT: Mapping[ConflictPolicy, str] = {
-    ConflictPolicy.LEFT_WINS: "Left wins; right is overwritten",
-    ConflictPolicy.RIGHT_WINS: "Right wins; left is overwritten",
-    ConflictPolicy.NEWEST_WINS: "The newer edit wins",
-    ConflictPolicy.MANUAL: "A conflict: neither side is written until somebody decides",
+    ConflictPolicy.LEFT_WINS: mark("Left wins; right is overwritten"),
+    ConflictPolicy.RIGHT_WINS: mark("Right wins; left is overwritten"),
+    ConflictPolicy.NEWEST_WINS: mark("The newer edit wins"),
+    ConflictPolicy.MANUAL: mark("A conflict: neither side is written until somebody decides"),
 }
 _EDIT_DELETE: Mapping[EditVersusDelete, str] = {
-    EditVersusDelete.EDIT_WINS: "The edit wins: the deleted copy is made again",
-    EditVersusDelete.DELETE_WINS: "The deletion wins; a full copy stays in the journal",
-    EditVersusDelete.FOLLOW: "Whoever wins conflicts decides",
-    EditVersusDelete.MANUAL: "A conflict: nothing happens until somebody decides",
+    EditVersusDelete.EDIT_WINS: mark("The edit wins: the deleted copy is made again"),
+    EditVersusDelete.DELETE_WINS: mark("The deletion wins; a full copy stays in the journal"),
+    EditVersusDelete.FOLLOW: mark("Whoever wins conflicts decides"),
+    EditVersusDelete.MANUAL: mark("A conflict: nothing happens until somebody decides"),
 }
 _DELETE: Mapping[DeletePolicy, str] = {
-    DeletePolicy.NEVER: "The {other} copy stays; the record is excluded",
-    DeletePolicy.PROPAGATE: "It is deleted on {other}; a full copy stays in the journal",
-    DeletePolicy.ARCHIVE: "The {other} copy is archived",
-    DeletePolicy.UNLINK: "The {other} copy stays and is no longer tied",
-    DeletePolicy.APPROVE: "Held until somebody approves the deletion on {other}",
+    DeletePolicy.NEVER: mark("The %(other)s copy stays; the record is excluded"),
+    DeletePolicy.PROPAGATE: mark("It is deleted on %(other)s; a full copy stays in the journal"),
+    DeletePolicy.ARCHIVE: mark("The %(other)s copy is archived"),
+    DeletePolicy.UNLINK: mark("The %(other)s copy stays and is no longer tied"),
+    DeletePolicy.APPROVE: mark("Held until somebody approves the deletion on %(other)s"),
 }
 _DRIFT: Mapping[Drift, str] = {
-    Drift.OVERWRITE: "Overwritten; the lost value stays in the journal",
-    Drift.IGNORE: "Left alone",
-    Drift.FLAG: "Reported as an issue",
+    Drift.OVERWRITE: mark("Overwritten; the lost value stays in the journal"),
+    Drift.IGNORE: mark("Left alone"),
+    Drift.FLAG: mark("Reported as an issue"),
 }
 _FLOW: Mapping[Direction, str] = {
-    Direction.BOTH: "both ways",
-    Direction.LEFT_TO_RIGHT: "from left to right",
-    Direction.RIGHT_TO_LEFT: "from right to left",
+    Direction.BOTH: mark("both ways"),
+    Direction.LEFT_TO_RIGHT: mark("from left to right"),
+    Direction.RIGHT_TO_LEFT: mark("from right to left"),
 }
 
 
@@ -90,7 +91,7 @@ class Described:
 
     @property
     def flow(self) -> str:
-        return _FLOW[self.direction]
+        return _(_FLOW[self.direction])
 
 
 def of(config: SyncConfig) -> Described | None:
@@ -118,7 +119,7 @@ def rules(found: SyncDefinition) -> list[Rule]:
 def schedule_words(config: SyncConfig) -> str:
     """The schedule as a sentence: what is read here is what will happen."""
     if not config.auto:
-        return "Only when somebody starts it"
+        return _("Only when somebody starts it")
     schedule = _schedule(config)
     return schedule.words() if schedule is not None else f"{config.cron} ({config.timezone})"
 
@@ -134,7 +135,7 @@ def next_times(config: SyncConfig, now: datetime, number: int = 5) -> list[datet
 def streams(config: SyncConfig) -> tuple[str, str]:
     """The names of both streams."""
     left, right = (config.definition.get(side) or {} for side in ("left", "right"))
-    return str(left.get("stream") or "a query"), str(right.get("stream") or "a query")
+    return str(left.get("stream") or _("a query")), str(right.get("stream") or _("a query"))
 
 
 def direction(config: SyncConfig) -> str:
@@ -159,7 +160,7 @@ def _end(side: Side, found: SyncDefinition, connection: Connection) -> End:
         side=side,
         connection=connection,
         connector=title,
-        stream=said.stream or "a query",
+        stream=said.stream or _("a query"),
         filter=_filter(said.filter),
         key=str(said.options.get("key") or ""),
     )
@@ -169,22 +170,25 @@ def _filter(said: FilterSpec | None) -> str:
     if said is None:
         return ""
     scope = said.scope()
-    values = [display(value) or "empty" for value in said.scope().values]
-    return f"{said.field} is {'' if scope.inside else 'not '}{both(values, 'or')}"
+    values = [display(value) or _("empty") for value in said.scope().values]
+    named = {"field": said.field, "values": both(values, "or")}
+    return (
+        _("%(field)s is %(values)s", **named) if scope.inside else _("%(field)s is not %(values)s", **named)
+    )
 
 
 def _field(said: FieldSpec, found: SyncDefinition) -> MappedField:
-    notes = [f"equal after {both([str(step) for step in said.canon])}"] if said.canon else []
+    notes = [_("equal after %(steps)s", steps=both([str(step) for step in said.canon]))] if said.canon else []
     if said.scale is not None:
-        notes.append(f"{count(said.scale, 'decimal place')} count")
+        notes.append(counted("%(num)s decimal place counts", "%(num)s decimal places count", said.scale))
     if steps := said.transforms():
-        notes.append(f"transform: {both([step.name for step in steps], 'then')}")
+        notes.append(_("transform: %(steps)s", steps=both([step.name for step in steps], "then")))
     if said.conflict is not None:
-        notes.append(f"conflict: {str(said.conflict).replace('_', ' ')}")
+        notes.append(_("conflict: %(policy)s", policy=policy(str(said.conflict))))
     return MappedField(
         left=said.left,
         right=said.right,
-        type=str(said.type or "as the systems say"),
+        type=str(said.type or _("as the systems say")),
         direction=found.direction if said.direction is Direction.BOTH else said.direction,
         is_match=said.left in found.match,
         notes=notes,
@@ -192,24 +196,26 @@ def _field(said: FieldSpec, found: SyncDefinition) -> MappedField:
 
 
 def _two_way(found: SyncDefinition) -> list[Rule]:
-    outcome = _CONFLICT[found.conflict]
+    outcome = _(_CONFLICT[found.conflict])
     if found.conflict is ConflictPolicy.NEWEST_WINS:
-        tie = "somebody decides" if found.tie == "manual" else found.tie.replace("_", " ")
-        outcome += f"; at the same time: {tie}"
+        tie = _("somebody decides") if found.tie == "manual" else policy(found.tie)
+        outcome = _("The newer edit wins; at the same time: %(tie)s", tie=tie)
     whole = found.granularity is Granularity.RECORD
     deletes = found.delete_policies
     never = deletes.left_to_right is deletes.right_to_left is DeletePolicy.NEVER
     return [
-        Rule("New on one side", "It is created on the other"),
-        Rule("Edited on one side", "The edit is written to the other"),
-        Rule("Edited alike on both", "Nothing: equal is never a conflict"),
-        Rule("Different fields edited on both", outcome if whole else "Both edits flow"),
-        Rule("The same field edited differently", outcome),
-        Rule("Deleted on left", _delete(deletes.left_to_right, "right")),
-        Rule("Deleted on right", _delete(deletes.right_to_left, "left")),
+        Rule(_("New on one side"), _("It is created on the other")),
+        Rule(_("Edited on one side"), _("The edit is written to the other")),
+        Rule(_("Edited alike on both"), _("Nothing: equal is never a conflict")),
+        Rule(_("Different fields edited on both"), outcome if whole else _("Both edits flow")),
+        Rule(_("The same field edited differently"), outcome),
+        Rule(_("Deleted on left"), _delete(deletes.left_to_right, "right")),
+        Rule(_("Deleted on right"), _delete(deletes.right_to_left, "left")),
         Rule(
-            "Edited on one side, deleted on the other",
-            "The edited copy stays; the record is excluded" if never else _EDIT_DELETE[found.edit_vs_delete],
+            _("Edited on one side, deleted on the other"),
+            _("The edited copy stays; the record is excluded")
+            if never
+            else _(_EDIT_DELETE[found.edit_vs_delete]),
         ),
         _first(found),
     ]
@@ -219,15 +225,18 @@ def _one_way(found: SyncDefinition) -> list[Rule]:
     source: Side = "left" if found.direction is Direction.LEFT_TO_RIGHT else "right"
     there = other(source)
     deletes = found.delete_policies
-    policy = deletes.left_to_right if source == "left" else deletes.right_to_left
+    deletes_as = deletes.left_to_right if source == "left" else deletes.right_to_left
+    here, away = side(source), side(there)
     return [
-        Rule(f"New on {source}", f"It is created on {there}"),
-        Rule(f"Edited on {source}", f"The edit is written to {there}"),
-        Rule(f"Edited on {there}", _DRIFT[found.drift]),
-        Rule(f"Deleted on {source}", _delete(policy, there)),
+        Rule(_("New on %(side)s", side=here), _("It is created on %(side)s", side=away)),
+        Rule(_("Edited on %(side)s", side=here), _("The edit is written to %(side)s", side=away)),
+        Rule(_("Edited on %(side)s", side=away), _(_DRIFT[found.drift])),
+        Rule(_("Deleted on %(side)s", side=here), _delete(deletes_as, there)),
         Rule(
-            f"Only on {there}, never tied",
-            "It is deleted; a full copy stays in the journal" if found.exclusive else "It is left alone",
+            _("Only on %(side)s, never tied", side=away),
+            _("It is deleted; a full copy stays in the journal")
+            if found.exclusive
+            else _("It is left alone"),
         ),
         _first(found),
     ]
@@ -235,32 +244,39 @@ def _one_way(found: SyncDefinition) -> list[Rule]:
 
 def _first(found: SyncDefinition) -> Rule:
     return Rule(
-        "First run, records on both sides",
-        "Planned and held for a look"
+        _("First run, records on both sides"),
+        _("Planned and held for a look")
         if found.first_run == "hold"
-        else "Matched and brought together at once",
+        else _("Matched and brought together at once"),
     )
 
 
 def _delete(policy: DeletePolicy, there: Side) -> str:
-    return _DELETE[policy].format(other=there)
+    return _(_DELETE[policy], other=side(there))
 
 
 def _limits(found: SyncDefinition) -> list[tuple[str, str]]:
     """The other parameters that somebody may want to look up."""
-    guards = "Off"
+    guards = _("Off")
     if found.guards != "off":
         limits = found.guards.deletes
-        guards = f"Deletions are held above {limits.above} with more than {limits.share:.0%} of the records"
+        guards = _(
+            "Deletions are held above %(number)s with more than %(share)s of the records",
+            number=limits.above,
+            share=f"{limits.share:.0%}",
+        )
     strict = found.validation == "strict"
     moved = found.mode == "incremental"
     said = [
-        ("Guards", guards),
-        ("A bad record", "Stops the run before its first write" if strict else "Set aside; the rest goes on"),
-        ("Reads", "What moved since the last run" if moved else "All records each time"),
+        (_("Guards"), guards),
+        (
+            _("A bad record"),
+            _("Stops the run before its first write") if strict else _("Set aside; the rest goes on"),
+        ),
+        (_("Reads"), _("What moved since the last run") if moved else _("All records each time")),
     ]
     if found.batch_size:
-        said.append(("Batch", count(found.batch_size, "record")))
+        said.append((_("Batch"), counted("%(num)s record", "%(num)s records", found.batch_size)))
     if found.after:
-        said.append(("Runs after", both(list(found.after))))
+        said.append((_("Runs after"), both(list(found.after))))
     return said

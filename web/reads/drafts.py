@@ -20,15 +20,16 @@ from sync.records import SIDES, Side
 from sync.values import FieldType
 from tasks import drafts
 from web.database import db
+from web.languages import _, mark
 from web.reads import questions
 from web.reads.definition import Rule, rules
 
 STEPS = {
-    "streams": "Streams",
-    "fields": "Fields",
-    "rules": "Rules",
-    "schedule": "Schedule",
-    "review": "Review",
+    "streams": mark("Streams"),
+    "fields": mark("Fields"),
+    "rules": mark("Rules"),
+    "schedule": mark("Schedule"),
+    "review": mark("Review"),
 }
 _WORDS = {"connection", "stream", "filter"}
 
@@ -54,7 +55,7 @@ class DraftView:
 
     @property
     def title(self) -> str:
-        return f"Change {self.row.name}" if self.row.config_id else "New sync"
+        return _("Change %(name)s", name=self.row.name) if self.row.config_id else _("New sync")
 
     def end(self, side: Side) -> Mapping[str, Any]:
         found: Mapping[str, Any] = self.row.definition.get(side) or {}
@@ -62,7 +63,7 @@ class DraftView:
 
     def stream(self, side: Side) -> str:
         end = self.end(side)
-        return str(end.get("stream") or ("a query" if end.get("query") else ""))
+        return str(end.get("stream") or (_("a query") if end.get("query") else ""))
 
     def options(self, side: Side) -> dict[str, Any]:
         """What the connector was told of the stream."""
@@ -88,7 +89,9 @@ class DraftView:
     def problem(self, kind: str, side: Side) -> str:
         found = self.question(kind, side)
         if found is None:
-            return "" if kind == "sample" and self.end(side).get("create") else "It has not been asked yet."
+            return (
+                "" if kind == "sample" and self.end(side).get("create") else _("It has not been asked yet.")
+            )
         return found.error or ""
 
     def streams(self, side: Side) -> list[Mapping[str, Any]]:

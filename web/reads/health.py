@@ -11,8 +11,8 @@ from sqlalchemy import func, select, true
 from models.processes import Process
 from models.sync_runs import SyncRun
 from web.database import db
+from web.languages import _, counted
 from web.reads.query import is_word, unindexed
-from web.words import count
 
 # Beats come each 15 seconds; four missed ones are no hiccup. Ticks come each minute.
 SILENT_AFTER = timedelta(seconds=60)
@@ -51,11 +51,16 @@ class Health:
         if self.is_well:
             return None
         if not self.workers_ok and not self.scheduler_ok:
-            return "Neither a worker nor the scheduler answers: no sync runs, and what you see gets old."
+            return _("Neither a worker nor the scheduler answers: no sync runs, and what you see gets old.")
         if not self.workers_ok:
-            waiting = f" {count(self.queued, 'run waits', 'runs wait')}." if self.queued else ""
-            return f"No worker answers: nothing is synced until one is back.{waiting}"
-        return "The scheduler does not tick: syncs run only when somebody starts them by hand."
+            if not self.queued:
+                return _("No worker answers: nothing is synced until one is back.")
+            return counted(
+                "No worker answers: nothing is synced until one is back. %(num)s run waits.",
+                "No worker answers: nothing is synced until one is back. %(num)s runs wait.",
+                self.queued,
+            )
+        return _("The scheduler does not tick: syncs run only when somebody starts them by hand.")
 
 
 def health(now: datetime, workspace_id: str | None = None) -> Health:

@@ -12,6 +12,7 @@ from models.journal import Change
 from models.sync_configs import Baseline, SyncConfig
 from sync.guard import APPROVAL, SENTENCES
 from web.database import db
+from web.languages import _, counted, mark
 from web.reads.query import BadFilter, Slice, in_index, is_word, keyset, unindexed
 from web.reads.runs import ChangeRow
 from web.words import both
@@ -42,7 +43,13 @@ class HeldFilter:
         """Raises BadFilter."""
         state = args.get("state", "held")
         if state not in STATES:
-            raise BadFilter(f"'{state[:40]}' is not a state. Use {both(list(STATES), 'or')}.")
+            raise BadFilter(
+                _(
+                    "'%(word)s' is not a state. Use %(states)s.",
+                    word=state[:40],
+                    states=both(list(STATES), "or"),
+                )
+            )
         return cls(args.get("config", "")[:36], state)
 
     def args(self, **changed: str) -> dict[str, str]:
@@ -64,11 +71,14 @@ class Group:
 
     @property
     def why(self) -> str:
-        return SENTENCES.get(self.guard, "A guard holds them until somebody has looked.")
+        return _(SENTENCES.get(self.guard, mark("A guard holds them until somebody has looked.")))
 
     @property
     def share(self) -> str:
-        return f"{self.number / self.known:.0%} of {self.known:,} records" if self.known else ""
+        if not self.known:
+            return ""
+        share = f"{self.number / self.known:.0%}"
+        return counted("%(share)s of %(num)s record", "%(share)s of %(num)s records", self.known, share=share)
 
     @property
     def args(self) -> dict[str, str]:

@@ -12,15 +12,16 @@ from sqlalchemy import select
 from models.audit import AuditEvent
 from models.sync_configs import SyncConfig
 from web.database import db
+from web.languages import _, mark
 from web.words import plain, who
 
 _ACTS: Mapping[str, str] = {
-    "config.created": "created it",
-    "config.changed": "changed its definition",
-    "config.paused": "paused it",
-    "config.resumed": "resumed it",
-    "config.activated": "switched it on",
-    "config.deactivated": "switched it off",
+    "config.created": mark("created it"),
+    "config.changed": mark("changed its definition"),
+    "config.paused": mark("paused it"),
+    "config.resumed": mark("resumed it"),
+    "config.activated": mark("switched it on"),
+    "config.deactivated": mark("switched it off"),
 }
 
 
@@ -45,7 +46,9 @@ def of_config(config: SyncConfig, limit: int = 10) -> Sequence[Act]:
         Act(
             at=event.at,
             who=who(event.actor),
-            what=_ACTS.get(event.action, plain(event.action.replace(".", " ")).lower()),
+            what=_(_ACTS[event.action])
+            if event.action in _ACTS
+            else plain(event.action.replace(".", " ")).lower(),
             reason=str(event.detail.get("reason") or ""),
             changes=event.detail.get("changes") or (),
         )

@@ -12,8 +12,9 @@ from sqlalchemy import func, select
 from models.issues import Issue, IssueNote
 from models.sync_configs import SyncConfig
 from tasks.bulk import Selection
-from web.causes import Cause, cause
+from web.causes import Cause, cause, title
 from web.database import db
+from web.languages import _
 from web.reads.query import BadFilter, Slice, keyset
 
 STATES = ("open", "muted", "healed")
@@ -31,7 +32,9 @@ class IssueFilter:
         """Raises BadFilter."""
         state = args.get("state", "open")
         if state not in STATES:
-            raise BadFilter(f"'{state[:40]}' is not a state of issues. Use open, muted or healed.")
+            raise BadFilter(
+                _("'%(word)s' is not a state of issues. Use open, muted or healed.", word=state[:40])
+            )
         return cls(
             args.get("config", "")[:36], state, args.get("code", "")[:60], args.get("q", "").strip()[:200]
         )
@@ -58,8 +61,8 @@ class IssueFilter:
         return (*self.chosen(workspace_id).conditions, *self.condition)
 
     def said(self, sync: str) -> str:
-        """The choice in words; `sync` is the name of the one that it names."""
-        parts = [f"“{cause(self.code).title}”" if self.code else "every cause"]
+        """The choice in words, for the record: in English. `sync` is the name of the one that it names."""
+        parts = [f"“{title(self.code)}”" if self.code else "every cause"]
         parts.append(f"in {sync}" if sync else "in all syncs")
         if self.text:
             parts.append(f"with “{self.text}”")

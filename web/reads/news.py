@@ -11,6 +11,7 @@ from sqlalchemy import select
 from models.issues import Conflict, Issue
 from models.sync_runs import RunKind, RunState, SyncRun
 from web.database import db
+from web.languages import counted, forms
 from web.reads.query import Count, as_count, capped, is_word
 
 LONGEST = timedelta(days=14)  # further back it is not told what is news
@@ -21,7 +22,7 @@ class News:
     """One kind of thing that happened, where to look at it, and whether it is good."""
 
     number: Count
-    one: str
+    one: str  # both with `%(num)s` in the place of the number
     many: str
     endpoint: str
     state: str | None = None  # the filter of that list
@@ -29,7 +30,7 @@ class News:
 
     @property
     def words(self) -> str:
-        return f"{self.number} {self.one if self.number.number == 1 else self.many}"
+        return counted(self.one, self.many, self.number.number, num=str(self.number))
 
 
 def since(workspace_id: str, moment: datetime) -> Sequence[News]:
@@ -51,11 +52,23 @@ def since(workspace_id: str, moment: datetime) -> Sequence[News]:
         as_count, db.session.execute(select(*asked)).one()
     )
     told = (
-        News(failed, "run failed", "runs failed", "runs.index", "failed"),
-        News(missed, "slot was missed", "slots were missed", "runs.index", "skipped"),
-        News(opened, "new issue", "new issues", "issues.index"),
-        News(contested, "new conflict", "new conflicts", "conflicts.index"),
-        News(healed, "issue healed by itself", "issues healed by themselves", "issues.index", "healed", True),
-        News(through, "run got through", "runs got through", "runs.index", "success", True),
+        News(failed, *forms("%(num)s run failed", "%(num)s runs failed"), "runs.index", "failed"),
+        News(missed, *forms("%(num)s slot was missed", "%(num)s slots were missed"), "runs.index", "skipped"),
+        News(opened, *forms("%(num)s new issue", "%(num)s new issues"), "issues.index"),
+        News(contested, *forms("%(num)s new conflict", "%(num)s new conflicts"), "conflicts.index"),
+        News(
+            healed,
+            *forms("%(num)s issue healed by itself", "%(num)s issues healed by themselves"),
+            "issues.index",
+            "healed",
+            True,
+        ),
+        News(
+            through,
+            *forms("%(num)s run got through", "%(num)s runs got through"),
+            "runs.index",
+            "success",
+            True,
+        ),
     )
     return [item for item in told if item.number]

@@ -12,6 +12,8 @@ from sqlalchemy.orm import InstrumentedAttribute
 
 from models.db import Base
 from web.database import db
+from web.languages import _
+from web.languages import number as grouped
 
 T = TypeVar("T")
 
@@ -38,7 +40,7 @@ class Count:
     capped: bool = False
 
     def __str__(self) -> str:
-        return f"{self.number:,}{'+' if self.capped else ''}"
+        return f"{grouped(self.number)}{'+' if self.capped else ''}"
 
     def __bool__(self) -> bool:
         return self.number > 0
@@ -121,15 +123,15 @@ def _format(moment: datetime, id: object) -> str:
 
 def _parse(cursor: str, column: InstrumentedAttribute[Any]) -> tuple[datetime, str | int]:
     """The position that a cursor stands for. Raises BadFilter."""
-    text, _, id = cursor.partition("~")
+    text, tilde, id = cursor.partition("~")
     try:
         moment = datetime.fromisoformat(text.replace(" ", "+"))  # a "+" that was not escaped in the URL
         last = _number(id) if isinstance(column.type, Integer) else id
-        if moment.tzinfo is None or not id:
+        if moment.tzinfo is None or not tilde or not id:
             raise ValueError(cursor)
         moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise BadFilter("This link to a further page is damaged. Begin with the first page.") from None
+        raise BadFilter(_("This link to a further page is damaged. Begin with the first page.")) from None
     return moment, last
 
 

@@ -12,6 +12,7 @@ from sqlalchemy.orm import joinedload
 from models.processes import Process
 from models.sync_runs import SyncRun
 from web.database import db
+from web.languages import _
 from web.reads.health import FORGET_AFTER, SILENT_AFTER, TICK_LATE_AFTER
 from web.reads.query import is_word
 
@@ -28,8 +29,10 @@ class Beat:
     @property
     def place(self) -> str:
         """The machine and the process id on it."""
-        host, _, rest = self.process.id.partition(":")
-        return f"{host}, process {rest.partition(':')[0]}" if rest else host
+        host, colon, rest = self.process.id.partition(":")
+        if not colon or not rest:
+            return host
+        return _("%(host)s, process %(number)s", host=host, number=rest.partition(":")[0])
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,10 +21,11 @@ from sync.values import MISSING, dumps
 from web import words
 from web.causes import cause
 from web.database import db
+from web.languages import _, counted
 from web.reads.query import is_word
 from web.reads.runs import ChangeRow
 from web.reads.values import Shown, shown, wrapped
-from web.words import Badge, both, count
+from web.words import Badge, both
 
 FOUND = 50
 TOLD = 100  # entries of a history
@@ -254,30 +255,36 @@ def _status(
     open_issues = [item for item in issues if item.closed_at is None]
     held = list(held)
     if open_conflicts:
-        names = [item.field or "the record itself" for item in open_conflicts]
-        return words.ATTENTION, f"Both sides changed {both(sorted(set(names)))}: somebody has to decide."
+        names = sorted({item.field or _("the record itself") for item in open_conflicts})
+        why = _("Both sides changed %(fields)s: somebody has to decide.", fields=both(names))
+        return words.ATTENTION, why
     if held:
-        return words.ATTENTION, f"{count(len(held), 'change')} of it held until somebody has looked."
+        return words.ATTENTION, counted(
+            "%(num)s change of it held until somebody has looked.",
+            "%(num)s changes of it held until somebody has looked.",
+            len(held),
+        )
     if open_issues:
         issue = open_issues[0]
         return words.ATTENTION, f"{cause(issue.code).title}. {issue.message}"
     if not config.active:
-        return words.EXCLUDED, "Its sync is switched off."
+        return words.EXCLUDED, _("Its sync is switched off.")
     if config.paused_at is not None:
-        return words.PAUSED, "Its sync is paused. Edits wait on their side until it goes on."
+        return words.PAUSED, _("Its sync is paused. Edits wait on their side until it goes on.")
     if link is None:
-        return words.WAITING, "It is not tied to a record on the other side yet."
+        return words.WAITING, _("It is not tied to a record on the other side yet.")
     match link.state:
         case LinkState.EXCLUDED:
-            return words.EXCLUDED, f"It takes no part: {link.reason or 'one side is gone'}."
+            return words.EXCLUDED, _("It takes no part: %(why)s.", why=words.excluded_because(link.reason))
         case LinkState.UNLINKED:
-            return words.EXCLUDED, "Its tie was dissolved: both copies stay as they are."
+            return words.EXCLUDED, _("Its tie was dissolved: both copies stay as they are.")
         case LinkState.TOMBSTONE:
-            return words.EXCLUDED, "It is gone on both sides."
+            return words.EXCLUDED, _("It is gone on both sides.")
     if link.left_missing or link.right_missing:
-        side = "left" if link.left_missing else "right"
-        return words.WAITING, f"It was missing on {side} in the last reading; the next one confirms it."
-    return words.IN_SYNC, "Both sides held the same when they were last read."
+        side = words.side("left" if link.left_missing else "right")
+        why = _("It was missing on %(side)s in the last reading; the next one confirms it.", side=side)
+        return words.WAITING, why
+    return words.IN_SYNC, _("Both sides held the same when they were last read.")
 
 
 def _agreed(shadow: Shadow | None) -> list[KnownField]:
@@ -296,7 +303,13 @@ def _entries(
     found: list[Entry] = []
     for change in changes:
         badge = words.change_state(change.state)
-        title = f"{words.operation(change.operation)} on {change.side}: {badge.word.lower()}"
+        title = words.begin(
+            _(
+                "%(act)s: %(state)s",
+                act=words.act_on(change.operation, change.side),
+                state=badge.word.lower(),
+            )
+        )
         found.append(
             Entry(
                 change.settled_at or change.decided_at or change.sent_at or change.created_at,
@@ -309,16 +322,25 @@ def _entries(
             )
         )
     for item in conflicts:
-        name = item.field or "the whole record"
-        text = f"left {wrapped(item.left)}, right {wrapped(item.right)}"
+        name = item.field or _("the whole record")
+        text = _("left %(left)s, right %(right)s", left=wrapped(item.left), right=wrapped(item.right))
         found.append(
-            Entry(item.opened_at, "signpost-split", "warn", f"Conflict on {name}", text, conflict_id=item.id)
+            Entry(
+                item.opened_at,
+                "signpost-split",
+                "warn",
+                _("Conflict on %(field)s", field=name),
+                text,
+                conflict_id=item.id,
+            )
         )
         if item.closed_at is not None:
-            by = f"by {item.resolved_by}" if item.resolved_by else "by itself"
-            found.append(
-                Entry(item.closed_at, "check-circle-fill", "good", f"Conflict on {name} settled {by}")
+            said = (
+                _("Conflict on %(field)s settled by %(who)s", field=name, who=item.resolved_by)
+                if item.resolved_by
+                else _("Conflict on %(field)s settled by itself", field=name)
             )
+            found.append(Entry(item.closed_at, "check-circle-fill", "good", said))
     for issue in issues:
         found.append(
             Entry(
@@ -331,14 +353,14 @@ def _entries(
             )
         )
         if issue.closed_at is not None:
-            found.append(
-                Entry(issue.closed_at, "check-circle-fill", "good", f"Healed: {cause(issue.code).title}")
-            )
+            healed = _("Healed: %(cause)s", cause=cause(issue.code).title)
+            found.append(Entry(issue.closed_at, "check-circle-fill", "good", healed))
     return sorted(found, key=lambda entry: entry.at, reverse=True)
 
 
 def _decided(change: Change) -> str:
     if not change.decided_by:
         return ""
-    verb = "dismissed" if change.state == ChangeState.DISMISSED else "approved"
-    return f"{verb} by {change.decided_by}"
+    if change.state == ChangeState.DISMISSED:
+        return _("dismissed by %(who)s", who=change.decided_by)
+    return _("approved by %(who)s", who=change.decided_by)

@@ -16,6 +16,7 @@ from models.sync_configs import SyncConfig
 from models.sync_runs import ENDED, RunKind, RunLine, RunState, SyncRun
 from web.causes import Cause, cause
 from web.database import db
+from web.languages import _
 from web.reads.query import BadFilter, Count, Slice, as_count, capped, keyset, unindexed
 from web.reads.values import FieldChange, field_changes
 from web.words import RUN_KINDS, Badge, both, change_state, run_state
@@ -53,9 +54,11 @@ class RunFilter:
         """Raises BadFilter."""
         state, kind = args.get("state", ""), args.get("kind", "")
         if state not in TABS:
-            raise BadFilter(f"'{state[:40]}' is not a state. Use {both([t for t in TABS if t], 'or')}.")
+            states = both([tab for tab in TABS if tab], "or")
+            raise BadFilter(_("'%(word)s' is not a state. Use %(states)s.", word=state[:40], states=states))
         if kind and kind not in set(RUN_KINDS):
-            raise BadFilter(f"'{kind[:40]}' is not a kind of run. Use {both(list(RUN_KINDS), 'or')}.")
+            kinds = both(list(RUN_KINDS), "or")
+            raise BadFilter(_("'%(word)s' is not a kind of run. Use %(kinds)s.", word=kind[:40], kinds=kinds))
         return cls(args.get("config", "")[:36], state, kind)
 
     def args(self, **changed: str) -> dict[str, str]:
@@ -333,9 +336,10 @@ def changes(run_id: str, args: Mapping[str, str]) -> Slice[ChangeRow]:
     """The changes of a run in the order in which they were planned, a page at a time."""
     outcome, after = args.get("outcome", ""), args.get("after", "")
     if outcome and outcome not in set(ChangeState):
-        raise BadFilter(f"'{outcome[:40]}' is not an outcome. Use {both(list(ChangeState), 'or')}.")
+        states = both(list(ChangeState), "or")
+        raise BadFilter(_("'%(word)s' is not an outcome. Use %(states)s.", word=outcome[:40], states=states))
     if after and not after.isdigit():
-        raise BadFilter("This link to a further page is damaged. Begin with the first page.")
+        raise BadFilter(_("This link to a further page is damaged. Begin with the first page."))
     query = select(Change).where(Change.run_id == run_id)
     if outcome:
         query = query.where(Change.state == outcome)

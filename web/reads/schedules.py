@@ -14,6 +14,7 @@ from models.sync_configs import SyncConfig
 from sync.schedule import read_schedule
 from tasks import jobs
 from web.database import db
+from web.languages import _
 from web.reads import definition, syncs
 from web.reads.query import Slice
 
@@ -92,8 +93,8 @@ def upkeep() -> list[Upkeep]:
         found.append(
             Upkeep(
                 name=name,
-                sentence=job.sentence,
-                schedule=read_schedule(cron, zone).words() if cron else "Only when asked",
+                sentence=_(job.sentence),
+                schedule=read_schedule(cron, zone).words() if cron else _("Only when asked"),
                 enabled=row.enabled if row else True,
                 next_run_at=row.next_run_at if row else None,
                 executions=[item for item in executions if item.job_name == name][:HISTORY],

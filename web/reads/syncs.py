@@ -17,9 +17,10 @@ from models.journal import Change
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun
 from web.database import db
+from web.languages import _, counted, forms
 from web.reads.conflicts import is_waiting
 from web.reads.query import BadFilter, Slice, in_index, is_word
-from web.words import SYNC_STATES, Badge, both, count
+from web.words import SYNC_STATES, Badge, both
 
 STRIP = 24  # runs in the little bar chart of a row
 SIZE = 50
@@ -40,7 +41,8 @@ class SyncFilter:
         """Raises BadFilter."""
         state = args.get("state", "")
         if state and state not in SYNC_STATES:
-            raise BadFilter(f"'{state[:40]}' is not a status. Use {both(list(SYNC_STATES), 'or')}.")
+            states = both(list(SYNC_STATES), "or")
+            raise BadFilter(_("'%(word)s' is not a status. Use %(states)s.", word=state[:40], states=states))
         return cls(args.get("q", "").strip()[:200], state)
 
 
@@ -66,11 +68,11 @@ class Sync:
     def waits_for(self) -> list[str]:
         """What waits for a person: `2 conflicts`, `1 held change`."""
         said = [
-            (self.conflicts, "conflict", "conflicts"),
-            (self.held, "held change", "held changes"),
-            (self.issues, "issue", "issues"),
+            (self.conflicts, forms("%(num)s conflict", "%(num)s conflicts")),
+            (self.held, forms("%(num)s held change", "%(num)s held changes")),
+            (self.issues, forms("%(num)s issue", "%(num)s issues")),
         ]
-        return [count(number, one, many) for number, one, many in said if number]
+        return [counted(*each, number) for number, each in said if number]
 
     @property
     def is_late(self) -> bool:
@@ -84,41 +86,42 @@ class Sync:
         """One sentence that goes with the word."""
         config, last = self.config, self.last
         if self.state == "excluded":
-            return "Switched off in its definition."
+            return _("Switched off in its definition.")
         if self.state == "paused":
-            return config.paused_reason or "No reason was given."
+            return config.paused_reason or _("No reason was given.")
         if self.state == "attention":
             if last is not None and last.state == RunState.FAILED:
-                return last.error or "The last run failed."
+                return last.error or _("The last run failed.")
             if self.waits_for:
-                verb = "waits" if len(self.waits_for) == 1 and self.waits_for[0].startswith("1 ") else "wait"
-                return f"{both(self.waits_for)} {verb} for a decision."
+                one, many = forms("%(what)s waits for a decision.", "%(what)s wait for a decision.")
+                number = self.conflicts + self.held + self.issues
+                return counted(one, many, number, what=both(self.waits_for))
             if last is not None and last.state == RunState.PARTIAL:
                 return partial_because(last)
         if self.state == "waiting":
             if self.active is not None and self.active.state == RunState.RUNNING:
-                return "It runs for the first time." if last is None else "It is trying again."
+                return _("It runs for the first time.") if last is None else _("It is trying again.")
             if self.active is not None and last is not None:
-                return "It failed and is tried again by itself."
+                return _("It failed and is tried again by itself.")
             if self.active is not None:
-                return "Its first run is queued."
-            return "It has not run yet."
-        return "Both sides agree."
+                return _("Its first run is queued.")
+            return _("It has not run yet.")
+        return _("Both sides agree.")
 
 
 def partial_because(run: SyncRun) -> str:
     """Why a run got through only in part, from its own summary."""
     summary = run.summary or {}
     said = [
-        count(summary.get(word, 0), one, many)
-        for word, one, many in (
-            ("failed", "record failed", "records failed"),
-            ("conflicts", "record is in conflict", "records are in conflict"),
-            ("held", "change is held", "changes are held"),
+        counted(*each, summary.get(word, 0))
+        for word, each in (
+            ("failed", forms("%(num)s record failed", "%(num)s records failed")),
+            ("conflicts", forms("%(num)s record is in conflict", "%(num)s records are in conflict")),
+            ("held", forms("%(num)s change is held", "%(num)s changes are held")),
         )
         if summary.get(word)
     ]
-    return f"{both(said)}." if said else "Some records did not get through."
+    return f"{both(said)}." if said else _("Some records did not get through.")
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from sync.values import MISSING, Value, decode, display
+from web.languages import _, mark
 
 CUT = 160  # characters of a value that are shown before "more"
 
@@ -16,7 +17,11 @@ class Shown:
     """A value for the page. `text` is None where there is none; `gap` then says which kind of none."""
 
     text: str | None
-    gap: str = ""
+    gap_in_english: str = ""
+
+    @property
+    def gap(self) -> str:
+        return _(self.gap_in_english) if self.gap_in_english else ""
 
     @property
     def is_long(self) -> bool:
@@ -38,7 +43,7 @@ class FieldChange:
     kept: Shown | None = None  # what the system made of it, where that is something else
 
 
-NOTHING = Shown(None, "not there")
+NOTHING = Shown(None, mark("not there"))
 
 
 def shown(stored: Value) -> Shown:
@@ -47,9 +52,9 @@ def shown(stored: Value) -> Shown:
         return NOTHING
     value = decode(stored)
     if value is None:
-        return Shown(None, "empty")
+        return Shown(None, mark("empty"))
     if value == "":
-        return Shown(None, "empty text")
+        return Shown(None, mark("empty text"))
     return Shown(display(value))
 
 

@@ -157,7 +157,7 @@
     if (!button) return;
     await navigator.clipboard.writeText(document.getElementById(button.dataset.copies).value);
     const said = button.textContent;
-    button.textContent = "Copied";
+    button.textContent = button.dataset.copied;
     setTimeout(() => { button.textContent = said; }, 1500);
   });
 
