@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from connectors.errors import OptionsError
 from connectors.quotas import Cost, Limiter, NoLimiter, Quota
+from connectors.recording import NoRecorder, Recorder
 from connectors.signin import SignIn
 from sync.records import Record, Stream
 from sync.values import MISSING, Fields, FieldType, Value, ValueProblem, parse
@@ -112,6 +113,7 @@ class Access:
     allow_http: bool = False
     memory: dict[str, Any] = field(default_factory=dict)  # the spaces of the `memory` connector
     limiter: Limiter = field(default_factory=NoLimiter)  # holds calls to the systems' quotas
+    recorder: Recorder = field(default_factory=NoRecorder)  # is told of each call over HTTP
     token: Token | None = None  # of a connection that was signed in; None where its options hold a secret
     account: str = ""  # who signed in, as the system counts its quotas by
 

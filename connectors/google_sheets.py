@@ -450,6 +450,7 @@ class GoogleSheets(HttpConnector):
                 self.access,
                 secrets=[self._key["private_key"]],
                 judge_answer=judge_token,
+                confidential=True,
                 transport=self.transport,
             ),
         )

@@ -37,6 +37,7 @@ from connectors.errors import (
     Unavailable,
 )
 from connectors.quotas import Quota
+from connectors.recording import Call
 
 MAX_URL = 8192
 PORTS = frozenset({80, 443, 8080, 8443})  # on public addresses; allowed private ranges may use any
@@ -115,7 +116,8 @@ class Http:
     """A client of one base URL. Opens nothing before the first call.
 
     Raises OptionsError at once for a URL that may not be asked. `secrets` are cut out of whatever a message
-    repeats of an answer. `transport` takes the place of the network, `backend` and `resolve` of its parts.
+    repeats of an answer. `confidential` calls are about credentials: a record of them says no more than that
+    they were made. `transport` takes the place of the network, `backend` and `resolve` of its parts.
     """
 
     def __init__(
@@ -128,6 +130,7 @@ class Http:
         judge_answer: Judge | None = None,
         limits: Limits | None = None,
         quotas: Sequence[Quota] = (),
+        confidential: bool = False,
         transport: httpx.BaseTransport | None = None,
         backend: httpcore.NetworkBackend | None = None,
         resolve: Resolve | None = None,
@@ -146,6 +149,8 @@ class Http:
                 )
         self._judge = judge_answer
         self._limiter = access.limiter
+        self._recorder = access.recorder
+        self._confidential = confidential
         self._quotas = quotas
         self._clock = clock
         self._transport = transport
@@ -178,7 +183,7 @@ class Http:
         counted = self._quotas if quotas is None else quotas
         transport = self._opened()  # before its turn, which the call must use at once
         self._limiter.take(counted)
-        answer = self._exchange(transport, request, changes)
+        answer = self._recorded(transport, request, changes)
         if answer.status < 300:
             return answer
         if answer.status < 400:
@@ -278,6 +283,34 @@ class Http:
         if self._transport is None:
             self._transport = _Transport(self._backend)
         return self._transport
+
+    def _recorded(self, transport: httpx.BaseTransport, request: httpx.Request, changes: bool) -> Answer:
+        began = self._clock()
+        answer: Answer | None = None
+        problem = ""
+        try:
+            answer = self._exchange(transport, request, changes)
+            return answer
+        except ConnectorError as error:
+            problem = error.message
+            raise
+        finally:
+            self._recorder.note(
+                Call(
+                    method=request.method,
+                    origin=f"{request.url.scheme}://{request.url.netloc.decode('ascii')}",
+                    target=request.url.raw_path.decode("ascii"),
+                    sent_headers=dict(request.headers),
+                    sent=request.content,
+                    seconds=self._clock() - began,
+                    status=answer.status if answer else None,
+                    headers=answer.headers if answer else {},
+                    body=answer.body if answer else b"",
+                    problem=problem,
+                    is_confidential=self._confidential,
+                    secrets=self._secrets,
+                )
+            )
 
     def _exchange(self, transport: httpx.BaseTransport, request: httpx.Request, changes: bool) -> Answer:
         until = self._clock() + self.limits.overall

@@ -89,7 +89,9 @@ def refresh(
 def account(sign_in: SignIn, access: Access, endpoint: str | None, token: str) -> str:
     """Who signed in. Raises ConnectorError."""
     host, path = sign_in.url(sign_in.account, endpoint)
-    http = Http(host, access, headers={"authorization": f"Bearer {token}"}, secrets=[token])
+    http = Http(
+        host, access, headers={"authorization": f"Bearer {token}"}, secrets=[token], confidential=True
+    )
     try:
         found = http.get(path)
     finally:
@@ -120,6 +122,7 @@ def _asked(
         access,
         secrets=[client.secret, *secrets],
         judge_answer=lambda answer: _judge(sign_in, answer),
+        confidential=True,
     )
     try:
         answer = http.ask("POST", path, content=urlencode(form).encode(), headers=headers)

@@ -2,6 +2,7 @@
 
 from models.audit import AuditEvent, AuditHead
 from models.bulk import BulkPart, BulkRetry
+from models.calls import RunCall
 from models.chains import ChainLink
 from models.circuits import Circuit
 from models.connections import Connection, KeyCheck
@@ -56,6 +57,7 @@ __all__ = [
     "Process",
     "Question",
     "Reply",
+    "RunCall",
     "RunLine",
     "Shadow",
     "SignInLink",

@@ -215,10 +215,12 @@ def _send(work: Work, batch: Sequence[Sending]) -> list[Outcome]:
     end = work.pairing.end(batch[0].side)
     writes = [item.write for item in batch]
     try:
-        found = call(
-            lambda: end.connector.write(end.stream, end.options, writes),
-            retries=work.pairing.definition.retries,
-        )
+        with work.reins.calls.carrying([item.change_id for item in batch]) as carried:
+            found = call(
+                lambda: end.connector.write(end.stream, end.options, writes),
+                retries=work.pairing.definition.retries,
+            )
+            carried.is_wanted = any(outcome.status != "done" for outcome in found)
     except (RecordError, RecordChanged) as problem:
         if len(batch) == 1:
             status = "stale" if isinstance(problem, RecordChanged) else "rejected"

@@ -45,7 +45,7 @@ def carry_out(ctx: Context, claim: Claim, reins: Reins) -> Summary:
     with ctx.reads() as db:
         run = db.get_one(SyncRun, claim.run_id)
         previous = _previous_run(db, run)
-    with opened(ctx, claim.config_id) as pairing:
+    with opened(ctx, claim.config_id, reins.calls) as pairing:
         if run.kind not in (RunKind.PREVIEW, RunKind.UNDO):
             pairing = make_missing(pairing, reins)
         work = Work(

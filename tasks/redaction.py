@@ -9,12 +9,29 @@ import base64
 import json
 import re
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from urllib.parse import quote, quote_plus
 
 REMOVED = "•••"
 SHORTEST = 6  # a shorter one would take harmless words out of every sentence
 MOST = 2000
+
+# Names whose values are credentials, whoever made them up; in headers any kind of key is one.
+_NAMES = (
+    r"token|secret|passw|credential|signature|authori[sz]ation|assertion|cookie|auth[-_]?data|jwt|otp|pin\b"
+)
+_KEYS = r"(?:api|access|master|private|client|rest|session|encryption)[-_]?key"
+_HEADER = re.compile(f"{_NAMES}|{_KEYS}|key|session|authenticat", re.IGNORECASE)
+# The lengths are bounded: what a system answers must not make the search slow.
+_IN_JSON = re.compile(
+    rf'("[^"\\]{{0,100}}(?:{_NAMES}|{_KEYS})[^"\\]{{0,100}}"\s*:\s*)'
+    r'(?:"(?:[^"\\]|\\.)*(?:"|\\?$)|[^\s"\[{,}\]]+)',
+    re.IGNORECASE,
+)
+_IN_FORM = re.compile(
+    rf"((?:^|[?&])[^=&?\s]{{0,100}}(?:{_NAMES}|{_KEYS})[^=&\s]{{0,100}}=)[^&\s]+", re.IGNORECASE
+)
+
 
 _lock = threading.Lock()
 _known: dict[str, None] = {}  # the newest last
@@ -40,6 +57,24 @@ def remember(secrets: Iterable[object]) -> None:
 def clean(text: str) -> str:
     """The text without any secret that this process has decrypted."""
     return _pattern.sub(REMOVED, text) if _pattern is not None else text
+
+
+def masked_headers(headers: Mapping[str, str]) -> dict[str, str]:
+    """The headers of a call as they may be kept: credentials go by their names, known ones everywhere."""
+    return {
+        name: REMOVED if _HEADER.search(name) else clean(masked_form(value))
+        for name, value in headers.items()
+    }
+
+
+def masked_body(text: str) -> str:
+    """What a call carried as it may be kept: JSON or a form, whole or cut off at its end."""
+    return masked_form(_IN_JSON.sub(rf'\g<1>"{REMOVED}"', clean(text)))
+
+
+def masked_form(text: str) -> str:
+    """The same for the query of an address."""
+    return _IN_FORM.sub(rf"\g<1>{REMOVED}", clean(text))
 
 
 def _forms(text: str) -> Iterable[str]:

@@ -20,6 +20,7 @@ from sqlalchemy.orm import Session
 from connectors.errors import ConnectorError
 from models.sync_runs import SyncRun
 from tasks import claims
+from tasks.calls import CallLog
 from tasks.claims import Claim, Lines
 from tasks.context import Context
 from tasks.errors import CancelRequested, LeaseLost, Stopping
@@ -37,6 +38,7 @@ class Reins:
         self.cancelled = False  # set by the heartbeat: a person asked for it
         self.failed_connection_id: str | None = None
         self.summary = Summary(run=claim.run_id, config="")  # what is done so far: shown whatever comes
+        self.calls = CallLog(ctx)
         self._ctx = ctx
         self._stop = stop
         self._lock = threading.Lock()
@@ -100,7 +102,7 @@ class Reins:
 
     @property
     def has_news(self) -> bool:
-        return self._progress is not None or bool(self._lines)
+        return self._progress is not None or bool(self._lines) or self.calls.has_news
 
     def take_lines(self) -> Lines:
         """The lines that are not written yet; whoever takes them writes them."""
@@ -109,7 +111,7 @@ class Reins:
         return lines
 
     def write_news(self, session: Session) -> None:
-        """Write progress and lines, unless the claim is lost."""
+        """Write progress, lines and calls, unless the claim is lost."""
         progress, self._progress = self._progress, None
         if progress is not None:
             session.execute(
@@ -119,3 +121,4 @@ class Reins:
                 .execution_options(synchronize_session=False)
             )
         claims.add_lines(session, self.claim.run_id, self.take_lines())
+        self.calls.store(session, self.claim.run_id)

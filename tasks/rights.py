@@ -10,6 +10,7 @@ from models.people import Role
 
 class Capability(StrEnum):
     READ = "read"
+    REVEAL = "reveal"  # what the calls of a run carried: more of a person than a sync takes part in
     EXPORT = "export"
     RUN = "run"
     CANCEL = "cancel"
@@ -24,6 +25,7 @@ class Capability(StrEnum):
 
 _READS = frozenset({Capability.READ, Capability.EXPORT})
 _WORKS = _READS | {
+    Capability.REVEAL,
     Capability.RUN,
     Capability.CANCEL,
     Capability.PAUSE,

@@ -126,6 +126,7 @@ def _see_through(
             end = _reaction(ctx, reins, problem, run.interruptions, in_line)
         summary.duration_ms = int((monotonic() - started) * 1000)
         reins.is_ending = True
+        _store_calls(ctx, reins)
         if isinstance(end, _Back):
             back = end
             lines = reins.take_lines()
@@ -274,6 +275,17 @@ def _hand_back(ctx: Context, heartbeat: Heartbeat, claim: Claim, back: _Back, li
         "run.handed_back", wait=back.wait.value if back.wait else "stopping", seconds=round(back.seconds)
     )
     return given
+
+
+def _store_calls(ctx: Context, reins: Reins) -> None:
+    """The latest calls of a run, apart from its end: they are not worth that it waits for them."""
+    if reins.calls.is_stored:
+        return
+    try:
+        with ctx.sessions.begin() as db:
+            reins.calls.store(db, reins.claim.run_id, rest=True)
+    except SQLAlchemyError as problem:
+        log.warning("run.calls_not_stored", error=_first_line(problem))
 
 
 def _insist(heartbeat: Heartbeat, write: Callable[[], bool]) -> bool:

@@ -22,6 +22,7 @@ from sync.creation import in_words, wanted_stream
 from sync.definition import Blank, Built, KnownFields, MappingMistake, SyncDefinition, build
 from sync.records import SIDES, Record, Side, Stream, other
 from tasks import grants, redaction
+from tasks.calls import CallLog
 from tasks.context import Context
 from tasks.errors import DefinitionError, NotFound
 from tasks.quotas import LONGEST_WAIT
@@ -121,8 +122,8 @@ def definition_of(config: SyncConfig) -> SyncDefinition:
 
 
 @contextmanager
-def opened(ctx: Context, config_id: str) -> Iterator[Pairing]:
-    """Both ends of a config, open until the block ends.
+def opened(ctx: Context, config_id: str, calls: CallLog | None = None) -> Iterator[Pairing]:
+    """Both ends of a config, open until the block ends. `calls` keeps what they ask the outside.
 
     Raises NotFound, DefinitionError, and the connector errors of opening a connection or a stream.
     """
@@ -137,7 +138,7 @@ def opened(ctx: Context, config_id: str) -> Iterator[Pairing]:
             known = [*known, *(name for name in baseline.pairs if name not in known)]
         connections = {"left": config.left_connection, "right": config.right_connection}
         ids = {side: connections[side].id for side in SIDES}
-        connectors = {side: connector_of(ctx, connections[side]) for side in SIDES}
+        connectors = {side: connector_of(_recorded(ctx, calls, side), connections[side]) for side in SIDES}
         secrets = tuple(value for side in SIDES for value in _words_of(secrets_of(ctx, connections[side])))
     with ExitStack() as stack:
         stack.enter_context(_cleaned(secrets))
@@ -157,6 +158,12 @@ def opened(ctx: Context, config_id: str) -> Iterator[Pairing]:
             known_pairs=tuple(known),
             known_fields=fields,
         )
+
+
+def _recorded(ctx: Context, calls: CallLog | None, side: Side) -> Context:
+    if calls is None:
+        return ctx
+    return replace(ctx, access=replace(ctx.access, recorder=calls.on(side)))
 
 
 def _only_what_never_was(ends: Mapping[Side, End], built: Built, baseline: Baseline | None) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import sqlite3
 from collections import Counter
@@ -17,7 +18,9 @@ from urllib.parse import parse_qsl, urlsplit
 import httpx
 import pytest
 
+from models.calls import RunCall
 from models.connections import Connection
+from models.journal import Change
 from models.sync_configs import SyncConfig
 from simulators import airtable as simulated
 from simulators.base import serving
@@ -211,6 +214,24 @@ def test_a_preview_says_what_the_run_will_cost_and_what_shares_the_quota(stage: 
     assert stage.run().right.created == 205
     assert len(stage.system.calls) == cost["calls"]
     assert "cost" in summary.as_json() and "cost" not in stage.run().as_json()
+
+
+def test_what_a_run_asked_is_kept_without_its_token(stage: Stage) -> None:
+    stage.fill(205)
+    stage.system.faults.plan("error", call=2)
+    assert stage.run().right.created == 205
+    with stage.ctx.reads() as db:
+        calls = db.query(RunCall).order_by(RunCall.number).all()
+        changes = {row.id for row in db.query(Change)}
+    assert [row.number for row in calls if row.failed] == [2]
+    assert calls[2].attempt == 2 and calls[2].target == calls[1].target
+    assert {row.side for row in calls} == {"right"} and calls[-1].method == "POST"
+    carried = [id for row in calls for id in row.changes]
+    assert set(carried) <= changes and len(set(carried)) == len(carried) > 50
+    told = json.dumps([[row.sent_headers, row.sent, row.headers, row.body, row.target] for row in calls])
+    assert "p0001@example.org" in told
+    for token in stage.system.tokens:
+        assert token not in told
 
 
 @pytest.mark.timeout(600)

@@ -15,6 +15,7 @@ from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
 from sqlalchemy.orm import Session, aliased
 
 from models.bulk import BulkPart, BulkRetry, PartState
+from models.calls import RunCall
 from models.issues import Alert, Conflict, Issue
 from models.journal import Change, ChangeState
 from models.maintenance import ExecutionState, JobExecution
@@ -47,7 +48,8 @@ def cleanup_old_logs(duty: Duty, options: Options) -> Mapping[str, int]:
     before = now - timedelta(days=days)
     copies_before = now - timedelta(days=max(days, settings.copy_retention_days))
     return {
-        "lines": _in_batches(duty, lambda db: _delete_lines(db, before)),
+        "lines": _in_batches(duty, lambda db: _delete_of_runs(db, RunLine, before)),
+        "calls": _in_batches(duty, lambda db: _delete_of_runs(db, RunCall, before)),
         "changes": _in_batches(duty, lambda db: _delete_changes(db, before, copies_before)),
         "runs": _in_batches(duty, lambda db: _delete_runs(db, before)),
         "executions": _in_batches(duty, lambda db: _delete_executions(db, before)),
@@ -82,9 +84,9 @@ def _in_batches(duty: Duty, delete_some: Callable[[Session], int]) -> int:
         total += deleted
 
 
-def _delete_lines(db: Session, before: datetime) -> int:
-    of_runs = select(SyncRun.id).where(_is_old(before), exists().where(RunLine.run_id == SyncRun.id))
-    return count(db.execute(delete(RunLine).where(RunLine.run_id.in_(of_runs.limit(RUNS_AT_ONCE)))))
+def _delete_of_runs(db: Session, model: type[RunLine | RunCall], before: datetime) -> int:
+    of_runs = select(SyncRun.id).where(_is_old(before), exists().where(model.run_id == SyncRun.id))
+    return count(db.execute(delete(model).where(model.run_id.in_(of_runs.limit(RUNS_AT_ONCE)))))
 
 
 def _delete_changes(db: Session, before: datetime, copies_before: datetime) -> int:

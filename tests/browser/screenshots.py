@@ -34,6 +34,7 @@ def paths(stage: Stage) -> dict[str, str]:
         "run-partial": f"/runs/{stage.partial}",
         "run-failed": f"/runs/{stage.failed}",
         "run-running": f"/runs/{stage.running}",
+        "calls": f"/runs/{stage.partial}/calls?call={stage.refused}",
         "conflicts": "/conflicts",
         "conflict": "/conflicts/2",
         "conflict-plan": "/conflicts/plan?take=left&id=2&id=3&id=4",

@@ -201,7 +201,7 @@ class Stage(World):
                 failed=8, errors=errors, right={"read": 980, "created": 4, "updated": 31, "deleted": 0}
             ),
         )
-        for error in errors[:7]:
+        sent = [
             self.change(
                 self.partial,
                 key=error["key"],
@@ -211,11 +211,45 @@ class Stage(World):
                 code="rejected",
                 message=error["message"],
             )
+            for error in errors[:7]
+        ]
         for number in range(3):
             self.change(self.partial, key=f"ORD-21{number}")
+        self._calls(sent)
         for error in errors:
             self.issue(config, error["key"], code=error["code"], side=error["side"], message=error["message"])
         return config
+
+    def _calls(self, refused: list[int]) -> None:
+        """What the run of the orders asked: pages that went well, a busy system, a refused write."""
+        told = {"content-type": "application/json", "x-request-id": "9f2c41d0-7f3a"}
+        place: dict[str, Any] = {"origin": "https://warehouse.example.com", "headers": told}
+        read: dict[str, Any] = {
+            **place, "method": "GET", "status": 200, "failed": False, "sent": "", "sent_size": 0,
+            "sent_headers": {"authorization": "•••", "accept": "application/json"},
+        }  # fmt: skip
+        for number in (1, 2, 3):
+            self.call(
+                self.partial, **read, number=number, target=f"/v1/orders?limit=100&page={number}",
+                at=NOW - timedelta(minutes=9, seconds=30 - number), ms=140 + 31 * number, size=38_412,
+                body='{"orders": [{"id": "ORD-2001", "quantity": 3, "customer": "mary@example.com"}, …',
+            )  # fmt: skip
+        self.call(
+            self.partial, **place, number=11, method="GET", target="/v1/orders?limit=100&page=11", status=503,
+            at=NOW - timedelta(minutes=9, seconds=14), ms=2210, sent="", sent_size=0, size=31,
+            body='{"error": "try again in 1 s"}',
+        )  # fmt: skip
+        self.call(
+            self.partial, **read, number=12, target="/v1/orders?limit=100&page=11", attempt=2,
+            at=NOW - timedelta(minutes=9, seconds=11), ms=188, size=12_940,
+            body='{"orders": [], "next": null}',
+        )  # fmt: skip
+        self.refused = self.call(
+            self.partial, **place, number=13, method="PATCH", target="/v1/orders", status=422, failed=True,
+            at=NOW - timedelta(minutes=9, seconds=5), ms=96, changes=refused,
+            sent='{"orders": [{"id": "ORD-2041", "quantity": 2.5}, {"id": "ORD-2042", "quantity": 2.5}]}',
+            body='{"error": {"field": "quantity", "message": "the column takes whole numbers"}}',
+        )  # fmt: skip
 
     def _others(self) -> None:
         stock = self.config(

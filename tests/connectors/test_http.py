@@ -33,6 +33,7 @@ from connectors.errors import (
     Unavailable,
 )
 from connectors.http import Answer, Http, Limits, segment
+from connectors.recording import Call
 
 PUBLIC = ["93.184.216.34"]
 
@@ -102,6 +103,46 @@ def test_the_corpus_is_judged_right(case: Case) -> None:
 def test_the_corpus_is_large_enough() -> None:
     assert len(corpus()) >= 60
     assert sum(case.allow for case in corpus()) >= 25
+
+
+class Noted:
+    def __init__(self) -> None:
+        self.calls: list[Call] = []
+
+    def note(self, call: Call) -> None:
+        self.calls.append(call)
+
+
+def test_each_call_is_told_to_whoever_keeps_a_record_of_them() -> None:
+    noted = Noted()
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if request.method == "PUT":
+            raise httpx.ReadTimeout("sent-secret", request=request)
+        return httpx.Response(404, json={"error": "no such"}, headers={"x-request-id": "r1"})
+
+    http = Http(
+        "https://api.example.com/v1", Access(recorder=noted), headers={"authorization": "Bearer abcdef"},
+        secrets=["abcdef"], transport=httpx.MockTransport(answer),
+    )  # fmt: skip
+    http.hide("later-token")
+    with pytest.raises(StreamGone):
+        http.get("/things", {"page": "2"})
+    with pytest.raises(OutcomeUnknown):
+        http.ask("PUT", "/things", json={"a": 1}, changes=True)
+    one, two = noted.calls
+    assert (one.method, one.origin, one.target) == ("GET", "https://api.example.com", "/v1/things?page=2")
+    assert (one.status, one.body, one.headers["x-request-id"]) == (404, b'{"error":"no such"}', "r1")
+    assert one.failed and not one.is_confidential and {"abcdef", "later-token"} <= set(one.secrets)
+    assert (two.status, two.sent) == (None, b'{"a": 1}')
+    assert "lost" in two.problem and "secret" not in two.problem
+
+
+def test_a_call_that_is_never_sent_is_not_told() -> None:
+    noted = Noted()
+    with pytest.raises(OptionsError):
+        Http("http://api.example.com", Access(recorder=noted)).get("/")
+    assert noted.calls == []
 
 
 def test_a_url_that_is_too_long_is_refused() -> None:

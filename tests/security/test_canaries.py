@@ -9,9 +9,13 @@ import logging
 import re
 import traceback
 from collections.abc import Callable, Iterator
+from dataclasses import replace
+from ipaddress import ip_network
+from itertools import count
 from typing import Any
 from urllib.parse import quote
 
+import httpx
 import pytest
 import structlog
 from flask import Flask
@@ -23,8 +27,9 @@ from connectors.sql import Sql
 from models.connections import Connection
 from models.people import User
 from models.questions import QuestionKind
-from models.sync_runs import RunKind
+from models.sync_runs import RunKind, SyncRun
 from tasks import doctor, jobs, logs, questions, redaction, saving, shift, tokens
+from tasks.calls import FAILURE_KEPT
 from tasks.context import Context
 from tasks.errors import DefinitionError
 from tasks.execute import carry_out
@@ -176,11 +181,54 @@ def echo(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.setattr(kind, verb, fail)
 
 
+def test_no_secret_is_kept_of_a_call(house: House, log: Log, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Systems that repeat what they were sent, in every form: whole, and where a body is cut off."""
+    ctx = house.ctx()
+    ctx = replace(ctx, access=replace(ctx.access, networks=(ip_network("127.0.0.0/8"),), allow_http=True))
+    turn = count()
+
+    def echo(request: httpx.Request) -> httpx.Response:
+        said = [form for secret in SECRETS[1:] for form in (*forms(secret), f"{secret}, again")][:-1]
+        text = json.dumps({"error": " ".join(said), "sent": dict(request.headers), "url": str(request.url)})
+        form = next(turn) % 4
+        body = [text, "x" * (FAILURE_KEPT - 40) + text, text * 2000, f"<p>{text}</p>"][form]
+        told = {"x-echo": PARSE_SECRET, "x-request-id": REST_SECRET, "x-cut": "y" * 290 + PARSE_SECRET}
+        return httpx.Response((400, 404, 500, 200)[form], text=body, headers=told)
+
+    monkeypatch.setattr(Parse, "transport", httpx.MockTransport(echo))
+    options = {"application_id": "a", "master_key": PARSE_SECRET, "rest_api_key": REST_SECRET}
+    for name in ("one", "two"):
+        saving.create_connection(
+            ctx, OWN, name, "parse", {"url": f"http://127.0.0.1/{name}?k={quote(PARSE_SECRET)}", **options},
+            by="ada",
+        )  # fmt: skip
+    definition = {
+        "left": {"connection": "one", "stream": "People"},
+        "right": {"connection": "two", "stream": "People"},
+        "match": ["email"],
+        "fields": [{"left": "email", "right": "email"}],
+        "retries": 3,
+    }
+    sync = saving.create_config(ctx, OWN, "people", definition, by="ada", owner_id=None)
+    for _ in range(4):
+        run(ctx, sync)
+    calls = house.stored("SELECT run_id, status FROM run_calls")
+    assert {status for _, status in calls} == {200, 400, 404, 500}
+    stored = house.dump()
+    assert "•••" in stored
+    assert hits(stored) == []
+    said = crawl(ctx, create_app(ctx))
+    assert any("/calls" in page and "x-echo" in page for page in said), "the calls were looked at"
+    assert hits("\n".join(said)) == []
+    assert hits(log.text) == []
+
+
 def crawl(ctx: Context, app: Flask) -> list[str]:
     """Every page and every answer of the API that can be got, as an administrator sees them; and exports."""
     with ctx.reads() as db:
         user = db.scalars(select(User)).one()
         ids = list(db.scalars(select(Connection.id)))
+        runs = list(db.scalars(select(SyncRun.id)))
     token = tokens.make(ctx, user.id, OWN, "t", tuple(Capability), days=None, by="test").token
     client, found = app.test_client(), []
     link = one_time_sign_in(ctx, user.email)
@@ -219,6 +267,12 @@ def crawl(ctx: Context, app: Flask) -> list[str]:
     ]
     for path in [*paths, *(f"connections/{id}" for id in ids)]:
         found.append(client.get(f"/api/v1/{path}", headers=headers).text)
+    for id in runs:
+        found.append(client.get(f"/api/v1/runs/{id}/calls?limit=200", headers=headers).text)
+        for form in ("csv", "json"):
+            answer = client.post(f"/runs/{id}/calls/exports", data={"csrf_token": csrf[1], "form": form})
+            assert answer.status_code == 200
+            found.append(answer.text)
     for form in ("csv", "json"):
         found.append(client.post("/api/v1/audit/exports", json={"form": form}, headers=headers).text)
     found.append(client.get("/api/health").text)

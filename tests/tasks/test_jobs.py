@@ -469,6 +469,7 @@ KEPT = {
     "processes": "cleanup-old-sign-ins",
     "questions": "the tick, after an hour",
     "replies": "cleanup-replies",
+    "run_calls": CLEANUP,
     "run_lines": CLEANUP,
     "shadows": "go with their link",
     "sign_in_links": "cleanup-old-sign-ins",

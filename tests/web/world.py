@@ -15,6 +15,7 @@ from sqlalchemy import event
 from sqlalchemy.orm import Session
 
 from connectors.base import Access
+from models.calls import RunCall
 from models.connections import Connection
 from models.db import make_engine, make_read_sessions, make_sessions
 from models.issues import Conflict, Issue
@@ -196,6 +197,30 @@ class World:
 
     def line(self, run_id: str, text: str, level: str = "info") -> None:
         self._add(RunLine(run_id=run_id, at=NOW, level=level, text=text))
+
+    def call(self, run_id: str, **changed: Any) -> int:
+        values: dict[str, Any] = {
+            "number": 1,
+            "at": self.clock.now - timedelta(minutes=2),
+            "side": "right",
+            "method": "POST",
+            "origin": "https://api.example.com",
+            "target": "/v1/records?page=2",
+            "attempt": 1,
+            "status": 422,
+            "problem": "",
+            "failed": True,
+            "ms": 184,
+            "request_id": "req-7f3a",
+            "sent_size": 61,
+            "size": 74,
+            "sent_headers": {"authorization": "•••", "content-type": "application/json"},
+            "sent": '{"email": "mary@example.com", "balance": 12.5}',
+            "headers": {"content-type": "application/json"},
+            "body": '{"error": {"field": "balance", "message": "takes whole numbers"}}',
+            "changes": [],
+        }
+        return int(self._add(RunCall(run_id=run_id, **{**values, **changed})))
 
     def conflict(self, config_id: str, key: str = "mary@example.com", **changed: Any) -> int:
         """An open conflict; its id."""

@@ -7,6 +7,7 @@ from datetime import datetime
 from pydantic import Field
 from sqlalchemy import select
 
+from models.calls import RunCall
 from models.journal import Change, ChangeState
 from models.sync_runs import RunKind, RunLine, RunState, SyncRun
 from tasks import retries, runs
@@ -89,6 +90,33 @@ class LineOut(Output):
     text: str
 
 
+class CallsQuery(PageQuery):
+    failed: bool = Field(default=False, description="Only those that failed.")
+
+
+class CallOut(Output):
+    id: int
+    number: int = Field(description="Of all calls of the run; those that went well are not all kept.")
+    at: datetime
+    side: str
+    method: str
+    origin: str
+    target: str
+    attempt: int
+    status: int | None = Field(description="Null: no whole answer came, for the reason in `problem`.")
+    problem: str
+    failed: bool
+    ms: int
+    request_id: str
+    sent_size: int
+    size: int
+    sent_headers: Object
+    sent: str = Field(description="From the beginning, without credentials.")
+    headers: Object
+    body: str = Field(description="From the beginning, without credentials.")
+    changes: list[int] = Field(description="Ids of the changes that it carried.")
+
+
 class Why(Input):
     reason: Reason = ""
 
@@ -148,6 +176,26 @@ def log(run_id: str, query: PageQuery) -> PageOf[LineOut]:
             RunLine.id,
             query,
             lambda row: LineOut(at=row.at, level=row.level, text=row.text),
+        )
+    )
+
+
+@operation(
+    bp, "GET", "/runs/<run_id>/calls", needs="reveal",
+    summary="What a run asked the outside, as far as it is kept, the newest first", query=CallsQuery,
+    returns=PageOf[CallOut],
+)  # fmt: skip
+def calls(run_id: str, query: CallsQuery) -> PageOf[CallOut]:
+    rows = select(RunCall).where(RunCall.run_id == own_run(run_id).id)
+    if query.failed:
+        rows = rows.where(RunCall.failed)
+    return PageOf[CallOut](
+        **page(
+            rows,
+            RunCall.at,
+            RunCall.id,
+            query,
+            lambda row: CallOut.model_validate(row, from_attributes=True),
         )
     )
 

@@ -17,6 +17,7 @@ from models.sync_runs import ENDED, RunKind, RunLine, RunState, SyncRun
 from web.causes import Cause, cause
 from web.database import db
 from web.languages import _
+from web.reads.calls import KeptCalls, kept
 from web.reads.query import BadFilter, Count, Slice, as_count, capped, keyset, unindexed
 from web.reads.values import FieldChange, field_changes
 from web.words import RUN_KINDS, Badge, both, change_state, run_state
@@ -232,6 +233,7 @@ class RunStory:
     lines: Sequence[RunLine]
     retried_by: Sequence[SyncRun]
     retry_of: SyncRun | None
+    calls: KeptCalls
     names: tuple[str, str] = field(default=("left", "right"))  # of the connections
 
     @property
@@ -311,7 +313,7 @@ class RunStory:
 
 
 def story(run: SyncRun, args: Mapping[str, str]) -> RunStory:
-    """Everything about a run, in six queries. Raises BadFilter."""
+    """Everything about a run, in eight queries. Raises BadFilter."""
     config = run.config
     related = db.session.scalars(
         select(SyncRun)
@@ -326,6 +328,7 @@ def story(run: SyncRun, args: Mapping[str, str]) -> RunStory:
         changes=changes(run.id, args),
         outcomes=outcomes,
         lines=_lines(run.id),
+        calls=kept(run.id),
         retried_by=[item for item in related if item.retry_of == run.id],
         retry_of=next((item for item in related if item.id == run.retry_of), None),
         names=(config.left_connection.name, config.right_connection.name),
