@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -20,6 +21,8 @@ from zoneinfo import ZoneInfo, available_timezones
 from cronsim import CronSim, CronSimError
 
 HOURLY = "0 * * * *"  # what `auto` means where no schedule is given
+
+_EVERY_FEW = re.compile(r"\*/([2-9]|[1-5]\d) \* \* \* \*")
 
 # cronsim knows none of them.
 MACROS = {
@@ -94,6 +97,9 @@ class Schedule:
 
     def words(self) -> str:
         """The schedule in words, such as "At 02:30 every day, Europe/Paris time"."""
+        step = _EVERY_FEW.fullmatch(self.cron)
+        if step and 60 % int(step[1]) == 0:  # else the last gap of an hour is a shorter one
+            return f"Every {step[1]} minutes"
         return f"{CronSim(self.cron, _FIRST_DAY).explain()}, {self.timezone} time"
 
     def _slots(self, moment: datetime) -> Iterator[datetime]:

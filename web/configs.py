@@ -14,7 +14,7 @@ from web.database import act
 from web.languages import _
 from web.live import page
 from web.preferences import clock
-from web.reads import definition, history, syncs
+from web.reads import definition, history, progress, syncs
 from web.reads import runs as run_reads
 
 bp = Blueprint("configs", __name__, url_prefix="/configs")
@@ -38,6 +38,7 @@ def index() -> ResponseReturnValue:
 @needs("read")
 def show(config_id: str) -> ResponseReturnValue:
     sync = _found(config_id)
+    acts = history.of_config(sync.config)
     return page(
         "configs/show.html",
         live="configs/_now.html",
@@ -45,8 +46,9 @@ def show(config_id: str) -> ResponseReturnValue:
         config=sync.config,
         what=definition.of(sync.config),
         times=definition.next_times(sync.config, clock().now),
-        runs=run_reads.of_config(config_id, 6),
-        history=history.of_config(sync.config),
+        timeline=history.timeline(run_reads.of_config(config_id, 6), acts),
+        history=acts,
+        progress=progress.of_config(config_id, progress.length_of(request.args)),
         cost=run_reads.last_cost(config_id),
     )
 

@@ -41,6 +41,12 @@ ONE_WAY: dict[str, Any] = between("orders", "fulfilment.csv") | {
 }
 
 
+_REWORDED = [
+    {"place": "fields.balance.scale", "before": None, "after": "2"},
+    {"place": "conflict", "before": "left_wins", "after": "newest_wins"},
+]
+
+
 class Stage(World):
     """The world of the screenshots and the browser tests. Chance is seeded: it is the same each time."""
 
@@ -57,27 +63,43 @@ class Stage(World):
         self.bulk = bulk.plan(ctx, bulk.Selection(OWN), said="every cause in all syncs", by="bob@example.com")
 
     def _history(
-        self, config: str, every: int, number: int, seconds: float = 3.0, last: float | None = None
+        self,
+        config: str,
+        every: int,
+        number: int,
+        seconds: float = 3.0,
+        last: float | None = None,
+        changed: float = 0,
     ) -> None:
-        """Runs that got through, one each `every` minutes, the last one `last` minutes ago."""
+        """Runs that got through, one each `every` minutes, the last one `last` minutes ago.
+
+        Those of the last `changed` minutes ran under a second version of the definition.
+        """
         newest = self.chance.uniform(2, every) if last is None else last
         for back in range(number - 1, -1, -1):
             ended = NOW - timedelta(minutes=back * every + newest)
             took = timedelta(seconds=seconds * self.chance.uniform(0.6, 1.8))
-            updated = self.chance.choice([0, 0, 1, 2, 4])
+            written = {
+                "created": self.chance.choice([0, 0, 0, 1, 2]),
+                "updated": self.chance.choice([0, 0, 1, 2, 4, 7]),
+                "deleted": self.chance.choice([0, 0, 0, 0, 0, 1]),
+            }
+            minutes = (NOW - ended).total_seconds() / 60
             self.run(
                 config,
-                minutes=(NOW - ended).total_seconds() / 60,
+                minutes=minutes,
                 created_at=ended - took,
-                summary=summary(right={"read": 214, "created": 0, "updated": updated, "deleted": 0}),
+                summary=summary(right={"read": 214, **written}),
+                config_version=1 if minutes > changed else 2,
             )
 
     def _customers(self) -> str:
-        config = self.config("customers", next_run_at=NOW + timedelta(minutes=4))
-        self._history(config, 30, 90, last=31)
+        config = self.config("customers", next_run_at=NOW + timedelta(minutes=4), version=2)
+        self._history(config, 30, 90, last=31, changed=100)
         self.latest = self.run(
             config,
             minutes=1,
+            config_version=2,
             summary=summary(
                 left={"read": 214, "created": 2, "updated": 1, "deleted": 0},
                 right={"read": 212, "created": 1, "updated": 3, "deleted": 1},
@@ -159,6 +181,7 @@ class Stage(World):
                 ("config.created", "alice@example.com", "", 720),
                 ("config.paused", "bob@example.com", "The CRM is being moved tonight", 90),
                 ("config.resumed", "bob@example.com", "", 80),
+                ("config.changed", "alice@example.com", "Sales asked for two decimals", 1.75),
             ):
                 db.add(
                     AuditEvent(
@@ -167,7 +190,7 @@ class Stage(World):
                         actor=actor,
                         action=action,
                         subject=config,
-                        detail={"reason": reason} if reason else {},
+                        detail={"reason": reason, "changes": _REWORDED if "changed" in action else []},
                     )
                 )
         return config

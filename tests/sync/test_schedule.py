@@ -216,3 +216,16 @@ def test_what_is_due_is_a_part_of_what_passed(cron: str, policy: Missed, minutes
     # The newest one that passed is either run or told as missed, and nothing between it and the next.
     assert schedule.after(together[-1]) == found.next_at
     assert first <= together[0] and together[-1] <= now
+
+
+@pytest.mark.parametrize(
+    ("cron", "words"),
+    [("*/5 * * * *", "Every 5 minutes"), ("*/30 * * * *", "Every 30 minutes"),
+     ("30 2 * * *", "At 02:30 every day, UTC time")],
+)  # fmt: skip
+def test_a_schedule_is_said_as_people_say_it(cron: str, words: str) -> None:
+    assert read_schedule(cron, "UTC", seed="s").words() == words
+
+
+def test_a_step_that_does_not_fit_into_an_hour_is_not_called_even() -> None:
+    assert read_schedule("*/7 * * * *", "UTC", seed="s").words() != "Every 7 minutes"

@@ -42,10 +42,10 @@ class Chart:
 
     @property
     def totals(self) -> Mapping[str, int]:
-        return {state: sum(bar.counts.get(state, 0) for bar in self.bars) for state in _STACK}
+        return {state: sum(bar.counts.get(state, 0) for bar in self.bars) for state in STACK}
 
 
-_STACK = ("success", "partial", "failed")  # from the ground up
+STACK = ("success", "partial", "failed")  # from the ground up
 
 
 def last_hours(found: Mapping[str, Mapping[str, int]], since: datetime, hours: int) -> Chart:
@@ -56,16 +56,17 @@ def last_hours(found: Mapping[str, Mapping[str, int]], since: datetime, hours: i
     bars = []
     for number, (moment, item) in enumerate(zip(begins, counts, strict=True)):
         x = number * (WIDTH + GAP)
-        bars.append(Bar(moment, item, _pieces(item, x, most), x))
+        bars.append(Bar(moment, item, pieces(item, x, most, STACK), x))
     return Chart(bars, most, hours * (WIDTH + GAP) - GAP)
 
 
-def _pieces(counts: Mapping[str, int], x: float, most: int) -> list[Piece]:
-    pieces, ground = [], float(HEIGHT)
-    for state in _STACK:
-        if number := counts.get(state, 0):
+def pieces(counts: Mapping[str, float], x: float, most: float, stack: Sequence[str]) -> list[Piece]:
+    """The rectangles of one bar, from the ground up; `most` is what fills the height."""
+    found, ground = [], float(HEIGHT)
+    for name in stack:
+        if number := counts.get(name, 0):
             # One failed run among hundreds must stay visible.
             height = max(number / most * HEIGHT, 3.0)
             ground = max(ground - height, 0.0)
-            pieces.append(Piece(state, x, round(ground, 1), round(height, 1)))
-    return pieces
+            found.append(Piece(name, x, round(ground, 1), round(height, 1)))
+    return found

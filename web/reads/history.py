@@ -11,6 +11,7 @@ from sqlalchemy import select
 
 from models.audit import AuditEvent
 from models.sync_configs import SyncConfig
+from models.sync_runs import SyncRun
 from web.database import db
 from web.languages import _, mark
 from web.words import plain, who
@@ -32,6 +33,23 @@ class Act:
     what: str
     reason: str
     changes: Sequence[Mapping[str, Any]] = ()  # of a definition: place, before, after
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A run of a sync, or what somebody did to it."""
+
+    at: datetime
+    run: SyncRun | None = None
+    act: Act | None = None
+
+
+def timeline(runs: Sequence[SyncRun], acts: Sequence[Act]) -> Sequence[Entry]:
+    """These runs, and between them what people did since the oldest of them; the newest first."""
+    since = min((run.created_at for run in runs), default=None)
+    entries = [Entry(run.created_at, run=run) for run in runs]
+    entries += [Entry(act.at, act=act) for act in acts if since is None or act.at >= since]
+    return sorted(entries, key=lambda entry: entry.at, reverse=True)
 
 
 def of_config(config: SyncConfig, limit: int = 10) -> Sequence[Act]:

@@ -75,6 +75,13 @@ class Sync:
         return [counted(*each, number) for number, each in said if number]
 
     @property
+    def fresh_at(self) -> datetime | None:
+        """When its data were last read with success, among its latest runs: older edits are on both sides."""
+        good = (RunState.SUCCESS, RunState.PARTIAL)
+        read = [run for run in self.strip if run.state in good and run.kind != RunKind.PREVIEW]
+        return read[-1].started_at if read else None
+
+    @property
     def is_late(self) -> bool:
         """Its slot has passed and nobody started it."""
         due = self.config.next_run_at
