@@ -139,7 +139,9 @@ class History:
             db.add(User(id=id, email=f"{id}@example.org", name=f"Person {number}", created_at=began))
             db.flush()
             home = DEFAULT_WORKSPACE if number % 3 == 0 else list(WORKSPACES)[number % 3]
-            db.add(Membership(workspace_id=home, user_id=id, role=("admin", "operator", "viewer")[number % 3]))
+            db.add(
+                Membership(workspace_id=home, user_id=id, role=("admin", "operator", "viewer")[number % 3])
+            )
             db.add(
                 WebSession(
                     token_hash=f"{number:064x}", user_id=id, created_at=began, last_seen_at=self._now,

@@ -1,7 +1,7 @@
-"""How long each page takes over a year of use, while two syncs run. `python -m bench.panel`
+"""How long each page takes over a year of use, while two syncs run: `python -m bench.panel`
 
-It fills a database of its own (see `bench.history`), starts what the Procfile starts, keeps two syncs of 20,000
-records at work, and asks for every page and every list of the API, two at a time. The CPU and the number of
+It fills a database of its own (see `bench.history`), starts what the Procfile starts, keeps two syncs at work
+and asks for every page and every list of the API, two at a time. The CPU and the number of
 queries of a page are taken in this process, over the same database: they hold whatever else the machine does.
 """
 
@@ -153,7 +153,9 @@ def at(seconds: list[float], percent: int) -> float:
 def environment(home: Path, folder: Path, url: str) -> dict[str, str]:
     key = home / "keys.json"
     if not key.exists():
-        key.write_text(json.dumps([secrets.token_urlsafe(48), base64.b64encode(secrets.token_bytes(32)).decode()]))
+        key.write_text(
+            json.dumps([secrets.token_urlsafe(48), base64.b64encode(secrets.token_bytes(32)).decode()])
+        )
     secret, encryption = json.loads(key.read_text())
     commands = os.path.dirname(sys.executable)
     return {

@@ -17,6 +17,9 @@ class AuditEvent(Base):
     __table_args__ = (
         Index("ix_audit_events_workspace", "workspace_id", "at", "id"),
         Index("ix_audit_events_place", "workspace_id", "place"),
+        Index("ix_audit_events_actor", "workspace_id", "actor", "at", "id"),
+        Index("ix_audit_events_action", "workspace_id", "action", "at", "id"),
+        Index("ix_audit_events_subject", "workspace_id", "subject", "at", "id"),
         Index(
             "ix_audit_events_unsealed",
             "id",

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any
 
-from sqlalchemy import DateTime, Dialect, Engine, MetaData, create_engine, event, select, text
+from sqlalchemy import (
+    ColumnElement,
+    DateTime,
+    Dialect,
+    Engine,
+    MetaData,
+    create_engine,
+    event,
+    func,
+    select,
+    text,
+)
 from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.engine import Connection
 from sqlalchemy.exc import SQLAlchemyError
-from sqlalchemy.orm import DeclarativeBase, Session, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, InstrumentedAttribute, Session, sessionmaker
 from sqlalchemy.types import JSON, TypeDecorator, TypeEngine
 
 Sessions = Callable[[], Session]
@@ -115,6 +126,16 @@ def make_sessions(engine: Engine) -> sessionmaker[Session]:
 def make_read_sessions(engine: Engine) -> sessionmaker[Session]:
     """Sessions that only read: on SQLite they do not wait for a writer, nor a writer for them."""
     return sessionmaker(engine.execution_options(syncline_begin="DEFERRED"), expire_on_commit=False)
+
+
+def unindexed(column: InstrumentedAttribute[str], value: str) -> ColumnElement[bool]:
+    """`column = value`, but not by an index of this column: another one in the query serves better."""
+    return func.coalesce(column, "") == value
+
+
+def unindexed_in(column: InstrumentedAttribute[str], values: Iterable[str]) -> ColumnElement[bool]:
+    """`column` is one of the values, but not by an index of this column."""
+    return func.coalesce(column, "").in_(values)
 
 
 def db_now(session: Session) -> datetime:

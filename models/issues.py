@@ -26,6 +26,29 @@ class Conflict(Base):
             postgresql_where=text("state = 'open'"),
         ),
         Index("ix_conflicts_config", "config_id", "state"),
+        Index("ix_conflicts_record", "key", "config_id"),
+        Index(
+            "ix_conflicts_waiting",
+            "workspace_id",
+            "opened_at",
+            "id",
+            sqlite_where=text("state = 'open'"),
+            postgresql_where=text("state = 'open'"),
+        ),
+        Index(
+            "ix_conflicts_over",
+            "workspace_id",
+            "opened_at",
+            "id",
+            sqlite_where=text("state <> 'open'"),
+            postgresql_where=text("state <> 'open'"),
+        ),
+        Index(
+            "ix_conflicts_link",
+            "link_id",
+            sqlite_where=text("link_id IS NOT NULL"),
+            postgresql_where=text("link_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)
@@ -68,6 +91,45 @@ class Issue(Base):
             postgresql_where=text("closed_at IS NULL"),
         ),
         Index("ix_issues_workspace", "workspace_id", "closed_at"),
+        Index("ix_issues_record", "key", "config_id"),
+        Index("ix_issues_cause", "config_id", "code", "opened_at", "id"),
+        Index(
+            "ix_issues_loud",
+            "config_id",
+            "muted",
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+        Index(
+            "ix_issues_waiting",
+            "workspace_id",
+            "opened_at",
+            "id",
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
+        Index(
+            "ix_issues_over",
+            "workspace_id",
+            "opened_at",
+            "id",
+            sqlite_where=text("closed_at IS NOT NULL"),
+            postgresql_where=text("closed_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_issues_fixed",
+            "config_id",
+            "code",
+            "closed_at",
+            sqlite_where=text("closed_by IS NOT NULL"),
+            postgresql_where=text("closed_by IS NOT NULL"),
+        ),
+        Index(
+            "ix_issues_link",
+            "link_id",
+            sqlite_where=text("link_id IS NOT NULL"),
+            postgresql_where=text("link_id IS NOT NULL"),
+        ),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)

@@ -36,7 +36,8 @@ class Change(Base):
     __tablename__ = "changes"
     __table_args__ = (
         Index("ix_changes_run", "run_id", "id"),
-        Index("ix_changes_record", "config_id", "key"),
+        # Pattern operators: PostgreSQL finds keys by how they begin, in any collation.
+        Index("ix_changes_record", "config_id", "key", postgresql_ops={"key": "varchar_pattern_ops"}),
         Index("ix_changes_link", "link_id"),
         Index(
             "ix_changes_open",
@@ -44,6 +45,25 @@ class Change(Base):
             "state",
             sqlite_where=text("state IN ('planned', 'sent', 'unknown', 'held', 'approved', 'dismissed')"),
             postgresql_where=text("state IN ('planned', 'sent', 'unknown', 'held', 'approved', 'dismissed')"),
+        ),
+        # What waits for a person, or did: the newest first.
+        Index(
+            "ix_changes_decided",
+            "workspace_id",
+            "state",
+            "created_at",
+            "id",
+            sqlite_where=text("state IN ('held', 'approved', 'dismissed', 'withdrawn', 'expired')"),
+            postgresql_where=text("state IN ('held', 'approved', 'dismissed', 'withdrawn', 'expired')"),
+        ),
+        # The few changes of a run that did not simply get through.
+        Index(
+            "ix_changes_outcome",
+            "run_id",
+            "state",
+            "id",
+            sqlite_where=text("state NOT IN ('planned', 'sent', 'applied')"),
+            postgresql_where=text("state NOT IN ('planned', 'sent', 'applied')"),
         ),
     )
 

@@ -42,7 +42,8 @@ class Link(Base):
             sqlite_where=text("state <> 'tombstone'"),
             postgresql_where=text("state <> 'tombstone'"),
         ),
-        Index("ix_links_key", "config_id", "key"),
+        # Pattern operators: PostgreSQL finds keys by how they begin, in any collation.
+        Index("ix_links_key", "config_id", "key", postgresql_ops={"key": "varchar_pattern_ops"}),
     )
 
     id: Mapped[int] = mapped_column(BigId, primary_key=True, autoincrement=True)

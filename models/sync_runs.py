@@ -81,6 +81,16 @@ class SyncRun(Base):
         Index("ix_sync_runs_place", "state", "place_at"),
         Index("ix_sync_runs_config", "config_id", "created_at", "id"),
         Index("ix_sync_runs_workspace", "workspace_id", "created_at", "id"),
+        # Lists: the runs of one state or kind, the newest first, without reading the others.
+        Index("ix_sync_runs_config_state", "config_id", "state", "created_at", "id"),
+        Index("ix_sync_runs_workspace_state", "workspace_id", "state", "created_at", "id"),
+        Index("ix_sync_runs_workspace_kind", "workspace_id", "kind", "created_at", "id", "state"),
+        Index(
+            "ix_sync_runs_retry_of",
+            "retry_of",
+            sqlite_where=text("retry_of IS NOT NULL"),
+            postgresql_where=text("retry_of IS NOT NULL"),
+        ),
     )
 
     id: Mapped[str] = mapped_column(String(36), primary_key=True)

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
+from models.db import unindexed_in
 from models.issues import Alert, AlertDelivery
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun
@@ -92,9 +93,9 @@ def watch_failures(ctx: Context, db: Session, run: SyncRun, *, of_connection: bo
         .where(
             SyncRun.config_id == run.config_id,
             SyncRun.kind != RunKind.PREVIEW,
-            SyncRun.state.in_((*_GOT_THROUGH, RunState.FAILED)),
+            unindexed_in(SyncRun.state, (*_GOT_THROUGH, RunState.FAILED)),
         )
-        .order_by(SyncRun.finished_at.desc())
+        .order_by(SyncRun.created_at.desc(), SyncRun.id.desc())
         .limit(ctx.settings.alert_failure_threshold)
     ).all()
     if len(last) < ctx.settings.alert_failure_threshold or set(last) != {RunState.FAILED}:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
-from sqlalchemy import delete, func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import Select, delete, select
+from sqlalchemy.orm import InstrumentedAttribute, Session
 
 from models.chains import ChainLink
+from models.db import unindexed_in
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun
 from tasks import audit, runs
@@ -108,19 +110,19 @@ def after_success(ctx: Context, db: Session, run: SyncRun) -> list[str]:
 
 def _all_got_through(db: Session, config_id: str, run: SyncRun) -> bool:
     """Whether each config that this one waits for got through since this one last started."""
-    last_start = db.scalar(
-        select(func.max(SyncRun.started_at)).where(SyncRun.config_id == config_id, SyncRun.kind.in_(_COUNTED))
-    )
+    last_start = db.scalar(_newest(SyncRun.started_at, config_id).where(SyncRun.started_at.is_not(None)))
     for after_id in db.scalars(select(ChainLink.after_id).where(ChainLink.config_id == config_id)):
         if after_id == run.config_id:
             continue
         last_end = db.scalar(
-            select(func.max(SyncRun.finished_at)).where(
-                SyncRun.config_id == after_id,
-                SyncRun.kind.in_(_COUNTED),
-                SyncRun.state.in_(_GOT_THROUGH),
-            )
+            _newest(SyncRun.finished_at, after_id).where(unindexed_in(SyncRun.state, _GOT_THROUGH))
         )
         if last_end is None or (last_start is not None and last_end < last_start):
             return False
     return True
+
+
+def _newest(column: InstrumentedAttribute[Any], config_id: str) -> Select[Any]:
+    """This column of a config's newest run of the kinds that count."""
+    counted = (SyncRun.config_id == config_id, unindexed_in(SyncRun.kind, _COUNTED))
+    return select(column).where(*counted).order_by(SyncRun.created_at.desc(), SyncRun.id.desc()).limit(1)

@@ -16,6 +16,7 @@ from sqlalchemy import select, update
 from sqlalchemy.orm import Session
 
 from connectors.base import Write, is_unkeyed
+from models.db import unindexed_in
 from models.journal import Change, ChangeState
 from models.sync_configs import Baseline
 from models.sync_runs import RunKind, RunState, SyncRun
@@ -148,9 +149,9 @@ def _previous_run(db: Session, run: SyncRun) -> str | None:
             SyncRun.config_id == run.config_id,
             SyncRun.id != run.id,
             SyncRun.kind != RunKind.PREVIEW,
-            SyncRun.state.in_((RunState.SUCCESS, RunState.PARTIAL)),
+            unindexed_in(SyncRun.state, (RunState.SUCCESS, RunState.PARTIAL)),
         )
-        .order_by(SyncRun.finished_at.desc())
+        .order_by(SyncRun.created_at.desc(), SyncRun.id.desc())
         .limit(1)
     )
 

@@ -11,7 +11,7 @@ from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
 from models.connections import Connection
-from models.people import Membership, Role, User
+from models.people import Membership, Role, User, Workspace
 from models.processes import Process
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun
@@ -126,9 +126,12 @@ def status(ctx: Context) -> dict[str, Any]:
     """How the queue is, in numbers."""
     with ctx.reads() as db:
         now = ctx.db_now(db)
-        lately = or_(SyncRun.created_at > now - timedelta(days=1), SyncRun.state.in_(("queued", "running")))
-        query = select(SyncRun.state, func.count()).where(lately).group_by(SyncRun.state)
-        counts = {row[0]: int(row[1]) for row in db.execute(query)}
+        everywhere = SyncRun.workspace_id.in_(select(Workspace.id))  # each workspace's runs stand by time
+        number = select(SyncRun.state, func.count()).group_by(SyncRun.state)
+        ended = number.where(everywhere, SyncRun.created_at > now - timedelta(days=1))
+        counts = {row[0]: int(row[1]) for row in db.execute(ended)}
+        waiting = number.where(SyncRun.state.in_(("queued", "running")))
+        counts |= {row[0]: int(row[1]) for row in db.execute(waiting)}
         ticked_at = db.scalar(select(func.max(Process.ticked_at)))
         syncs = db.scalar(select(func.count()).select_from(SyncConfig).where(_may_run(None)))
     words = ("queued", "running", "success", "partial", "failed", "cancelled", "skipped")

@@ -6,15 +6,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import func, select
-from sqlalchemy.orm import Session
+from sqlalchemy import ColumnElement, func, literal, select
+from sqlalchemy.orm import Session, aliased
 
+from models.db import unindexed_in
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun
 from tasks import overdue
 
 WINDOW = timedelta(days=30)
 MOST_RUNS = 100  # the newest ones of the window
+LONGEST = timedelta(days=7)  # that a run waits and works: who ended in the window came no longer before it
 _COUNTED = (RunState.SUCCESS, RunState.PARTIAL, RunState.FAILED)
 
 
@@ -38,27 +40,38 @@ class Statistics:
 def of(db: Session, configs: Sequence[SyncConfig], now: datetime) -> dict[str, Statistics]:
     """The statistics of these configs, by their ids. One query, whatever their number."""
     rows: dict[str, list[tuple[str, str, datetime, float]]] = {config.id: [] for config in configs}
-    number = (
-        func.row_number()
-        .over(partition_by=SyncRun.config_id, order_by=(SyncRun.finished_at.desc(), SyncRun.id))
-        .label("number")
+    run, older = aliased(SyncRun), aliased(SyncRun)
+    # Of each sync the index tells when its last run that counts here began, and where to stop.
+    since = (
+        select(older.created_at)
+        .where(older.config_id == SyncConfig.id, *_counts(older, now))
+        .order_by(older.created_at.desc(), older.id.desc())
+        .offset(MOST_RUNS - 1)
+        .limit(1)
+        .correlate(SyncConfig)
+        .scalar_subquery()
     )
+    began = func.coalesce(since, literal(now - WINDOW - LONGEST, older.created_at.type))
     newest = (
-        select(SyncRun.config_id, SyncRun.id, SyncRun.state, SyncRun.started_at, SyncRun.finished_at, number)
-        .where(
-            SyncRun.config_id.in_(rows),
-            SyncRun.state.in_(_COUNTED),
-            SyncRun.kind != RunKind.PREVIEW,
-            SyncRun.finished_at > now - WINDOW,
-        )
-        .subquery()
+        select(run.config_id, run.id, run.state, run.started_at, run.finished_at)
+        .join(SyncConfig, SyncConfig.id == run.config_id)
+        .where(SyncConfig.id.in_(rows), run.created_at >= began, *_counts(run, now))
+        .order_by(run.finished_at.desc(), run.id)
     )
-    for config_id, run_id, state, started_at, finished_at, _ in db.execute(
-        select(newest).where(newest.c.number <= MOST_RUNS).order_by(newest.c.number)
-    ):
-        seconds = (finished_at - (started_at or finished_at)).total_seconds()
-        rows[config_id].append((run_id, state, finished_at, seconds))
+    for config_id, run_id, state, started_at, finished_at in db.execute(newest):
+        if len(rows[config_id]) < MOST_RUNS:
+            seconds = (finished_at - (started_at or finished_at)).total_seconds()
+            rows[config_id].append((run_id, state, finished_at, seconds))
     return {config.id: _of_one(config, rows[config.id], now) for config in configs}
+
+
+def _counts(run: type[SyncRun], now: datetime) -> tuple[ColumnElement[bool], ...]:
+    return (
+        unindexed_in(run.state, _COUNTED),
+        run.kind != RunKind.PREVIEW,
+        run.created_at > now - WINDOW - LONGEST,
+        run.finished_at > now - WINDOW,
+    )
 
 
 def _of_one(config: SyncConfig, rows: list[tuple[str, str, datetime, float]], now: datetime) -> Statistics:

@@ -49,7 +49,7 @@ def show(config_id: str) -> ResponseReturnValue:
         timeline=history.timeline(run_reads.of_config(config_id, 6), acts),
         history=acts,
         progress=progress.of_config(config_id, progress.length_of(request.args)),
-        cost=run_reads.last_cost(config_id),
+        cost=run_reads.last_cost(sync.config.workspace_id, config_id),
     )
 
 

@@ -7,6 +7,7 @@ from datetime import timedelta
 from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
+from models.sync_configs import SyncConfig
 from tasks import issues, retries
 from tasks.errors import RunActive
 from web import export as files
@@ -15,7 +16,6 @@ from web.auth import needs, person
 from web.database import act
 from web.languages import _, counted, mark
 from web.live import page
-from web.preferences import clock
 from web.reads import issues as reads
 from web.reads import syncs
 from web.reads.query import BadFilter
@@ -34,7 +34,7 @@ def index() -> ResponseReturnValue:
         "issues/index.html",
         live="issues/_list.html",
         wanted=wanted,
-        groups=reads.groups(workspace, wanted),
+        found=reads.groups(workspace, wanted, request.args),
         names=syncs.names(workspace),
         codes=reads.codes(workspace),
         records=reads.records(workspace, wanted),
@@ -54,12 +54,12 @@ def export() -> ResponseReturnValue:
 def show(config_id: str, code: str) -> ResponseReturnValue:
     workspace = person().workspace_id
     wanted = reads.IssueFilter.of(request.args)
-    sync = _found(config_id)
+    config = _found(config_id)
     found = reads.members(workspace, config_id, code, wanted, request.args)
     return page(
         "issues/show.html",
         live="issues/_group.html",
-        sync=sync,
+        config=config,
         code=code,
         wanted=wanted,
         group=reads.group(workspace, config_id, code, wanted),
@@ -74,7 +74,7 @@ def show(config_id: str, code: str) -> ResponseReturnValue:
 @needs("retry")
 def retry(config_id: str, code: str) -> ResponseReturnValue:
     """A run that reads every record of this cause again."""
-    config = _found(config_id).config
+    config = _found(config_id)
     try:
         new = act(
             retries.retry_cause,
@@ -126,7 +126,7 @@ def snooze(config_id: str, code: str) -> ResponseReturnValue:
 @needs("resolve")
 def resolve(config_id: str, code: str) -> ResponseReturnValue:
     """Somebody says that it is fixed. The next run tells."""
-    config = _found(config_id).config
+    config = _found(config_id)
     number = act(issues.resolve, config.id, code, by=person().email, reason=forms.reason())
     flash(
         counted(
@@ -142,7 +142,7 @@ def resolve(config_id: str, code: str) -> ResponseReturnValue:
 @bp.post("/<config_id>/<code>/notes")
 @needs("resolve")
 def note(config_id: str, code: str) -> ResponseReturnValue:
-    config = _found(config_id).config
+    config = _found(config_id)
     text = request.form.get("text", "").strip()
     act(issues.note, config.id, code, text, by=person().email)
     flash(_("Noted."), "done")
@@ -150,7 +150,7 @@ def note(config_id: str, code: str) -> ResponseReturnValue:
 
 
 def _mute(config_id: str, code: str, *, on: bool, lasts: timedelta | None = None) -> ResponseReturnValue:
-    config = _found(config_id).config
+    config = _found(config_id)
     number = act(issues.mute, config.id, code, on=on, by=person().email, reason=forms.reason(), lasts=lasts)
     flash(_muted(number, on=on, lasts=_(SNOOZES[forms.text("hours", 4)]) if lasts else ""), "done")
     return redirect(url_for("issues.index"), code=303)
@@ -177,8 +177,8 @@ def _to(config_id: str, code: str) -> ResponseReturnValue:
     return redirect(url_for("issues.show", config_id=config_id, code=code), code=303)
 
 
-def _found(config_id: str) -> syncs.Sync:
-    found = syncs.one(person().workspace_id, config_id, clock().now)
+def _found(config_id: str) -> SyncConfig:
+    found = syncs.config(person().workspace_id, config_id)
     if found is None:
         abort(404)
     return found

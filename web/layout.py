@@ -8,6 +8,7 @@ from flask import Blueprint, Flask, g
 from flask.typing import ResponseReturnValue
 from sqlalchemy import select
 
+from models.db import unindexed
 from models.issues import Conflict, Issue
 from models.journal import Change
 from web import words
@@ -20,7 +21,7 @@ from web.reads.conflicts import is_waiting
 from web.reads.health import Health, health
 from web.reads.held import is_held
 from web.reads.issues import IssueFilter
-from web.reads.query import Count, as_count, capped, unindexed
+from web.reads.query import Count, as_count, capped
 from web.times import duration
 
 bp = Blueprint("layout", __name__)

@@ -25,14 +25,12 @@ bp = Blueprint("runs", __name__, url_prefix="/runs")
 def index() -> ResponseReturnValue:
     workspace = person().workspace_id
     wanted = reads.RunFilter.of(request.args)
-    counts = reads.counts(workspace, wanted)
-    is_rare = bool(wanted.state) and not counts[wanted.state].capped
     return page(
         "runs/index.html",
         live="runs/_list.html",
         wanted=wanted,
-        found=reads.find(workspace, wanted, request.args, is_rare=is_rare),
-        counts=counts,
+        found=reads.find(workspace, wanted, request.args),
+        counts=reads.counts(workspace, wanted),
         names=syncs.names(workspace),
         paged=bool(request.args.get("before") or request.args.get("after")),
     )

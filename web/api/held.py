@@ -8,6 +8,7 @@ from flask import abort
 from pydantic import Field
 from sqlalchemy import func, select
 
+from models.db import unindexed
 from models.journal import Change, ChangeState
 from tasks import decisions
 from tasks.errors import WrongState
@@ -15,8 +16,7 @@ from web.api.common import Number, PageOf, PageQuery, blueprint, by, page, works
 from web.api.runs import ChangeOut, change_shown
 from web.api.wire import Input, Output, operation
 from web.database import act, db
-from web.reads.held import MOST
-from web.reads.query import unindexed
+from web.reads.held import MOST, in_state
 
 bp = blueprint("held")
 
@@ -39,11 +39,9 @@ class Decided(Output):
     returns=PageOf[ChangeOut],
 )  # fmt: skip
 def index(query: HeldQuery) -> PageOf[ChangeOut]:
-    rows = select(Change).where(
-        unindexed(Change.workspace_id, workspace()), Change.state == query.state, Change.guard.is_not(None)
-    )
+    rows = select(Change).where(in_state(workspace(), query.state), Change.guard.is_not(None))
     if query.config_id:
-        rows = rows.where(Change.config_id == query.config_id)
+        rows = rows.where(unindexed(Change.config_id, query.config_id))
     return PageOf[ChangeOut](**page(rows, Change.created_at, Change.id, query, change_shown))
 
 

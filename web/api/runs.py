@@ -25,6 +25,7 @@ from web.api.common import (
 from web.api.common import run as own_run
 from web.api.wire import Answer, Input, Output, operation
 from web.database import act
+from web.reads.runs import RunFilter
 
 bp = blueprint("runs")
 
@@ -137,13 +138,8 @@ class RetryWish(Input):
     returns=PageOf[RunOut],
 )
 def index(query: RunsQuery) -> PageOf[RunOut]:
-    rows = select(SyncRun).where(SyncRun.workspace_id == workspace())
-    if query.config_id:
-        rows = rows.where(SyncRun.config_id == query.config_id)
-    if query.state is not None:
-        rows = rows.where(SyncRun.state == query.state)
-    if query.kind is not None:
-        rows = rows.where(SyncRun.kind == query.kind)
+    wanted = RunFilter(query.config_id, kind=query.kind or "")
+    rows = wanted.rows(workspace(), [query.state] if query.state is not None else ())
     return PageOf[RunOut](**page(rows, SyncRun.created_at, SyncRun.id, query, shown))
 
 

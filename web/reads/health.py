@@ -8,11 +8,12 @@ from datetime import datetime, timedelta
 
 from sqlalchemy import func, select, true
 
+from models.db import unindexed
 from models.processes import Process
 from models.sync_runs import SyncRun
 from web.database import db
 from web.languages import _, counted
-from web.reads.query import is_word, unindexed
+from web.reads.query import is_word
 
 # Beats come each 15 seconds; four missed ones are no hiccup. Ticks come each minute.
 SILENT_AFTER = timedelta(seconds=60)

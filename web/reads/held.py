@@ -8,12 +8,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Select, and_, func, select
 
+from models.db import unindexed
 from models.journal import Change
 from models.sync_configs import Baseline, SyncConfig
 from sync.guard import APPROVAL, SENTENCES
 from web.database import db
 from web.languages import _, counted, mark
-from web.reads.query import BadFilter, Slice, in_index, is_word, keyset, unindexed
+from web.reads.query import BadFilter, Slice, in_index, is_word, keyset
 from web.reads.runs import ChangeRow
 from web.words import both
 
@@ -23,14 +24,13 @@ MOST = 500  # changes of one plan; the next slice follows
 
 def is_held(workspace_id: str) -> ColumnElement[bool]:
     """A change of this workspace that waits for somebody."""
-    return and_(unindexed(Change.workspace_id, workspace_id), _is("held"))
+    return in_state(workspace_id, "held")
 
 
-def _is(state: str) -> ColumnElement[bool]:
-    condition = is_word(Change.state, state)
-    if state in ("held", "approved", "dismissed"):
-        return and_(condition, in_index(Change, "ix_changes_open"))
-    return condition
+def in_state(workspace_id: str, state: str) -> ColumnElement[bool]:
+    """A change of this workspace in one of STATES."""
+    chosen = and_(is_word(Change.state, state), in_index(Change, "ix_changes_decided"))
+    return and_(Change.workspace_id == workspace_id, chosen)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,11 +153,11 @@ def groups(workspace_id: str) -> Sequence[Group]:
 
 def find(workspace_id: str, wanted: HeldFilter, args: Mapping[str, str]) -> Slice[ChangeRow]:
     """One page of changes in this state, the newest first. Raises BadFilter."""
-    query = select(Change).where(unindexed(Change.workspace_id, workspace_id), _is(wanted.state))
+    query = select(Change).where(in_state(workspace_id, wanted.state))
     if wanted.state not in ("held", "approved"):
         query = query.where(Change.guard.is_not(None))
     if wanted.config_id:
-        query = query.where(Change.config_id == wanted.config_id)
+        query = query.where(unindexed(Change.config_id, wanted.config_id))
     found = keyset(query, Change.created_at, Change.id, lambda item: (item.created_at, item.id), args)
     return Slice([ChangeRow(item) for item in found.items], older=found.older, newer=found.newer)
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import func, select
+from sqlalchemy import and_, func, or_, select
 
 from models.issues import Issue, IssueNote
 from models.sync_configs import SyncConfig
@@ -15,9 +15,12 @@ from tasks.bulk import Selection
 from web.causes import Cause, cause, title
 from web.database import db
 from web.languages import _
-from web.reads.query import BadFilter, Slice, keyset
+from web.reads.query import BadFilter, Count, Slice, keyset
 
 STATES = ("open", "muted", "healed")
+GROUPS = 50  # on a page
+HEALED = 10_000  # that are over, of which groups are told
+RECORDS = 10_000  # issues among which the records that fail are counted
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +87,6 @@ class Group:
     code: str
     number: int
     since: datetime
-    last_seen_at: datetime
     message: str  # one of them
     retry_at: datetime | None
     muted_until: datetime | None
@@ -94,44 +96,72 @@ class Group:
         return cause(self.code)
 
 
-def groups(workspace_id: str, wanted: IssueFilter) -> Sequence[Group]:
-    """The groups that match, the largest first."""
+def groups(workspace_id: str, wanted: IssueFilter, args: Mapping[str, str]) -> Slice[Group]:
+    """One page of the groups that match, the largest first. Raises BadFilter.
+
+    Of what healed only the newest issues are counted: what is over grows without end.
+    """
+    rows = select(
+        Issue.config_id,
+        Issue.code,
+        Issue.opened_at,
+        Issue.message,
+        Issue.retry_at,
+        Issue.muted_until,
+    ).where(*wanted.within(workspace_id))
+    if wanted.state == "healed":
+        rows = rows.order_by(Issue.opened_at.desc(), Issue.id.desc()).limit(HEALED)
+    each = rows.subquery().c
+    number = func.count()
     query = (
         select(
-            Issue.config_id,
-            Issue.code,
-            func.count().label("number"),
-            func.min(Issue.opened_at).label("since"),
-            func.max(Issue.last_seen_at).label("last_seen_at"),
-            func.min(Issue.message).label("message"),
-            func.min(Issue.retry_at).label("retry_at"),
-            func.min(Issue.muted_until).label("muted_until"),
+            each.config_id,
+            each.code,
+            number.label("number"),
+            func.min(each.opened_at).label("since"),
+            func.min(each.message).label("message"),
+            func.min(each.retry_at).label("retry_at"),
+            func.min(each.muted_until).label("muted_until"),
         )
-        .where(*wanted.within(workspace_id))
-        .group_by(Issue.config_id, Issue.code)
-        .order_by(func.count().desc(), Issue.code)
-        .limit(200)
+        .group_by(each.config_id, each.code)
+        .order_by(number.desc(), each.code, each.config_id)
+        .limit(GROUPS + 1)
     )
-    rows = db.session.execute(query).all()
-    ids = {row.config_id for row in rows}
+    if after := args.get("after"):
+        last, code, config_id = _position(after)
+        follows = or_(each.code > code, and_(each.code == code, each.config_id > config_id))
+        query = query.having(or_(number < last, and_(number == last, follows)))
+    found = db.session.execute(query).all()
+    shown = found[:GROUPS]
+    ids = {row.config_id for row in shown}
     names = {
         row.id: row.name
         for row in db.session.execute(select(SyncConfig.id, SyncConfig.name).where(SyncConfig.id.in_(ids)))
     }
-    return [
+    items = [
         Group(
             config_id=row.config_id,
             config=names[row.config_id],
             code=row.code,
             number=row.number,
             since=row.since,
-            last_seen_at=row.last_seen_at,
             message=row.message,
             retry_at=row.retry_at,
             muted_until=row.muted_until,
         )
-        for row in rows
+        for row in shown
     ]
+    more = len(found) > GROUPS
+    return Slice(items, older=f"{items[-1].number}~{items[-1].config_id}~{items[-1].code}" if more else None)
+
+
+def _position(cursor: str) -> tuple[int, str, str]:
+    """Number, code and sync of a page's last group. Raises BadFilter."""
+    number, _, rest = cursor.partition("~")
+    config_id, _, code = rest.partition("~")
+    if not (number.isascii() and number.isdigit() and len(number) <= 18 and config_id and code):
+        raise BadFilter(_("This link to a further page is damaged. Begin with the first page."))
+    return int(number), code, config_id
 
 
 def exported(workspace_id: str, wanted: IssueFilter, limit: int) -> Iterator[tuple[Any, ...]]:
@@ -151,7 +181,7 @@ def exported(workspace_id: str, wanted: IssueFilter, limit: int) -> Iterator[tup
 def group(workspace_id: str, config_id: str, code: str, wanted: IssueFilter) -> Group | None:
     """One group, or None where nothing of it is in this state."""
     mine = IssueFilter(config_id, wanted.state, code, wanted.text)
-    return next(iter(groups(workspace_id, mine)), None)
+    return next(iter(groups(workspace_id, mine, {}).items), None)
 
 
 def members(
@@ -171,15 +201,16 @@ def codes(workspace_id: str) -> list[tuple[str, str]]:
     return sorted(((code, cause(code).title) for code in found), key=lambda item: item[1])
 
 
-def records(workspace_id: str, wanted: IssueFilter) -> int:
-    """How many records a bulk retry of what is shown would take up."""
-    pairs = (
-        select(Issue.config_id, Issue.key)
-        .where(*wanted.within(workspace_id), Issue.key != "")
-        .distinct()
-        .subquery()
-    )
-    return db.session.scalar(select(func.count()).select_from(pairs)) or 0
+def records(workspace_id: str, wanted: IssueFilter) -> Count:
+    """How many records a bulk retry of what is shown would take up: of open issues alone."""
+    if wanted.state != "open":
+        return Count(0)
+    found = select(Issue.config_id, Issue.key).where(*wanted.within(workspace_id), Issue.key != "")
+    rows = found.limit(RECORDS + 1).subquery()
+    each = select(func.count().label("issues")).select_from(rows).group_by(rows.c.config_id, rows.c.key)
+    sizes = each.subquery().c.issues
+    number, issues = db.session.execute(select(func.count(sizes), func.sum(sizes))).one()
+    return Count(number, capped=(issues or 0) > RECORDS)
 
 
 def notes(config_id: str, code: str) -> Sequence[IssueNote]:

@@ -10,8 +10,9 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from sqlalchemy import ColumnElement, Select, and_, literal_column, or_, select
+from sqlalchemy import ColumnElement, Select, and_, literal_column, or_, select, union_all
 
+from models.db import unindexed_in
 from models.issues import Conflict, Issue
 from models.journal import Change, ChangeState
 from models.links import Link, LinkState, Shadow
@@ -22,12 +23,13 @@ from web import words
 from web.causes import cause
 from web.database import db
 from web.languages import _, counted
-from web.reads.query import is_word
+from web.reads.query import begins_with, is_word
 from web.reads.runs import ChangeRow
 from web.reads.values import Shown, shown, wrapped
 from web.words import Badge, both
 
 FOUND = 50
+LOOKED_AT = 5_000  # changes whose key fits, of which the different records are told
 TOLD = 100  # entries of a history
 _ALIVE = Link.state != literal_column("'tombstone'")
 
@@ -95,8 +97,8 @@ def search(workspace_id: str, text: str) -> list[Hit]:
         head = dumps(text)[:-1]
         found = _labels(
             configs,
-            Link.key.startswith(head, autoescape=True),
-            Change.key.startswith(text, autoescape=True),
+            begins_with(Link.key, head),
+            begins_with(Change.key, text),
             None,
         )
     found = sorted(found, key=lambda item: (configs[item[0]].name, item[1]))[:FOUND]
@@ -123,14 +125,19 @@ def story(workspace_id: str, config_id: str, key: str) -> Story | None:
     )
     if config is None or not key:
         return None
-    links = db.session.scalars(
-        select(Link)
-        .where(
-            Link.config_id == config_id,
-            or_(Link.key.in_(_keys(key)), and_(or_(Link.left_id == key, Link.right_id == key), _ALIVE)),
+    # Each by its own index: with OR in one condition SQLite reads all links of the sync.
+    named = union_all(
+        *(
+            select(Link.id).where(Link.config_id == config_id, condition)
+            for condition in (
+                Link.key.in_(_keys(key)),
+                and_(Link.left_id == key, _ALIVE),
+                and_(Link.right_id == key, _ALIVE),
+            )
         )
-        .order_by(Link.id.desc())
-        .limit(10)
+    )
+    links = db.session.scalars(
+        select(Link).where(Link.id.in_(named)).order_by(Link.id.desc()).limit(10)
     ).all()
     link = next((item for item in links if item.state != LinkState.TOMBSTONE), next(iter(links), None))
     changes = db.session.scalars(
@@ -175,8 +182,10 @@ def _labels(
             select(Link).where(Link.config_id.in_(configs), condition).limit(FOUND)
         ):
             found[link.config_id, _label(link)] = link
-    journalled = select(Change.config_id, Change.key).where(Change.config_id.in_(configs), by_change)
-    for row in db.session.execute(journalled.distinct().limit(FOUND)):
+    journalled = (
+        select(Change.config_id, Change.key).where(Change.config_id.in_(configs), by_change).limit(LOOKED_AT)
+    )
+    for row in db.session.execute(select(*journalled.subquery().c).distinct().limit(FOUND)):
         found.setdefault((row.config_id, row.key), None)
     return [(config_id, key, link) for (config_id, key), link in found.items()]
 
@@ -234,7 +243,9 @@ def _waiting(
 def _last_run(config_id: str) -> SyncRun | None:
     return db.session.scalar(
         select(SyncRun)
-        .where(SyncRun.config_id == config_id, SyncRun.state.in_((RunState.SUCCESS, RunState.PARTIAL)))
+        .where(
+            SyncRun.config_id == config_id, unindexed_in(SyncRun.state, (RunState.SUCCESS, RunState.PARTIAL))
+        )
         .order_by(SyncRun.created_at.desc())
         .limit(1)
     )

@@ -11,6 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import joinedload, load_only
 
+from models.db import unindexed, unindexed_in
 from models.journal import Change, ChangeState
 from models.sync_configs import SyncConfig
 from models.sync_runs import ENDED, RunKind, RunLine, RunState, SyncRun
@@ -18,7 +19,7 @@ from web.causes import Cause, cause
 from web.database import db
 from web.languages import _
 from web.reads.calls import KeptCalls, kept
-from web.reads.query import BadFilter, Count, Slice, as_count, capped, keyset, unindexed
+from web.reads.query import BadFilter, Count, Slice, as_count, capped, keyset
 from web.reads.values import FieldChange, field_changes
 from web.words import RUN_KINDS, Badge, both, change_state, run_state
 
@@ -67,43 +68,51 @@ class RunFilter:
         named = {"config": self.config_id, "state": self.state, "kind": self.kind} | changed
         return {name: value for name, value in named.items() if value}
 
-    def rows(self, workspace_id: str, *, is_rare: bool = False) -> Select[SyncRun]:
-        """The runs that match, but for the state."""
-        by_workspace = not (self.config_id or is_rare)
-        mine = SyncRun.workspace_id == workspace_id
-        query = select(SyncRun).where(mine if by_workspace else unindexed(SyncRun.workspace_id, workspace_id))
-        if self.config_id:
-            query = query.where(SyncRun.config_id == self.config_id)
-        if self.kind:
-            query = query.where(SyncRun.kind == self.kind)
-        return query
+    def rows(self, workspace_id: str, states: Sequence[RunState] = ()) -> Select[SyncRun]:
+        """The runs that match and are in one of these states; without any, in whichever.
+
+        One condition leads: a rare kind, else the sync, else the workspace, each with the state where one is
+        asked for. That is an index each, in which the newest come first.
+        """
+        by_kind = bool(self.kind) and self.kind != RunKind.SCHEDULED
+        by_config = bool(self.config_id) and not by_kind
+        is_one = len(states) == 1
+        chosen = [
+            (SyncRun.workspace_id, workspace_id, not by_config),
+            (SyncRun.config_id, self.config_id, by_config),
+            (SyncRun.kind, self.kind, by_kind),
+            (SyncRun.state, states[0] if is_one else "", is_one and not by_kind),
+        ]
+        query = select(SyncRun).where(
+            *(
+                column == value if leads else unindexed(column, value)
+                for column, value, leads in chosen
+                if value
+            )
+        )
+        # Of several states no index has the newest first: the list is walked by time until the page is full.
+        return query.where(unindexed_in(SyncRun.state, states)) if len(states) > 1 else query
 
 
-def find(
-    workspace_id: str, wanted: RunFilter, args: Mapping[str, str], *, is_rare: bool = False
-) -> Slice[SyncRun]:
-    """One page of the list. Raises BadFilter.
-
-    Where only few runs are in the wanted states they are looked up by state and sorted; else the list
-    is walked by time until the page is full.
-    """
-    query = wanted.rows(workspace_id, is_rare=is_rare).options(
-        joinedload(SyncRun.config).load_only(SyncConfig.name, raiseload=True)
-    )
-    if wanted.state:
-        query = query.where(SyncRun.state.in_(TABS[wanted.state]))
+def find(workspace_id: str, wanted: RunFilter, args: Mapping[str, str]) -> Slice[SyncRun]:
+    """One page of the list. Raises BadFilter."""
+    query = _named(workspace_id, wanted)
     return keyset(query, SyncRun.created_at, SyncRun.id, lambda run: (run.created_at, run.id), args)
+
+
+def _named(workspace_id: str, wanted: RunFilter) -> Select[SyncRun]:
+    """The runs of a list, each with its sync's name."""
+    states = TABS[wanted.state] if wanted.state else ()
+    name = joinedload(SyncRun.config).load_only(SyncConfig.name, raiseload=True)
+    return wanted.rows(workspace_id, states).options(name)
 
 
 def counts(workspace_id: str, wanted: RunFilter) -> dict[str, Count]:
     """How many runs stand behind each tab: counts obey the rest of the filter and stop at a cap."""
-    everything = wanted.rows(workspace_id).with_only_columns(SyncRun.id)
-    rows = wanted.rows(workspace_id, is_rare=True).with_only_columns(SyncRun.id)
-    asked = [
-        capped(rows.where(SyncRun.state.in_(states)) if tab else everything) for tab, states in TABS.items()
-    ]
-    found = db.session.execute(select(*asked)).one()
-    return {tab: as_count(number) for tab, number in zip(TABS, found, strict=True)}
+    rows = [wanted.rows(workspace_id, [state]).with_only_columns(SyncRun.id) for state in RunState]
+    found = dict(zip(RunState, db.session.execute(select(*map(capped, rows))).one(), strict=True))
+    # A sum of numbers that stop at the cap stops there too.
+    return {tab: as_count(sum(found[state] for state in states)) for tab, states in TABS.items()}
 
 
 def latest(workspace_id: str, limit: int = 8) -> Sequence[SyncRun]:
@@ -143,11 +152,7 @@ EXPORTED_CHANGES = (
 
 def everything(workspace_id: str, wanted: RunFilter, limit: int) -> Sequence[SyncRun]:
     """The newest runs that match, for a file."""
-    query = wanted.rows(workspace_id).options(
-        joinedload(SyncRun.config).load_only(SyncConfig.name, raiseload=True)
-    )
-    if wanted.state:
-        query = query.where(SyncRun.state.in_(TABS[wanted.state]))
+    query = _named(workspace_id, wanted)
     return db.session.scalars(query.order_by(SyncRun.created_at.desc(), SyncRun.id.desc()).limit(limit)).all()
 
 
@@ -317,7 +322,7 @@ def story(run: SyncRun, args: Mapping[str, str]) -> RunStory:
     config = run.config
     related = db.session.scalars(
         select(SyncRun)
-        .where(SyncRun.config_id == run.config_id)
+        .where(unindexed(SyncRun.config_id, run.config_id))
         .where((SyncRun.retry_of == run.id) | (SyncRun.id == (run.retry_of or "")))
         .options(load_only(SyncRun.id, SyncRun.state, SyncRun.created_at, SyncRun.retry_of))
         .order_by(SyncRun.created_at)
@@ -430,14 +435,15 @@ class Cost:
     sentences: list[str]
 
 
-def last_cost(config_id: str) -> Cost | None:
+def last_cost(workspace_id: str, config_id: str) -> Cost | None:
     """What a run costs in calls, as far as somebody has previewed one and its systems count calls."""
     row = db.session.execute(
         select(SyncRun.id, SyncRun.summary)
         .where(
-            SyncRun.config_id == config_id,
+            SyncRun.workspace_id == workspace_id,
             SyncRun.kind == RunKind.PREVIEW,
-            SyncRun.state.in_((RunState.SUCCESS, RunState.PARTIAL)),
+            unindexed(SyncRun.config_id, config_id),
+            unindexed_in(SyncRun.state, (RunState.SUCCESS, RunState.PARTIAL)),
         )
         .order_by(SyncRun.created_at.desc())
         .limit(1)

@@ -12,6 +12,7 @@ from flask import g
 from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, select
 from sqlalchemy.orm import aliased, joinedload
 
+from models.db import unindexed_in
 from models.issues import Conflict, Issue
 from models.journal import Change
 from models.sync_configs import SyncConfig
@@ -211,6 +212,12 @@ def one(workspace_id: str, config_id: str, now: datetime) -> Sync | None:
     return found[0] if found else None
 
 
+def config(workspace_id: str, config_id: str) -> SyncConfig | None:
+    """One sync's own row, without what stands around it; None where this workspace has no such."""
+    mine = (SyncConfig.id == config_id, SyncConfig.workspace_id == workspace_id)
+    return db.session.scalar(select(SyncConfig).where(*mine))
+
+
 def names(workspace_id: str, limit: int = 200) -> list[tuple[str, str]]:
     """(id, name) of the syncs, for a list to choose from."""
     rows = db.session.execute(
@@ -287,7 +294,7 @@ def _latest_told() -> Any:
     run = aliased(SyncRun)
     return (
         select(run.id)
-        .where(run.config_id == SyncConfig.id, run.state.in_(_TOLD), run.kind != RunKind.PREVIEW)
+        .where(run.config_id == SyncConfig.id, unindexed_in(run.state, _TOLD), run.kind != RunKind.PREVIEW)
         .order_by(run.created_at.desc(), run.id.desc())
         .limit(1)
         .correlate(SyncConfig)
