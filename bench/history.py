@@ -104,7 +104,7 @@ class History:
 
     def _store(self, model: type[Base], rows: Iterator[dict[str, Any]]) -> None:
         """Pages of rows, each in a transaction of its own; afterwards PostgreSQL counts ids from there on."""
-        last = 0
+        last: Any = 0
         while page := list(islice(rows, AT_ONCE)):
             with self._ctx.sessions.begin() as db:
                 insert_rows(db, model, page)

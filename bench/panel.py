@@ -35,10 +35,11 @@ from flask import Flask
 from sqlalchemy import Engine, event, select, text
 
 import bench.work as work
-from bench.history import BIG, PEOPLE, History
+from bench.history import BIG, History
 from bench.run import ROOT, database
 from models.people import User
 from models.sync_configs import SyncConfig
+from models.sync_runs import RunKind
 from settings import Settings
 from sync.records import SIDES
 from tasks import bulk, definitions, drafts, people, runs, start, tokens
@@ -51,6 +52,8 @@ from tasks.rights import Capability
 from tasks.supervisor import parse_procfile
 from tests.services import PostgresMissing, running_postgres, running_redis
 from web import create_app
+
+Lines = list[dict[str, Any]]
 
 LIMIT = 0.3  # seconds that 95 of 100 answers of a page may take
 CLIENTS = 2
@@ -77,12 +80,12 @@ def main() -> None:
     sys.exit(1 if is_over else 0)
 
 
-def over_sqlite(folder: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
+def over_sqlite(folder: Path, asked: argparse.Namespace) -> Lines:
     home = asked.keep or folder
     return measured(folder, f"sqlite:///{home / 'panel.db'}", asked)
 
 
-def over_postgresql(folder: Path, asked: argparse.Namespace) -> list[dict[str, Any]]:
+def over_postgresql(folder: Path, asked: argparse.Namespace) -> Lines:
     given = os.environ.get("BENCH_PG_URL")  # a filled database that is there already
     if given:
         return measured(folder, given, asked)
@@ -98,7 +101,7 @@ def over_postgresql(folder: Path, asked: argparse.Namespace) -> list[dict[str, A
 KINDS = {"sqlite": over_sqlite, "postgresql": over_postgresql}
 
 
-def measured(folder: Path, url: str, asked: argparse.Namespace) -> list[dict[str, Any]]:
+def measured(folder: Path, url: str, asked: argparse.Namespace) -> Lines:
     env = environment(asked.keep or folder, folder, url)
     ctx = live(Settings.from_env(env, folder=folder))
     set_up("ERROR", "console", process="bench")
@@ -119,7 +122,7 @@ def measured(folder: Path, url: str, asked: argparse.Namespace) -> list[dict[str
                 took = door.ask_for_all(pages, asked.times)
                 spent = cpu_of(running["web"]) - before
                 done = busy.done
-    lines = [
+    lines: Lines = [
         {"page": page.path, "method": page.method, "p50": at(took[page], 50), "p95": at(took[page], 95)}
         | inside(ctx, page, door)
         for page in pages
@@ -253,7 +256,7 @@ class Busy:
         while not self._stop.wait(0.2):
             for name, config_id in self._configs.items():
                 try:
-                    runs.queue(self._ctx, config_id, kind=runs.RunKind.MANUAL, asked_by="bench")
+                    runs.queue(self._ctx, config_id, kind=RunKind.MANUAL, asked_by="bench")
                 except WorkError:
                     continue  # it is at work
                 self.done += 1
@@ -585,5 +588,4 @@ def counted(engine: Engine) -> Iterator[list[str]]:
 
 
 if __name__ == "__main__":
-    assert PEOPLE
     main()

@@ -100,7 +100,7 @@ class Schedule:
         step = _EVERY_FEW.fullmatch(self.cron)
         if step and 60 % int(step[1]) == 0:  # else the last gap of an hour is a shorter one
             return f"Every {step[1]} minutes"
-        return f"{CronSim(self.cron, _FIRST_DAY).explain()}, {self.timezone} time"
+        return f"{_explained(self.cron)}, {self.timezone} time"
 
     def _slots(self, moment: datetime) -> Iterator[datetime]:
         last = moment.astimezone(UTC)
@@ -160,6 +160,11 @@ def _five_fields(cron: str, timezone: str) -> str:
     if Schedule(text, timezone).after(_FIRST_DAY) is None:
         raise ScheduleProblem(f"'{text}' never comes: there is no such day.")
     return text
+
+
+@lru_cache(maxsize=4096)
+def _explained(cron: str) -> str:
+    return CronSim(cron, _FIRST_DAY).explain()
 
 
 def due(schedule: Schedule, next_at: datetime, now: datetime, missed: Missed) -> Due:

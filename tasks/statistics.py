@@ -59,7 +59,7 @@ def of(db: Session, configs: Sequence[SyncConfig], now: datetime) -> dict[str, S
         .order_by(run.finished_at.desc(), run.id)
     )
     for config_id, run_id, state, started_at, finished_at in db.execute(newest):
-        if len(rows[config_id]) < MOST_RUNS:
+        if finished_at is not None and len(rows[config_id]) < MOST_RUNS:
             seconds = (finished_at - (started_at or finished_at)).total_seconds()
             rows[config_id].append((run_id, state, finished_at, seconds))
     return {config.id: _of_one(config, rows[config.id], now) for config in configs}

@@ -89,7 +89,13 @@ def install(app: Flask) -> None:
 
 def asset_url(name: str) -> str:
     """The address of an asset; it changes with the content."""
-    return url_for("assets.show", digest=_assets()[name].digest, name=name)
+    return _url(request.script_root, name, _assets()[name].digest)
+
+
+@cache
+def _url(_script_root: str, name: str, digest: str) -> str:
+    """A page names its icons a hundred times over: an address is made once for each place of the panel."""
+    return url_for("assets.show", digest=digest, name=name)
 
 
 def icon_url(name: str) -> str:

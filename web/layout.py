@@ -17,6 +17,7 @@ from web.database import ctx, db
 from web.live import page
 from web.preferences import clock
 from web.reads import definition, syncs
+from web.reads.chart import strip_of
 from web.reads.conflicts import is_waiting
 from web.reads.health import Health, health
 from web.reads.held import is_held
@@ -49,6 +50,7 @@ def install(app: Flask) -> None:
         frame=frame,
         definition=definition,
         partial_because=syncs.partial_because,
+        strip_of=strip_of,
         new_key=lambda: ctx().new_id(),
     )
     app.jinja_env.filters["begin"] = words.begin

@@ -94,6 +94,46 @@ def test_many_syncs_come_in_pages(alice: Browser, world: World) -> None:
     assert re.findall(r"sync (\d+)</a>", alice.text(more[1])) == [f"{number:03}" for number in range(50, 55)]
 
 
+def test_causes_come_in_pages_the_largest_first(alice: Browser, world: World) -> None:
+    for number in range(55):
+        config = world.config(f"sync {number:03}")
+        for record in range(1 + number % 3):
+            world.issue(config, f"r{record}@example.com")
+    page = alice.text("/issues")
+    seen = re.findall(r">in (sync \d+)<", page)
+    assert len(seen) == 50
+    assert seen[0] == "sync 002", "three records fail with it"
+    more = re.search(r'<a href="([^"]+)">More', page)
+    assert more is not None
+    seen += re.findall(r">in (sync \d+)<", alice.text(more[1]))
+    assert len(seen) == len(set(seen)) == 55
+    assert alice.get("/issues?after=nonsense").status_code == 400
+
+
+def test_what_healed_is_listed_by_cause_too(alice: Browser, world: World) -> None:
+    config = world.config("stock")
+    world.issue(config, closed_at=NOW)
+    page = alice.text("/issues?state=healed")
+    assert "in stock" in page
+    assert "Plan a retry" not in page
+
+
+def test_a_filter_of_several_states_and_a_kind_finds_each_run_once(alice: Browser, world: World) -> None:
+    config = world.config()
+    wanted = [
+        world.run(config, RunState.FAILED, kind="manual", minutes=3),
+        world.run(config, RunState.PARTIAL, kind="manual", minutes=2),
+    ]
+    world.run(config, RunState.FAILED, kind="scheduled")
+    world.run(config, RunState.SUCCESS, kind="manual")
+    for path in (
+        "/runs?state=attention&kind=manual",
+        f"/runs?state=attention&kind=manual&config={config}",
+    ):
+        assert shown(alice.text(path)) == wanted[::-1], path
+    assert len(shown(alice.text(f"/runs?state=failed&kind=scheduled&config={config}"))) == 1
+
+
 def test_conflicts_are_listed_open_first(alice: Browser, world: World) -> None:
     config = world.config()
     world.conflict(config, "open@example.com")

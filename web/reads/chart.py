@@ -5,6 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
+
+from markupsafe import Markup
+
+from models.sync_runs import RunState
 
 HEIGHT = 64
 GAP = 2
@@ -70,3 +75,41 @@ def pieces(counts: Mapping[str, float], x: float, most: float, stack: Sequence[s
             ground = max(ground - height, 0.0)
             found.append(Piece(name, x, round(ground, 1), round(height, 1)))
     return found
+
+
+# -- the latest runs of a sync, one bar each ---------------------------------------------------------
+
+ROOM = 24  # bars
+_STEP, _HEIGHT, _LEAST = 5, 22, 6
+
+
+@dataclass(frozen=True, slots=True)
+class Strip:
+    """The bars as SVG: fifty of these stand on one page, which a template would draw a word at a time."""
+
+    bars: Markup
+    good: int
+    bad: int
+    width: int = ROOM * _STEP - 2
+    height: int = _HEIGHT
+
+
+def strip_of(runs: Sequence[Any]) -> Strip:
+    """Runs with their state and times, the oldest first."""
+    states = [RunState(run.state) for run in runs]
+    shown = runs[-ROOM:]
+    took = [
+        (run.finished_at - run.started_at).total_seconds() if run.started_at and run.finished_at else 0.0
+        for run in shown
+    ]
+    longest = max([*took, 1.0])
+    first = ROOM - len(shown)
+    bars = []
+    for number, (state, seconds) in enumerate(zip(states[-ROOM:], took, strict=True)):
+        height = round(_LEAST + (_HEIGHT - _LEAST) * seconds / longest, 1)
+        bars.append(
+            f'<rect class="fill-{state}" x="{(first + number) * _STEP}" y="{_HEIGHT - height:g}" width="3"'
+            f' height="{height:g}" rx="1"/>'
+        )
+    bad = states.count(RunState.FAILED) + states.count(RunState.PARTIAL)
+    return Strip(Markup("".join(bars)), states.count(RunState.SUCCESS), bad)  # noqa: S704  words and numbers

@@ -157,8 +157,7 @@ def groups(workspace_id: str, wanted: IssueFilter, args: Mapping[str, str]) -> S
 
 def _position(cursor: str) -> tuple[int, str, str]:
     """Number, code and sync of a page's last group. Raises BadFilter."""
-    number, _, rest = cursor.partition("~")
-    config_id, _, code = rest.partition("~")
+    number, config_id, code = (*cursor.split("~", 2), "", "")[:3]
     if not (number.isascii() and number.isdigit() and len(number) <= 18 and config_id and code):
         raise BadFilter(_("This link to a further page is damaged. Begin with the first page."))
     return int(number), code, config_id

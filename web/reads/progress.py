@@ -10,6 +10,7 @@ from typing import Any
 
 from sqlalchemy import select
 
+from models.db import unindexed_in
 from models.sync_runs import RunKind, RunState, SyncRun
 from web.database import db
 from web.reads.chart import GAP, HEIGHT, WIDTH, Piece, pieces
@@ -111,7 +112,11 @@ def of_config(config_id: str, length: int) -> Progress:
             summary["right"].label("right"),
             summary["failed"].label("failed"),
         )
-        .where(SyncRun.config_id == config_id, SyncRun.state.in_(_TOLD), SyncRun.kind != RunKind.PREVIEW)
+        .where(
+            SyncRun.config_id == config_id,
+            unindexed_in(SyncRun.state, _TOLD),
+            SyncRun.kind != RunKind.PREVIEW,
+        )
         .order_by(SyncRun.created_at.desc(), SyncRun.id.desc())
         .limit(length)
     ).all()[::-1]

@@ -18,7 +18,7 @@ from web.languages import _
 from web.reads import definition, syncs
 from web.reads.query import Slice
 
-SIZE = 100
+SIZE = 50
 HISTORY = 5
 
 
