@@ -15,11 +15,12 @@ import signal
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO, TypeVar
 
 import click
 
 if TYPE_CHECKING:
+    from models.connections import Connection
     from models.sync_configs import SyncConfig
     from settings import Settings
     from tasks.claims import Claim
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from tasks.shift import CarryOut
     from tasks.summary import Summary
 
+Row = TypeVar("Row", "SyncConfig", "Connection")
 SUCCESS, FAILED, MISTAKE, PARTIAL = 0, 1, 2, 3
 _MISTAKES = ("inactive", "paused", "take", "value", "options", "range", "email", "password")
 
@@ -167,19 +169,36 @@ def with_queue() -> Context:
 
 
 def config_named(ctx: Context, name: str) -> SyncConfig:
-    """Raises NotFound with the nearest name."""
+    """The sync of this name; of several, the one in the first workspace. Raises NotFound with the nearest
+    name, and WorkError where only other workspaces have several."""
+    from models.sync_configs import SyncConfig
+
+    return _named(ctx, SyncConfig, "sync", name)
+
+
+def connection_named(ctx: Context, name: str) -> Connection:
+    """The same for a connection."""
+    from models.connections import Connection
+
+    return _named(ctx, Connection, "connection", name)
+
+
+def _named(ctx: Context, model: type[Row], what: str, name: str) -> Row:
     from sqlalchemy import select
 
-    from models.sync_configs import SyncConfig
     from sync.definition import nearest
-    from tasks.errors import NotFound
+    from tasks.errors import NotFound, WorkError
+    from tasks.people import DEFAULT_WORKSPACE
 
     with ctx.reads() as db:
-        found = db.scalar(select(SyncConfig).where(SyncConfig.name == name))
-        if found is not None:
-            return found
-        names = list(db.scalars(select(SyncConfig.name).order_by(SyncConfig.name)))
-    raise NotFound(f"There is no sync '{name}'." + nearest(name, names))
+        found = db.scalars(select(model).where(model.name == name)).all()
+        names = list(db.scalars(select(model.name).order_by(model.name))) if not found else []
+    if not found:
+        raise NotFound(f"There is no {what} '{name}'." + nearest(name, names))
+    first = [row for row in found if row.workspace_id == DEFAULT_WORKSPACE] or found
+    if len(first) > 1:
+        raise WorkError(f"Several workspaces have a {what} '{name}': use the panel.", code="ambiguous")
+    return first[0]
 
 
 def whoever() -> str:
@@ -541,6 +560,23 @@ def pause(name: str, reason: str, as_json: bool) -> None:
 
 
 @main.command()
+@click.argument("kind", type=click.Choice(["sync", "connection"]))
+@click.argument("name")
+@click.argument("new_name")
+@json_option
+def rename(kind: str, name: str, new_name: str, as_json: bool) -> None:
+    """Give a sync or a connection another name. Say it in the YAML file too, or `apply` makes another one."""
+    from tasks import naming
+
+    ctx = started()
+    if kind == "sync":
+        naming.rename_config(ctx, config_named(ctx, name).id, new_name, by=whoever())
+    else:
+        naming.rename_connection(ctx, connection_named(ctx, name).id, new_name, by=whoever())
+    show(as_json, {kind: new_name}, [f"'{name}' is called '{new_name}' now."])
+
+
+@main.command()
 @click.argument("name")
 @json_option
 def resume(name: str, as_json: bool) -> None:
@@ -868,6 +904,48 @@ def reset_code(email: str, as_json: bool) -> None:
     ctx = started()
     second_factor.switch_off(ctx, people.user_id_of(ctx, email), by=whoever())
     show(as_json, {"email": email}, [f"{email} signs in by password alone now."])
+
+
+@main.group(cls=_Lists)
+def workspaces() -> None:
+    """Workspaces: each with connections, syncs and people of its own."""
+
+
+@workspaces.command("list")
+@json_option
+def list_workspaces(as_json: bool) -> None:
+    """All workspaces, the oldest first."""
+    from tasks import workspaces
+
+    found = workspaces.listed(started())
+    show(as_json, found, [f"{item['id']}  {item['name']}: {item['people']} people" for item in found])
+
+
+@workspaces.command("make")
+@click.argument("name")
+@click.option("--admin", required=True, help="The address of the person who administers it.")
+@json_option
+def make_workspace(name: str, admin: str, as_json: bool) -> None:
+    """Make a workspace. Whoever administers it invites the others in the panel."""
+    from tasks import people, workspaces
+
+    ctx = started()
+    made = workspaces.create(ctx, name, people.user_id_of(ctx, admin), by=whoever())
+    show(as_json, {"id": made, "name": name}, [f"Made {name}: {admin} administers it."])
+
+
+@workspaces.command("rename")
+@click.argument("name")
+@click.argument("new_name")
+@json_option
+def rename_workspace(name: str, new_name: str, as_json: bool) -> None:
+    """Give a workspace another name."""
+    from tasks import workspaces
+
+    ctx = started()
+    found = workspaces.id_of(ctx, name)
+    workspaces.rename(ctx, found, new_name, by=whoever())
+    show(as_json, {"id": found, "name": new_name}, [f"{name} is called {new_name} now."])
 
 
 @main.group(cls=_Lists)

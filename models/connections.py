@@ -18,6 +18,9 @@ class Connection(Base):
     id: Mapped[str] = mapped_column(String(36), primary_key=True)
     workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
     name: Mapped[str] = mapped_column(String(200))
+    # The name by which runs remember it, where it is another one: it stays when people rename it, so that
+    # a new name is not taken for another system.
+    known_as: Mapped[str | None] = mapped_column(String(200))
     connector: Mapped[str] = mapped_column(String(50))
     options: Mapped[dict[str, Any]]  # without the secrets
     secrets: Mapped[str | None] = mapped_column(Text)  # encrypted JSON object; see models/secrets.py

@@ -384,13 +384,15 @@ def build(
     saving: bool = False,
     known_pairs: Sequence[str] | None = None,
     known_fields: KnownFields | None = None,
+    known_as: Mapping[Side, str] | None = None,
 ) -> Built:
     """Tie a definition to both streams as they are now. Raises MappingMistake.
 
     While `saving`, a mapped field that a stream lacks is a mistake; in a run it is a field that went
     away since: it is paused, and nothing is cleared on the other side. `known_pairs` are the pairs
     that an omitted `fields` stood for when the config was saved. `known_fields` tell which field was
-    renamed: one that keeps its id is followed.
+    renamed: one that keeps its id is followed. `known_as` are the names that the ends' connections had
+    when they were made, where people call them otherwise since.
     """
     paused: list[str] = []
     specs = definition.fields
@@ -442,7 +444,7 @@ def build(
             for side in SIDES
         },
         mapping_hash=_hash(dumps(sorted(dumps(_meaning(spec)) for spec in specs))),
-        identity_hash=_hash(dumps(_identity(definition, mapping))),
+        identity_hash=_hash(dumps(_identity(definition, mapping, known_as or {}))),
         policy_hash=_hash(
             repr((definition.policy(), [(pair.conflict, pair.merge, pair.removals) for pair in pairs]))
         ),
@@ -518,13 +520,13 @@ class _Names:
         )
 
 
-def _identity(definition: SyncDefinition, mapping: FieldMapping) -> list[Any]:
+def _identity(definition: SyncDefinition, mapping: FieldMapping, known_as: Mapping[Side, str]) -> list[Any]:
     """What decides which records are meant, and which is which."""
     ends: list[Any] = []
     for side in SIDES:
         end = definition.end(side)
         chosen = end.filter.model_dump(mode="json", exclude_unset=True) if end.filter else None
-        ends.append([end.connection, end.stream, end.options, chosen])
+        ends.append([known_as.get(side) or end.connection, end.stream, end.options, chosen])
     return [*ends, list(mapping.match), str(definition.direction)]
 
 

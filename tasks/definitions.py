@@ -500,6 +500,8 @@ def store_connection(
             id=ctx.new_id(), workspace_id=workspace_id, name=item.name, connector=item.connector,
             options=item.options, created_at=now, updated_at=now,
         )  # fmt: skip
+        if _is_remembered(db, workspace_id, item.name):
+            row.known_as = row.id  # another one had this name when its runs began
         db.add(row)
         applied.note(label, "created")
         audit.record(
@@ -517,6 +519,15 @@ def store_connection(
     row.secrets = ctx.ring.encrypt(json.dumps(item.secrets), place_of(row)) if item.secrets else None
     db.flush()
     return row
+
+
+def _is_remembered(db: Session, workspace_id: str, name: str) -> bool:
+    return (
+        db.scalar(
+            select(Connection.id).where(Connection.workspace_id == workspace_id, Connection.known_as == name)
+        )
+        is not None
+    )
 
 
 def _has(ctx: Context, row: Connection, secrets: Mapping[str, str]) -> bool:

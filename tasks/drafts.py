@@ -24,7 +24,6 @@ from sync.values import FieldType
 from tasks import definitions, questions, runs, saving
 from tasks.context import Context
 from tasks.errors import DefinitionError, NotFound, WrongState
-from tasks.saving import Sent
 
 KEPT_FOR = timedelta(days=30)
 NEW = "a new sync"
@@ -191,7 +190,7 @@ def say(ctx: Context, draft_id: str, said: Mapping[str, Any], *, name: str | Non
         draft = _draft(db, draft_id)
         raw = {key: value for key, value in {**draft.definition, **said}.items() if value is not None}
         if name is not None:
-            definitions.check_name(_sent(ctx), ("syncs", name, "name"), name)
+            definitions.check_name(saving.sent(ctx), ("syncs", name, "name"), name)
             draft.name = name
         _keep(ctx, db, draft, raw)
 
@@ -201,7 +200,7 @@ def _keep(ctx: Context, db: Session, draft: Draft, raw: dict[str, Any]) -> None:
         row.name: row.connector
         for row in db.scalars(select(Connection).where(Connection.workspace_id == draft.workspace_id))
     }
-    saving.checked(definitions.read_definition(_sent(ctx), draft.name or NEW, raw, kinds))
+    saving.checked(definitions.read_definition(saving.sent(ctx), draft.name or NEW, raw, kinds))
     draft.definition, draft.updated_at = raw, ctx.db_now(db)
 
 
@@ -250,13 +249,10 @@ def switch_on(ctx: Context, config_id: str, *, by: str) -> str:
                 " give it a schedule first.",
                 code="no_schedule",
             )
+        runs.must_be_runnable(config)
         definition = {**config.definition, "auto": True}
     saving.change_config(ctx, config_id, definition, by=by, version=config.version)
     return runs.queue(ctx, config_id, asked_by=by, reason="Switched on")
-
-
-def _sent(ctx: Context) -> Sent:
-    return Sent(ctx.settings.home.parent)
 
 
 def _draft(db: Session, draft_id: str) -> Draft:

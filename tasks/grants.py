@@ -26,7 +26,7 @@ from models.secrets import Place, SecretUnreadable
 from models.sync_configs import SyncConfig
 from tasks import alerts, audit, configs, redaction
 from tasks.context import Context
-from tasks.errors import Stopping, WrongState
+from tasks.errors import NotFound, Stopping, WrongState
 from tasks.runs import count, locked_config
 
 EARLY = timedelta(minutes=5)  # how long before its end a token is renewed
@@ -177,7 +177,7 @@ def end(ctx: Context, grant: Grant, connection: Connection, why: str) -> str:
         for config_id in _configs_of(db, connection.id):
             config = locked_config(db, config_id)
             if config.paused_at is None:
-                configs.pause_in(ctx, db, config, by=_by(connection), reason=message)
+                configs.pause_in(ctx, db, config, by=end_of(connection.name), reason=message)
         alerts.raise_alert(
             db,
             alerts.GRANT,
@@ -191,6 +191,34 @@ def end(ctx: Context, grant: Grant, connection: Connection, why: str) -> str:
             workspace_id=connection.workspace_id, reason=why,
         )  # fmt: skip
     return message
+
+
+def forget(ctx: Context, connection_id: str, *, by: str) -> None:
+    """Sign out: the tokens are forgotten, and the connection's syncs pause until somebody signs in again.
+
+    Raises NotFound, WrongState where nobody is signed in.
+    """
+    with ctx.sessions.begin() as db:
+        now = ctx.db_now(db)
+        connection = db.get(Connection, connection_id)
+        if connection is None:
+            raise NotFound(f"There is no connection {connection_id}.")
+        grant = db.get(Grant, connection_id, with_for_update=True)
+        if grant is None:
+            raise WrongState(f"Nobody is signed in to '{connection.name}'.", code="not_signed_in")
+        reason = f"{by} has signed out of '{connection.name}'. Sign in again, and its syncs go on."
+        grant.tokens = seal(ctx, connection_id, connection.workspace_id, Tokens("", "", 0, frozenset()), "")
+        grant.number += 1  # whoever renews it just now is late
+        grant.ended_at, grant.ended_because, grant.refreshing_until = now, reason, None
+        for config_id in _configs_of(db, connection_id):
+            config = locked_config(db, config_id)
+            if config.paused_at is None:
+                configs.pause_in(ctx, db, config, by=end_of(connection.name), reason=reason[:500])
+        alerts.clear_alert(db, alerts.GRANT, at=now, connection_id=connection_id)
+        audit.record(
+            db, "connection.signed_out", connection_id, by=by, at=now, workspace_id=connection.workspace_id,
+            account=grant.account,
+        )  # fmt: skip
 
 
 def keep(ctx: Context, db: Session, connection: Connection, tokens: Tokens, account: str, *, by: str) -> None:
@@ -208,7 +236,7 @@ def keep(ctx: Context, db: Session, connection: Connection, tokens: Tokens, acco
     connection.updated_at = now  # an open circuit gives it a try
     for config_id in _configs_of(db, connection.id):
         config = locked_config(db, config_id)
-        if config.paused_at is not None and config.paused_by == _by(connection):
+        if config.paused_at is not None and config.paused_by == end_of(connection.name):
             configs.resume_in(ctx, db, config, by=by)
     alerts.clear_alert(db, alerts.GRANT, at=now, connection_id=connection.id)
     audit.record(
@@ -230,8 +258,9 @@ def _configs_of(db: Session, connection_id: str) -> Sequence[str]:
     ).all()
 
 
-def _by(connection: Connection) -> str:
-    return f"the end of the sign-in of '{connection.name}'"[:320]
+def end_of(name: str) -> str:
+    """What has paused the syncs of a connection of this name whose sign-in is over."""
+    return f"the end of the sign-in of '{name}'"[:320]
 
 
 def seal(ctx: Context, connection_id: str, workspace_id: str, tokens: Tokens, known_refresh: str) -> str:

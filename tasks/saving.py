@@ -49,16 +49,16 @@ def create_connection(
     ctx: Context, workspace_id: str, name: str, connector: str, options: Mapping[str, Any], *, by: str
 ) -> str:
     """A new connection; its id. Raises DefinitionError, WorkError (the name is taken)."""
-    said = _sent(ctx)
+    said = sent(ctx)
     definitions.check_name(said, ("connections", name, "name"), name)
     wanted = _read(said, name, connector, options)
     try:
         with ctx.sessions.begin() as db:
             if _named(db, Connection, workspace_id, name):
-                raise _taken("connection", name)
+                raise taken("connection", name)
             return definitions.store_connection(ctx, db, workspace_id, wanted, Applied(), by).id
     except IntegrityError:
-        raise _taken("connection", name) from None
+        raise taken("connection", name) from None
 
 
 def change_connection(ctx: Context, connection_id: str, options: Mapping[str, Any], *, by: str) -> bool:
@@ -67,7 +67,7 @@ def change_connection(ctx: Context, connection_id: str, options: Mapping[str, An
     It stays only where it goes to the same place: once an option that decides on that has changed, every
     stored secret has to be entered again (or given up, as null). Raises NotFound, DefinitionError.
     """
-    said = _sent(ctx)
+    said = sent(ctx)
     with ctx.sessions.begin() as db:
         row = _connection(db, connection_id)
         wanted = _read(said, row.name, row.connector, options, kept=_kept(ctx, row, options, said))
@@ -167,15 +167,15 @@ def create_config(
     owner_id: str | None,
 ) -> str:
     """A new sync; its id. It acts for its owner. Raises DefinitionError, WorkError (the name is taken)."""
-    said = _sent(ctx)
+    said = sent(ctx)
     definitions.check_name(said, ("syncs", name, "name"), name)
     try:
         with ctx.sessions.begin() as db:
             if _named(db, SyncConfig, workspace_id, name):
-                raise _taken("sync", name)
+                raise taken("sync", name)
             return _store(ctx, db, said, workspace_id, name, definition, by=by, owner_id=owner_id).id
     except IntegrityError:
-        raise _taken("sync", name) from None
+        raise taken("sync", name) from None
 
 
 def change_config(
@@ -195,7 +195,7 @@ def change_config(
                 code="changed",
             )
         before = row.version
-        _store(ctx, db, _sent(ctx), row.workspace_id, row.name, definition, by=by)
+        _store(ctx, db, sent(ctx), row.workspace_id, row.name, definition, by=by)
         return row.version != before
 
 
@@ -287,7 +287,8 @@ def checked(definition: SyncDefinition) -> SyncDefinition:
 # -- inside ---------------------------------------------------------------------------------------
 
 
-def _sent(ctx: Context) -> Sent:
+def sent(ctx: Context) -> Sent:
+    """What a form or a call sends: its relative paths start where the YAML files lie."""
     return Sent(ctx.settings.home.parent)
 
 
@@ -304,5 +305,6 @@ def _named(db: Session, model: type[Connection] | type[SyncConfig], workspace_id
     )
 
 
-def _taken(what: str, name: str) -> WorkError:
+def taken(what: str, name: str) -> WorkError:
+    """The refusal of a name that another one has."""
     return WorkError(f"There is a {what} '{name}' already: choose another name.", code="name_taken")

@@ -43,6 +43,7 @@ class End:
     stream: Stream
     options: StreamOptions
     connection_id: str = ""
+    known_as: str = ""  # the name that its connection was made under, where it has another one now
     to_make: Stream | None = None  # what the stream will hold, which is not there yet
 
     @property
@@ -144,7 +145,10 @@ def opened(ctx: Context, config_id: str, calls: CallLog | None = None) -> Iterat
         stack.enter_context(_cleaned(secrets))
         for connector in connectors.values():
             stack.enter_context(connector)
-        ends = open_ends(connectors, definition, ids)
+        ends = {
+            side: replace(end, known_as=connections[side].known_as or "")
+            for side, end in open_ends(connectors, definition, ids).items()
+        }
         built = tie(definition, ends, known_pairs=known or None, known_fields=fields)
         _only_what_never_was(ends, built, baseline)
         yield Pairing(
@@ -314,6 +318,7 @@ def tie(
             saving=saving,
             known_pairs=known_pairs,
             known_fields=known_fields,
+            known_as={side: ends[side].known_as for side in SIDES},
         )
     except MappingMistake as mistake:
         raise DefinitionError(mistake.message, place=mistake.place) from None

@@ -18,17 +18,19 @@ from connectors.signin import SignIn
 from models.connections import Connection
 from models.grants import Consent
 from models.secrets import Place
-from tasks import grants
+from tasks import grants, people
 from tasks.context import Context
 from tasks.errors import NotFound, WorkError
 from tasks.people import hash_of
+from tasks.rights import MAY, Capability
 
 LIFE = timedelta(minutes=10)
 _IDENTITY = frozenset({"openid", "email", "profile"})  # scopes that only tell who it is
 
 
-def begin(ctx: Context, connection_id: str, *, session: str, redirect_uri: str) -> str:
-    """Where the browser is to go. `session` is the token of its session here.
+def begin(ctx: Context, connection_id: str, *, bound_to: str, redirect_uri: str) -> str:
+    """Where a browser is to go. `bound_to` is the token of its session here; where a program begins, the
+    `by_program` of its person, who has to be signed in in the browser that comes back.
 
     Raises NotFound, WrongState, WorkError where this installation is not registered.
     """
@@ -41,7 +43,7 @@ def begin(ctx: Context, connection_id: str, *, session: str, redirect_uri: str) 
         db.execute(delete(Consent).where(Consent.created_at < now - LIFE))
         row = Consent(
             state_hash=hash_of(state),
-            session_hash=hash_of(session),
+            session_hash=hash_of(bound_to),
             connection_id=connection.id,
             workspace_id=connection.workspace_id,
             redirect_uri=redirect_uri,
@@ -53,21 +55,41 @@ def begin(ctx: Context, connection_id: str, *, session: str, redirect_uri: str) 
     return oauth.consent_url(sign_in, client, redirect_uri, state, verifier, endpoint)
 
 
+def by_program(user_id: str) -> str:
+    """What binds a sign-in that this person's program has begun."""
+    return f"person:{user_id}"
+
+
 def finish(
-    ctx: Context, *, state: str, session: str, by: str, code: str = "", error: str = "", issuer: str = ""
+    ctx: Context,
+    *,
+    state: str,
+    session: str,
+    user_id: str,
+    by: str,
+    code: str = "",
+    error: str = "",
+    issuer: str = "",
 ) -> str:
-    """What the browser came back with; the connection's id. Raises WorkError with a sentence."""
+    """What the browser of this person came back with; the connection's id. Raises WorkError with a sentence.
+
+    Whether they may connect is asked again, in the connection's own workspace.
+    """
     with ctx.sessions.begin() as db:
         now = ctx.db_now(db)
         row = db.get(Consent, hash_of(state), with_for_update=True)
         if row is not None:
             db.delete(row)  # good once, whatever comes of it
-    if row is None or row.session_hash != hash_of(session) or now - row.created_at > LIFE:
+        allowed = row is not None and _may_connect(db, user_id, row.workspace_id)
+    begun_here = (hash_of(session), hash_of(by_program(user_id)))
+    if row is None or row.session_hash not in begun_here or now - row.created_at > LIFE:
         raise WorkError(
             "This sign-in was not begun in this browser, was used already, or is older than ten minutes."
             " Begin it again.",
             code="state",
         )
+    if not allowed:
+        raise WorkError("Your role in that workspace does not let you connect systems any more.", code="role")
     with ctx.reads() as db:
         connection = _connection(db, row.connection_id)
     sign_in = grants.sign_in_of(connection)
@@ -111,6 +133,11 @@ def finish(
     with ctx.sessions.begin() as db:
         grants.keep(ctx, db, _connection(db, connection.id), tokens, account, by=by)
     return connection.id
+
+
+def _may_connect(db: Session, user_id: str, workspace_id: str) -> bool:
+    role = people.role_in(db, user_id, workspace_id)
+    return role is not None and Capability.CONNECT in MAY[role]
 
 
 def _connection(db: Session, connection_id: str) -> Connection:

@@ -60,11 +60,11 @@ Counts under a side are writes *to* that side. With `--preview` the same object 
 # heading -> commands, in the order in which a person meets them
 SECTIONS: Mapping[str, tuple[str, ...]] = {
     "Everything on this machine": ("up", "demo", "simulate"),
-    "What is configured": ("apply", "check", "discover"),
+    "What is configured": ("apply", "check", "discover", "rename"),
     "Runs": ("sync", "run", "retry", "cancel", "pause", "resume"),
     "What happened": ("runs", "status", "explain"),
     "What waits for a person": ("conflicts", "held", "undo"),
-    "The deployment": ("jobs", "users", "tokens", "keys", "doctor", "release"),
+    "The deployment": ("jobs", "workspaces", "users", "tokens", "keys", "doctor", "release"),
 }
 
 

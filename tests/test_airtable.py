@@ -21,6 +21,7 @@ import pytest
 from models.calls import RunCall
 from models.connections import Connection
 from models.journal import Change
+from models.people import User
 from models.sync_configs import SyncConfig
 from simulators import airtable as simulated
 from simulators.base import serving
@@ -108,11 +109,13 @@ class Stage:
         """As the panel's "Connect Airtable" does it, with a browser's part played."""
         with self.ctx.reads() as db:
             connection = db.query(Connection.id).filter_by(name="base").scalar()
-        url = signing_in.begin(self.ctx, connection, session="browser", redirect_uri=BACK)
+            person = db.query(User.id).scalar()
+        url = signing_in.begin(self.ctx, connection, bound_to="browser", redirect_uri=BACK)
         form = {**dict(parse_qsl(urlsplit(url).query)), "answer": "grant"}
         answer = httpx.post(url.partition("?")[0], data=form, trust_env=False)
         back = dict(parse_qsl(urlsplit(answer.headers["location"]).query))
-        signing_in.finish(self.ctx, state=back["state"], session="browser", by="test", code=back["code"])
+        came = {"state": back["state"], "session": "browser", "code": back["code"]}
+        signing_in.finish(self.ctx, **came, user_id=person, by="test")
 
     def wait(self, seconds: float) -> None:
         self.waited += seconds

@@ -164,6 +164,11 @@ def look_at(workspace_id: str) -> None:
     """Turn to another of one's workspaces. Somebody else's does not exist."""
     if workspace_id not in {seat.workspace_id for seat in person().seats}:
         abort(404)
+    turn_to(workspace_id)
+
+
+def turn_to(workspace_id: str) -> None:
+    """Show this workspace from the next request on, if it is still one of one's own by then."""
     session[_WORKSPACE] = workspace_id
 
 

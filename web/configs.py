@@ -6,7 +6,7 @@ from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from models.sync_runs import RunKind
-from tasks import configs, runs
+from tasks import configs, naming, runs
 from tasks.errors import RunActive
 from web import forms
 from web.auth import needs, person
@@ -90,6 +90,15 @@ def resume(config_id: str) -> ResponseReturnValue:
     config = _found(config_id).config
     act(configs.resume, config.id, by=person().email)
     flash(_("%(name)s runs again by its schedule.", name=config.name), "done")
+    return redirect(url_for("configs.show", config_id=config.id), code=303)
+
+
+@bp.post("/<config_id>/name")
+@needs("edit")
+def rename(config_id: str) -> ResponseReturnValue:
+    config = _found(config_id).config
+    changed = act(naming.rename_config, config.id, forms.text("name", 200), by=person().email)
+    flash(_("Renamed.") if changed else _("Nothing was changed."), "done")
     return redirect(url_for("configs.show", config_id=config.id), code=303)
 
 

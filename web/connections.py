@@ -11,7 +11,7 @@ from connectors import catalog
 from connectors.base import Connector
 from connectors.errors import OptionsError
 from models.questions import QuestionKind
-from tasks import questions, saving
+from tasks import naming, questions, saving
 from tasks.errors import DefinitionError, NotFound, WorkError
 from web import forms, options
 from web.auth import needs, person
@@ -91,12 +91,14 @@ def change(connection_id: str) -> ResponseReturnValue:
     item = _found(connection_id).connection
     kind = _kind(item.connector)
     sent = options.read(kind.Options, request.form)
+    name = forms.text("name", 200) or item.name
     try:
         changed = act(saving.change_connection, item.id, sent, by=person().email)
+        changed |= act(naming.rename_connection, item.id, name, by=person().email)
     except NotFound:
         raise
     except WorkError as problem:
-        return _form(kind, sent, connection_id=item.id, name=item.name, problem=problem)
+        return _form(kind, sent, connection_id=item.id, name=name, problem=problem)
     _ask(item.id)
     flash(
         _("Kept. Whether it answers shows here in a moment.") if changed else _("Nothing was changed."),

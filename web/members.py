@@ -8,7 +8,7 @@ from flask import Blueprint, abort, flash, make_response, redirect, render_templ
 from flask.typing import ResponseReturnValue
 
 from models.people import Role
-from tasks import invitations, members
+from tasks import invitations, members, workspaces
 from tasks.errors import WorkError
 from tasks.people import SHORTEST_PASSWORD
 from web import auth, forms
@@ -21,6 +21,7 @@ from web.live import page
 bp = Blueprint("members", __name__)
 
 INVITES = "30 per minute"
+WORKSPACES = "10 per minute"
 
 
 @bp.get("/people")
@@ -67,6 +68,25 @@ def remove(user_id: str) -> ResponseReturnValue:
     act(members.remove, person().workspace_id, user_id, by=person().email)
     flash(_("They are no longer in this workspace. What acts for them stops."), "done")
     return redirect(url_for("members.index"), code=303)
+
+
+@bp.post("/workspace/name")
+@needs("administer")
+def rename_workspace() -> ResponseReturnValue:
+    changed = act(workspaces.rename, person().workspace_id, forms.text("name", 200), by=person().email)
+    flash(_("Renamed.") if changed else _("Nothing was changed."), "done")
+    return redirect(url_for("members.index"), code=303)
+
+
+@bp.post("/workspaces")
+@limiter.limit(WORKSPACES)
+@needs("administer")
+def create_workspace() -> ResponseReturnValue:
+    """Make another workspace, and turn to it."""
+    made = act(workspaces.create, forms.text("name", 200), person().id, by=person().email)
+    auth.turn_to(made)
+    flash(_("Made. You look at it now: connect systems, invite people."), "done")
+    return redirect(url_for("desk.show"), code=303)
 
 
 @bp.get("/invitations/<token>")

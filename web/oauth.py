@@ -5,6 +5,7 @@ from __future__ import annotations
 from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
+from tasks import grants as grant_tasks
 from tasks import signing_in
 from tasks.errors import WorkError
 from web.auth import needs, person
@@ -29,8 +30,8 @@ def begin(connection_id: str) -> ResponseReturnValue:
         url = act(
             signing_in.begin,
             item.connection.id,
-            session=person().token,
-            redirect_uri=_address() + url_for("oauth.callback"),
+            bound_to=person().token,
+            redirect_uri=callback_address(),
         )
     except WorkError as problem:
         flash(problem.message, "bad")
@@ -47,6 +48,7 @@ def callback() -> ResponseReturnValue:
             signing_in.finish,
             state=request.args.get("state", ""),
             session=person().token,
+            user_id=person().id,
             by=person().email,
             code=request.args.get("code", ""),
             error=request.args.get("error", ""),
@@ -59,6 +61,19 @@ def callback() -> ResponseReturnValue:
     return redirect(url_for("connections.show", connection_id=connection_id), code=303)
 
 
-def _address() -> str:
-    """The panel's own address, as it is registered with the provider."""
-    return ctx().settings.public_url or request.host_url.rstrip("/")
+@bp.post("/connections/<connection_id>/sign-out")
+@needs("connect")
+def forget(connection_id: str) -> ResponseReturnValue:
+    item = reads.one(person().workspace_id, connection_id)
+    if item is None:
+        abort(404)
+    act(grant_tasks.forget, item.connection.id, by=person().email)
+    flash(
+        _("Signed out. Its tokens are forgotten, and its syncs are paused until somebody signs in."), "done"
+    )
+    return redirect(url_for("connections.show", connection_id=connection_id), code=303)
+
+
+def callback_address() -> str:
+    """Where systems send browsers back to: the panel's own address, as it is registered with them."""
+    return (ctx().settings.public_url or request.host_url.rstrip("/")) + url_for("oauth.callback")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 import threading
 from collections.abc import Iterator
@@ -20,16 +21,18 @@ from connectors.oauth import GrantEnded
 from models.connections import Connection
 from models.grants import Consent, Grant
 from models.issues import Alert
+from models.people import Membership, User
 from models.secrets import KeyRing
 from models.sync_configs import SyncConfig
 from simulators.base import serving
 from simulators.google_sheets import GoogleSheets
-from tasks import connections, grants, keys, signing_in
+from tasks import connections, grants, keys, naming, signing_in
 from tasks.context import Context
-from tasks.errors import WorkError
+from tasks.errors import WorkError, WrongState
 from tasks.sides import connector_of
 from tests.tasks.world import World
 
+ADA: dict[str, str] = {"user_id": "ada", "by": "ada@example.org"}
 BACK = "http://127.0.0.1:9/oauth/callback"
 
 
@@ -51,6 +54,9 @@ class Stage:
         self.book = google.add_book("Sales")
         self.config = world.config()
         with self.ctx.sessions.begin() as db:
+            db.add(User(id="ada", email="ada@example.org", created_at=world.now()))
+            db.flush()
+            db.add(Membership(workspace_id=world.workspace, user_id="ada", role="admin"))
             config = db.get_one(SyncConfig, self.config)
             self.id = config.right_connection_id
             connection = db.get_one(Connection, self.id)
@@ -59,7 +65,7 @@ class Stage:
 
     def consent(self, session: str = "browser", **changed: Any) -> dict[str, str]:
         """Off to Google and back: what the browser brings."""
-        url = signing_in.begin(self.ctx, self.id, session=session, redirect_uri=BACK)
+        url = signing_in.begin(self.ctx, self.id, bound_to=session, redirect_uri=BACK)
         asked = dict(parse_qsl(urlsplit(url).query))
         assert asked["code_challenge_method"] == "S256"
         form = {**asked, "act": "allow", **changed}
@@ -68,9 +74,7 @@ class Stage:
 
     def sign_in(self) -> None:
         back = self.consent()
-        signing_in.finish(
-            self.ctx, state=back["state"], session="browser", by="ada@example.org", code=back["code"]
-        )
+        signing_in.finish(self.ctx, state=back["state"], session="browser", code=back["code"], **ADA)
 
     def grant(self) -> Grant:
         with self.ctx.reads() as db:
@@ -208,33 +212,78 @@ def test_a_state_that_is_not_ours_is_refused_and_used_up(stage: Stage, change: d
     back = stage.consent()
     mine = {"state": back["state"], "session": "browser"}
     with pytest.raises(WorkError, match="Begin it again"):
-        signing_in.finish(stage.ctx, **(mine | change), by="eve@example.org", code=back["code"])
+        signing_in.finish(stage.ctx, **(mine | change), **ADA, code=back["code"])
     if "session" in change:
         with pytest.raises(WorkError, match="Begin it again"):
-            signing_in.finish(stage.ctx, **mine, by="ada@example.org", code=back["code"])
+            signing_in.finish(stage.ctx, **mine, **ADA, code=back["code"])
     with stage.ctx.reads() as db:
         assert db.get(Grant, stage.id) is None
 
 
 def test_a_state_is_good_once_and_for_ten_minutes(stage: Stage) -> None:
     back = stage.consent()
-    again = {"state": back["state"], "session": "browser", "by": "ada@example.org", "code": back["code"]}
+    again = {"state": back["state"], "session": "browser", "code": back["code"], **ADA}
     signing_in.finish(stage.ctx, **again)
     with pytest.raises(WorkError, match="used already"):
         signing_in.finish(stage.ctx, **again)
     late = stage.consent()
     stage.world.advance(601)
     with pytest.raises(WorkError, match="ten minutes"):
-        signing_in.finish(
-            stage.ctx, state=late["state"], session="browser", by="ada@example.org", code=late["code"]
-        )
+        signing_in.finish(stage.ctx, state=late["state"], session="browser", code=late["code"], **ADA)
     with stage.ctx.reads() as db:
         assert not db.scalars(select(Consent)).all()
 
 
+def test_who_may_no_longer_connect_brings_nothing_back(stage: Stage) -> None:
+    back = stage.consent()
+    with stage.ctx.sessions.begin() as db:
+        db.scalars(select(Membership)).one().role = "operator"
+    with pytest.raises(WorkError, match="role in that workspace"):
+        signing_in.finish(stage.ctx, state=back["state"], session="browser", code=back["code"], **ADA)
+    with stage.ctx.reads() as db:
+        assert db.get(Grant, stage.id) is None
+
+
+def test_what_a_program_has_begun_ends_in_a_browser_of_its_person_alone(stage: Stage) -> None:
+    back = stage.consent(session=signing_in.by_program("ada"))
+    mine = {"state": back["state"], "session": "any browser", "code": back["code"]}
+    with pytest.raises(WorkError, match="was not begun in this browser"):
+        signing_in.finish(stage.ctx, **mine, user_id="eve", by="eve@example.org")
+    back = stage.consent(session=signing_in.by_program("ada"))
+    mine |= {"state": back["state"], "code": back["code"]}
+    assert signing_in.finish(stage.ctx, **mine, **ADA) == stage.id
+
+
+def test_who_signs_out_leaves_no_tokens_and_paused_syncs_that_a_new_sign_in_lets_go_on(stage: Stage) -> None:
+    with pytest.raises(WrongState, match="Nobody is signed in"):
+        grants.forget(stage.ctx, stage.id, by="ada@example.org")
+    stage.sign_in()
+    access = grants.token_of(stage.ctx, stage.id)
+    grants.forget(stage.ctx, stage.id, by="ada@example.org")
+    with pytest.raises(AuthError, match="has signed out"):
+        grants.token_of(stage.ctx, stage.id)
+    grant = stage.grant()
+    text = stage.ctx.ring.decrypt(grant.tokens, grants.place_of(grant))
+    assert json.loads(text) == {"access": "", "refresh": ""} and access not in text
+    assert stage.world.config_row(stage.config).paused_at is not None
+    naming.rename_connection(stage.ctx, stage.id, "another name", by="ada@example.org")
+    stage.sign_in()
+    assert stage.world.config_row(stage.config).paused_at is None
+    assert grants.token_of(stage.ctx, stage.id)
+
+
+def test_a_renewal_that_is_under_way_brings_back_no_sign_in_that_was_ended(stage: Stage) -> None:
+    stage.sign_in()
+    known = grants._known(stage.ctx, stage.id)
+    grants.forget(stage.ctx, stage.id, by="ada@example.org")
+    with pytest.raises(Unavailable):
+        grants._renew(stage.ctx, known)
+    assert stage.grant().ended_at is not None
+
+
 def test_what_was_not_allowed_changes_nothing(stage: Stage) -> None:
     back = stage.consent(act="deny")
-    mine = {"state": back["state"], "session": "browser", "by": "ada@example.org"}
+    mine = {"state": back["state"], "session": "browser", **ADA}
     with pytest.raises(WorkError, match="not allowed"):
         signing_in.finish(stage.ctx, **mine, error=back["error"])
     back = stage.consent(**{"scope:https://www.googleapis.com/auth/spreadsheets": "off"})
@@ -252,4 +301,4 @@ def test_what_was_not_allowed_changes_nothing(stage: Stage) -> None:
 def test_an_installation_that_is_not_registered_says_so(stage: Stage) -> None:
     ctx = replace(stage.ctx, settings=replace(stage.ctx.settings, google_client_id=""))
     with pytest.raises(WorkError, match="GOOGLE_CLIENT_ID"):
-        signing_in.begin(ctx, stage.id, session="browser", redirect_uri=BACK)
+        signing_in.begin(ctx, stage.id, bound_to="browser", redirect_uri=BACK)

@@ -13,7 +13,7 @@ from flask import Flask
 from models.people import Role
 from models.questions import QuestionKind
 from models.sync_runs import RunState
-from tasks import bulk, questions
+from tasks import bulk, drafts, questions
 from tasks.context import Context
 from tasks.rights import MAY, Capability
 from tests.web.browser import Browser
@@ -54,6 +54,7 @@ def things(world: World, ctx: Context) -> dict[str, str]:
     return {
         "bulk_id": bulk.plan(ctx, bulk.Selection(OWN), said="all", by="alice@example.com"),
         "config_id": config,
+        "draft_id": drafts.begin(ctx, OWN, connection, f"{OWN}-sheets", by="alice@example.com"),
         "run_id": run,
         "conflict_id": str(world.conflict(config)),
         "connection_id": connection,
@@ -129,6 +130,10 @@ def test_what_belongs_to_another_workspace_does_not_exist(
 _BODIES: dict[str, Any] = {
     "/api/v1/connections/<connection_id>": {"options": {}},
     "/api/v1/configs/<config_id>": {"definition": {}},
+    "/api/v1/connections/<connection_id>/name": {"name": "x"},
+    "/api/v1/configs/<config_id>/name": {"name": "x"},
+    "/api/v1/workspaces/<workspace_id>/name": {"name": "x"},
+    "/api/v1/drafts/<draft_id>/streams": {"left": {"stream": "x"}, "right": {"stream": "y"}},
     "/api/v1/configs/<config_id>/owner": {"user_id": "user-alice"},
     "/api/v1/configs/<config_id>/backfills": {"since": "2026-01-01T00:00:00Z"},
     "/api/v1/configs/<config_id>/retries": {"code": "rejected"},

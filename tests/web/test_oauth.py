@@ -5,7 +5,7 @@ from __future__ import annotations
 import html
 import random
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from ipaddress import ip_network
@@ -14,14 +14,17 @@ from urllib.parse import parse_qsl, urlsplit
 
 import pytest
 import requests
+from sqlalchemy import select
 
 from connectors.base import Access
 from models.connections import Connection
 from models.grants import Grant
+from models.sync_configs import SyncConfig
 from simulators.base import serving
 from simulators.google_sheets import GoogleSheets
 from tasks.context import Context
 from tests.web.browser import Browser
+from tests.web.caller import Caller
 from tests.web.world import OWN, Clock, World, make_context
 
 ID = f"{OWN}-crm"
@@ -110,3 +113,44 @@ def test_an_ended_sign_in_is_shown_with_the_way_out(
     page = alice.text(f"/connections/{ID}")
     assert "The sign-in of 'crm' has ended." in html.unescape(page)
     assert "Reconnect Google" in page
+
+
+def test_a_program_begins_a_sign_in_that_its_person_ends_in_a_browser(
+    alice: Browser, charlie: Browser, caller: Callable[..., Caller], google: GoogleSheets, world: World
+) -> None:
+    ada = caller("alice")
+    path = f"/connections/{ID}/sign-in"
+    before = ada.json(path)
+    assert (before["state"], before["registered"], before["provider"]) == ("none", True, "google")
+    assert ada.delete(path).status_code == 409
+
+    def back() -> str:
+        url = ada.post(path).json["url"]  # type: ignore[index]
+        asked = {**dict(parse_qsl(urlsplit(url).query)), "act": "allow"}
+        sent = requests.post(url.partition("?")[0], data=asked, allow_redirects=False, timeout=20)
+        parts = urlsplit(sent.headers["location"])
+        return f"{parts.path}?{parts.query}"
+
+    assert "was not begun in this browser" in charlie.text(charlie.get(back()).location)
+    assert ada.json(path)["state"] == "none"
+    assert "Signed in as" in alice.text(alice.get(back()).location)
+    told = ada.json(path)
+    assert (told["state"], told["account"]) == ("signed_in", "person@example.org")
+    assert not any(token in str(told) for token in (*google.tokens, *google.grants))
+    assert caller("vera").json(path) == told
+    for who in ("bob", "vera"):
+        assert caller(who).post(path).status_code == caller(who).delete(path).status_code == 403
+    assert caller("charlie").get(path).status_code == 404
+    assert ada.delete(path).status_code == 204
+    assert ada.json(path)["state"] == "ended"
+    assert ada.get(f"/connections/{OWN}-sheets/sign-in").status_code == 404, "one does not sign in to a file"
+
+
+def test_the_panel_signs_out(alice: Browser, bob: Browser, google: GoogleSheets, world: World) -> None:
+    alice.get(consent(alice))
+    assert bob.post(f"/connections/{ID}/sign-out").status_code == 403
+    assert "Sign out" in alice.text(f"/connections/{ID}")
+    assert alice.post(f"/connections/{ID}/sign-out").status_code == 303
+    assert "has signed out" in alice.text(f"/connections/{ID}")
+    with world.ctx.reads() as db:
+        assert db.scalars(select(SyncConfig.paused_at)).one() is not None

@@ -15,7 +15,7 @@ from flask import Flask
 from sqlalchemy import select
 
 from models.audit import AuditEvent
-from models.people import Role, User
+from models.people import Role, User, Workspace
 from models.secrets import KeyRing
 from models.sync_configs import SyncConfig
 from tasks import audit, farewell, invitations, keys, members, people, runs, second_factor
@@ -271,3 +271,28 @@ def test_a_second_factor_survives_the_rotation_of_keys(ctx: Context, world: Worl
     told = ("alice@example.com", PASSWORD)
     assert people.sign_in_with_password(only_new, *told, code=code.at(clock.now))
     assert people.sign_in_with_password(only_new, *told, code="000000") is None
+
+
+def test_an_administrator_makes_a_workspace_and_turns_to_it(
+    alice: Browser, bob: Browser, world: World
+) -> None:
+    assert bob.post("/workspaces", name="North").status_code == 403
+    assert bob.post("/workspace/name", name="North").status_code == 403
+    assert alice.post("/workspaces", name="North").status_code == 303
+    assert "North" in alice.words("/") and "customers" not in alice.text("/configs")
+    assert alice.post("/workspaces", name="North").status_code == 409
+    assert alice.post("/workspaces", name=" ").status_code == 422
+    assert alice.post("/workspace/name", name="South").status_code == 303
+    assert "South" in alice.words("/people")
+    with world.ctx.reads() as db:
+        assert db.get_one(Workspace, OWN).name == "Acme", "only the one that is looked at"
+
+
+def test_a_program_makes_and_renames_a_workspace_of_its_person(caller: Callable[..., Caller]) -> None:
+    ada = caller("alice")
+    made = ada.post("/workspaces", {"name": "North"})
+    assert made.status_code == 201 and made.json is not None
+    assert ada.put(f"/workspaces/{made.json['id']}/name", {"name": "x"}).status_code == 404, "not the token's"
+    assert ada.put(f"/workspaces/{OWN}/name", {"name": "Acme & Sons"}).status_code == 200
+    assert ada.json("/workspaces")["items"][0]["name"] == "Acme & Sons"
+    assert caller("bob").post("/workspaces", {"name": "x"}).status_code == 403

@@ -11,7 +11,7 @@ from sqlalchemy import select
 from models.questions import QuestionKind
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind
-from tasks import backfill, configs, questions, retries, runs, saving
+from tasks import backfill, configs, naming, questions, retries, runs, saving
 from web import auth
 from web.api.common import (
     Id,
@@ -69,6 +69,10 @@ class ChangedConfig(Input):
     version: int | None = Field(
         default=None, ge=1, le=2**31 - 1, description="The version that was read before: refused if it moved."
     )
+
+
+class ChangedName(Input):
+    name: Name
 
 
 class Why(Input):
@@ -133,6 +137,16 @@ def change(config_id: str, body: ChangedConfig) -> ConfigOut:
     found = config(config_id)
     if act(saving.change_config, found.id, body.definition, by=by(), version=body.version):
         _tie(found.id)
+    return _shown(config(config_id))
+
+
+@operation(
+    bp, "PUT", "/configs/<config_id>/name", needs="edit", summary="Rename a sync", body=ChangedName,
+    returns=ConfigOut, refuses=True,
+)  # fmt: skip
+def rename(config_id: str, body: ChangedName) -> ConfigOut:
+    """Those that run after it still do. A YAML file that makes it has to say the new name too."""
+    act(naming.rename_config, config(config_id).id, body.name, by=by())
     return _shown(config(config_id))
 
 

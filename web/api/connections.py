@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
+from flask import abort
 from pydantic import Field, SecretStr
 from sqlalchemy import select
 
@@ -12,11 +13,15 @@ from connectors import catalog
 from connectors.errors import OptionsError
 from models.connections import Connection
 from models.questions import QuestionKind
-from tasks import questions, saving
+from tasks import grants, naming, questions, saving, signing_in
+from web import auth
 from web.api.common import Name, Object, blueprint, by, connection, workspace
 from web.api.questions import QuestionOut, asked
 from web.api.wire import Answer, Empty, Input, Output, operation
 from web.database import act, db
+from web.oauth import callback_address
+from web.reads.grants import SignInState
+from web.reads.grants import of as grant_of
 
 bp = blueprint("connections")
 
@@ -61,6 +66,32 @@ class ConnectorOut(Output):
 
 class Connectors(Output):
     items: list[ConnectorOut]
+
+
+class ChangedName(Input):
+    name: Name
+
+
+class SignInOut(Output):
+    """`state`: none (nobody has signed in), signed_in, or ended. Tokens are never told."""
+
+    provider: str
+    title: str
+    registered: bool = Field(description="Whether this installation has a client id there.")
+    state: str
+    account: str = Field(description="Who signed in there, where it is told.")
+    signed_in_by: str | None
+    signed_in_at: datetime | None
+    ended_at: datetime | None
+    ended_because: str | None
+    has_own_secrets: bool = Field(description="Credentials of the connection's own come first.")
+
+
+class ConsentOut(Output):
+    url: str = Field(
+        description="Open it in a browser in which you are signed in to the panel. It is good once, within"
+        " ten minutes, and for nobody else."
+    )
 
 
 class SampleOf(Input):
@@ -122,6 +153,65 @@ def change(connection_id: str, body: ChangedConnection) -> ConnectionOut:
 
 
 @operation(
+    bp, "PUT", "/connections/<connection_id>/name", needs="connect", summary="Rename a connection",
+    body=ChangedName, returns=ConnectionOut, refuses=True,
+)  # fmt: skip
+def rename(connection_id: str, body: ChangedName) -> ConnectionOut:
+    """The syncs that use it go on. A YAML file that makes it has to say the new name too."""
+    act(naming.rename_connection, connection(connection_id).id, body.name, by=by())
+    return _shown(connection(connection_id))
+
+
+@operation(
+    bp, "GET", "/connections/<connection_id>/sign-in", needs="read", summary="Whether somebody has signed in",
+    returns=SignInOut,
+)  # fmt: skip
+def sign_in(connection_id: str) -> SignInOut:
+    """404 for a system that one does not sign in to."""
+    found = _sign_in(connection_id)
+    grant = found.grant
+    return SignInOut(
+        provider=found.sign_in.name,
+        title=found.sign_in.title,
+        registered=found.is_registered,
+        state="none" if grant is None else "ended" if found.is_ended else "signed_in",
+        account=grant.account if grant else "",
+        signed_in_by=grant.signed_in_by if grant else None,
+        signed_in_at=grant.signed_in_at if grant else None,
+        ended_at=grant.ended_at if grant else None,
+        ended_because=grant.ended_because if grant else None,
+        has_own_secrets=found.has_secrets,
+    )
+
+
+@operation(
+    bp, "POST", "/connections/<connection_id>/sign-in", needs="connect", summary="Begin a sign-in (OAuth)",
+    body=Empty, returns=ConsentOut, status=201, refuses=True, limit=CHECKS,
+)  # fmt: skip
+def begin_sign_in(connection_id: str, body: Empty) -> Answer:
+    """The system's own consent page leads back to the panel, which keeps the tokens."""
+    _sign_in(connection_id)
+    who = auth.person()
+    url = act(
+        signing_in.begin,
+        connection_id,
+        bound_to=signing_in.by_program(who.id) if who.bearer else who.token,
+        redirect_uri=callback_address(),
+    )
+    return Answer(ConsentOut(url=url), 201, f"/api/v1/connections/{connection_id}/sign-in")
+
+
+@operation(
+    bp, "DELETE", "/connections/<connection_id>/sign-in", needs="connect", summary="Sign out",
+    returns=None, status=204, refuses=True,
+)  # fmt: skip
+def sign_out(connection_id: str) -> None:
+    """The tokens are forgotten; its syncs pause until somebody signs in again."""
+    _sign_in(connection_id)
+    act(grants.forget, connection_id, by=by())
+
+
+@operation(
     bp, "DELETE", "/connections/<connection_id>", needs="connect", summary="Forget a connection",
     returns=None, status=204, refuses=True,
 )  # fmt: skip
@@ -157,6 +247,13 @@ def discover(connection_id: str, body: Empty) -> Answer:
 def sample(connection_id: str, body: SampleOf) -> Answer:
     """The answer is at the address in `Location`. It is forgotten after an hour."""
     return _ask(connection_id, QuestionKind.SAMPLE, {**body.options, "stream": body.stream})
+
+
+def _sign_in(connection_id: str) -> SignInState:
+    found = grant_of(connection(connection_id))
+    if found is None:
+        abort(404)
+    return found
 
 
 def _ask(connection_id: str, kind: QuestionKind, options: dict[str, Any]) -> Answer:

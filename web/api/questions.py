@@ -45,20 +45,15 @@ def asked(question_id: str) -> Answer:
 
 
 def _shown(question_id: str) -> QuestionOut:
+    found = shown(question_id)
+    if found is None:
+        abort(404)
+    return found
+
+
+def shown(question_id: str) -> QuestionOut | None:
+    """A question of this workspace; None where it was forgotten."""
     row = db.session.scalar(
         select(Question).where(Question.id == question_id, Question.workspace_id == workspace())
     )
-    if row is None:
-        abort(404)
-    return QuestionOut(
-        id=row.id,
-        kind=row.kind,
-        state=row.state,
-        connection_id=row.connection_id,
-        config_id=row.config_id,
-        answer=row.answer,
-        error_code=row.error_code,
-        error=row.error,
-        created_at=row.created_at,
-        finished_at=row.finished_at,
-    )
+    return QuestionOut.model_validate(row, from_attributes=True) if row is not None else None

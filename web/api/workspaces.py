@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+from flask import abort
+
+from tasks import workspaces
 from tasks.rights import Capability
 from web import auth
-from web.api.common import blueprint
-from web.api.wire import Output, operation
+from web.api.common import Name, blueprint
+from web.api.wire import Answer, Input, Output, operation
+from web.database import act
 
 bp = blueprint("workspaces")
+
+MADE = "10 per minute"
 
 
 class WorkspaceOut(Output):
@@ -19,6 +25,10 @@ class WorkspaceOut(Output):
 
 class Workspaces(Output):
     items: list[WorkspaceOut]
+
+
+class Named(Input):
+    name: Name
 
 
 class Me(Output):
@@ -33,6 +43,31 @@ class Me(Output):
 def index() -> Workspaces:
     """A token works in one workspace; a signed-in person in the one that the panel shows."""
     return Workspaces(items=[_shown(seat) for seat in auth.person().seats])
+
+
+@operation(
+    bp, "POST", "/workspaces", needs="administer", summary="Make a workspace", body=Named,
+    returns=WorkspaceOut, status=201, creates=True, limit=MADE,
+)  # fmt: skip
+def create(body: Named) -> Answer:
+    """You administer it. A token of this workspace does not reach it: make one there."""
+    who = auth.person()
+    made = act(workspaces.create, body.name, who.id, by=who.by)
+    found = WorkspaceOut(id=made, name=body.name, role="admin", current=False)
+    return Answer(found, 201, "/api/v1/workspaces")
+
+
+@operation(
+    bp, "PUT", "/workspaces/<workspace_id>/name", needs="administer", summary="Rename the workspace",
+    body=Named, returns=WorkspaceOut,
+)  # fmt: skip
+def rename(workspace_id: str, body: Named) -> WorkspaceOut:
+    """The one that you look at, or that the token works in."""
+    who = auth.person()
+    if workspace_id != who.workspace_id or who.seat is None:
+        abort(404)
+    act(workspaces.rename, workspace_id, body.name, by=who.by)
+    return WorkspaceOut(id=workspace_id, name=body.name, role=str(who.seat.role), current=True)
 
 
 @operation(bp, "GET", "/me", needs="read", summary="Who calls, and what they may do", returns=Me)

@@ -19,6 +19,7 @@ from web.words import plain, who
 _ACTS: Mapping[str, str] = {
     "config.created": mark("created it"),
     "config.changed": mark("changed its definition"),
+    "config.renamed": mark("renamed it"),
     "config.paused": mark("paused it"),
     "config.resumed": mark("resumed it"),
     "config.activated": mark("switched it on"),
