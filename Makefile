@@ -62,7 +62,7 @@ test-machine: setup-dev ## The state machine against its model; EXAMPLES=2000, S
 test-laws: setup-dev ## Take each law out of the code, one at a time, and see a test turn red; ARGS=--first for one cut of each law
 	$(BIN)/python -m tests.laws.run $(ARGS)
 
-screenshots: setup-dev ## Renew the pictures of the README from a staged installation
+screenshots: setup-dev ## Renew the pictures of the README and docs/panel.md from a staged installation
 	$(BIN)/python -m tests.browser.screenshots
 
 lint: setup-dev ## Only the checks that run nothing

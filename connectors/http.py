@@ -458,8 +458,8 @@ def _forms(secret: str) -> list[str]:
         secret,
         quote(secret, safe=""),
         json.dumps(secret)[1:-1],
-        base64.b64encode(raw).decode(),
-        base64.urlsafe_b64encode(raw).decode(),
+        base64.b64encode(raw).decode().rstrip("="),
+        base64.urlsafe_b64encode(raw).decode().rstrip("="),
     }
     return sorted(forms, key=len, reverse=True)
 

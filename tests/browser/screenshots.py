@@ -1,7 +1,7 @@
 """Pictures of the main pages: `python -m tests.browser.screenshots [FOLDER]`.
 
-Without a folder it renews docs/images/panel.png, the picture of the README. With one it takes every
-page in both themes and at two widths, to look at.
+Without a folder it renews the pictures of the README and of docs/panel.md, in both themes. With one it takes
+every page in both themes and at two widths, to look at.
 """
 
 from __future__ import annotations
@@ -9,16 +9,20 @@ from __future__ import annotations
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlencode
 
 from playwright.sync_api import Browser, Page
 
 from tests.browser.chromium import launched
+from tests.browser.palette import small
 from tests.browser.stage import PASSWORD, Stage, served
 
 STEPS = ("streams", "fields", "rules", "schedule", "review")
-PANEL = Path(__file__).resolve().parents[2] / "docs" / "images" / "panel.png"
+IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
+# The pages that the documents show, by their names in `paths`.
+SHOWN = ("desk", "sync", "run-partial", "calls", "issue", "bulk-plan", "conflict", "record")
+THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 _COOKIES: dict[tuple[str, str], list[Any]] = {}
 WIDTHS = {"wide": (1280, 860), "phone": (390, 844)}
 
@@ -82,19 +86,24 @@ def sign_in(page: Page, address: str, name: str = "alice") -> None:
     _COOKIES[address, name] = [cookie for cookie in page.context.cookies() if cookie["name"] == "syncline"]
 
 
-def one(browser: Browser, address: str, stage: Stage, target: Path) -> None:
-    context = browser.new_context(viewport={"width": 1280, "height": 860}, device_scale_factor=2)
-    page = context.new_page()
-    sign_in(page, address)
-    page.goto(f"{address}/configs/{stage.customers}")
-    target.parent.mkdir(parents=True, exist_ok=True)
-    page.screenshot(path=target)
+def shown(browser: Browser, address: str, stage: Stage, folder: Path) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    for theme in THEMES:
+        context = browser.new_context(
+            viewport={"width": 1280, "height": 860}, color_scheme=theme, device_scale_factor=1.5
+        )
+        page = context.new_page()
+        sign_in(page, address)
+        for name in SHOWN:
+            page.goto(f"{address}{paths(stage)[name]}")
+            (folder / f"{name}-{theme}.png").write_bytes(small(page.screenshot()))
+        context.close()
 
 
 def every(browser: Browser, address: str, stage: Stage, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for width, (x, y) in WIDTHS.items():
-        for theme in ("light", "dark"):
+        for theme in THEMES:
             context = browser.new_context(viewport={"width": x, "height": y}, color_scheme=theme)
             page = context.new_page()
             page.goto(f"{address}/sign-in")
@@ -111,7 +120,7 @@ def main() -> None:
         if len(sys.argv) > 1:
             every(browser, address, stage, Path(sys.argv[1]))
         else:
-            one(browser, address, stage, PANEL)
+            shown(browser, address, stage, IMAGES)
 
 
 if __name__ == "__main__":

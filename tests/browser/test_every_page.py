@@ -75,6 +75,22 @@ def test_nothing_is_cut_off_at_twice_the_size(gallery: tuple[str, Stage], open_p
     assert not page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth")
 
 
+def test_the_sides_of_a_conflict_stand_next_to_each_other(
+    gallery: tuple[str, Stage], open_page: Open
+) -> None:
+    address, stage = gallery
+    page = open_page(address, viewport={"width": 1280, "height": 860})
+    sign_in(page, address)
+    page.goto(paths(stage)["conflict"])
+    whole = page.locator("fieldset").first.bounding_box()
+    left, right = (
+        page.locator("fieldset").first.locator("label.choice-side").nth(n).bounding_box() for n in (0, 1)
+    )
+    assert whole and left and right
+    assert left["y"] == right["y"] and left["x"] < right["x"]
+    assert left["width"] + right["width"] > whole["width"] - 10, "they share the whole width"
+
+
 def test_open_menus_are_accessible_and_on_the_screen(gallery: tuple[str, Stage], open_page: Open) -> None:
     address, stage = gallery
     for width in (390, 1280):
