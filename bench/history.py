@@ -17,6 +17,7 @@ from sqlalchemy.orm import Session
 
 from models.audit import AuditEvent
 from models.bulk import BulkPart, BulkRetry
+from models.calls import RunCall
 from models.connections import Connection
 from models.db import Base
 from models.issues import Alert, Conflict, Issue, IssueNote
@@ -27,6 +28,7 @@ from models.many import insert_rows
 from models.people import Membership, User, WebSession, Workspace
 from models.questions import Question
 from models.sync_configs import Baseline, SyncConfig
+from models.sync_jobs import SyncJob, SyncJobConfig
 from models.sync_runs import RunLine, SyncRun
 from sync.values import dumps, encode_fields
 from tasks import audit, jobs
@@ -41,6 +43,7 @@ CONFLICTS = 10_000
 HELD = 10_000
 ISSUES = 50_000
 LINES = 300_000
+CALLS = 100 * 500  # of the newest 500 runs
 ACTS = 50_000
 PEOPLE = 300
 BULKS = 500
@@ -92,6 +95,7 @@ class History:
         runs = list(self._runs())
         self._store(SyncRun, (self._run(run, number) for number, run in enumerate(runs)))
         self._store(RunLine, self._lines(runs))
+        self._store(RunCall, self._calls(runs))
         self._store(Link, self._links())
         self._store(Shadow, self._shadows())
         self._store(Change, self._changes(runs))
@@ -236,6 +240,21 @@ class History:
             yield {
                 "id": number + 1, "run_id": run.id, "at": run.at, "level": "info",
                 "text": f"Read 750 records on left, 750 on right in {number % 9} s.",
+            }  # fmt: skip
+
+    def _calls(self, runs: list[_Run]) -> Iterator[dict[str, Any]]:
+        for number in range(CALLS):
+            run = runs[-1 - number // 100]
+            yield {
+                "id": number + 1, "run_id": run.id, "number": 1 + number % 100, "at": run.at,
+                "side": ("left", "right")[number % 2], "method": ("GET", "PATCH")[number % 2],
+                "origin": "https://api.example.org", "target": "/v1/customers?page=7", "attempt": 1,
+                "status": 422 if number % 50 == 0 else 200, "problem": "", "failed": number % 50 == 0,
+                "ms": number % 900, "request_id": f"req-{number}", "sent_size": 900, "size": 2_000,
+                "sent_headers": {"Content-Type": "application/json"},
+                "sent": '{"records": [' + ", ".join(["{\"name\": \"Marie\"}"] * 30) + "]}",
+                "headers": {"Content-Type": "application/json"},
+                "body": '{"records": [' + ", ".join(["{\"id\": \"rec1\"}"] * 60) + "]}", "changes": [],
             }  # fmt: skip
 
     # -- records ----------------------------------------------------------------------------------------
@@ -383,6 +402,17 @@ class History:
                     asked_by="schedule", created_at=at, started_at=at, finished_at=at, result={"runs": 12},
                 )
             )  # fmt: skip
+        db.add(
+            SyncJob(
+                id="job-0", workspace_id=DEFAULT_WORKSPACE, name="All customers",
+                left_connection_id=f"{DEFAULT_WORKSPACE}-left-0",
+                right_connection_id=f"{DEFAULT_WORKSPACE}-right-0", cron="0 4 1 1 *", timezone="UTC",
+                mode="full", enabled=True, created_by="user-000@example.org", state="ready", created_at=now,
+                updated_at=now,
+            )
+        )  # fmt: skip
+        db.flush()
+        db.add_all(SyncJobConfig(config_id=config, job_id="job-0") for config in self._configs[:5])
         for number in range(BULKS):
             at = now - timedelta(hours=number)
             bulk_id = f"bulk-{number:03}"

@@ -295,7 +295,7 @@ def every_page(ctx: Context) -> list[Page]:
         Page(path, "POST", form=form)
         for path, form in (
             ("/runs/exports", ()),
-            ("/runs/run-000001/exports", ()),
+            ("/runs/run-000000/exports", ()),
             ("/issues/exports", ()),
             ("/conflicts/exports", (("state", "settled"),)),
             ("/audit/exports", ()),
@@ -321,7 +321,7 @@ def addresses(ctx: Context) -> dict[str, list[str]]:
     with ctx.reads() as db:
         act = db.scalar(text("SELECT max(id) FROM audit_events WHERE action = 'run.queued'"))
     assert act is not None
-    newest, first, busy = "run-099999", "run-000001", "run-050001"
+    newest, first, busy = "run-099999", "run-000000", "run-050001"
     key = quoted(key="person1001@example.org")
     return {
         "/": ["/"],
@@ -334,7 +334,7 @@ def addresses(ctx: Context) -> dict[str, list[str]]:
         "/bulk": ["/bulk"],
         "/bulk/<bulk_id>": ["/bulk/bulk-001", f"/bulk/{planned}"],
         "/configs": ["/configs", "/configs?after=sync+060", "/configs?q=sync+09", "/configs?state=attention"],
-        "/configs/<config_id>": [f"/configs/{BIG}", "/configs/config-003"],
+        "/configs/<config_id>": [f"/configs/{BIG}", "/configs/config-003", f"/configs/{BIG}?runs=90"],
         "/conflicts": [
             "/conflicts", f"/conflicts?{by_number}", "/conflicts?state=settled", "/conflicts?state=answered",
             f"/conflicts?config={BIG}", "/conflicts?config=config-002",
@@ -387,6 +387,7 @@ def addresses(ctx: Context) -> dict[str, list[str]]:
             f"/runs/{first}?outcome=rejected", f"/runs/{first}?outcome=stale", f"/runs/{first}?q=person9999",
             f"/runs/{first}?q=nobody",
         ],
+        "/runs/<run_id>/calls": [f"/runs/{newest}/calls", f"/runs/{newest}/calls?failed=yes"],
         "/schedules": ["/schedules", "/schedules?after=sync+060"],
         "/sign-in": ["/sign-in"],
         "/sign-in/<token>": ["/sign-in/unknown"],
@@ -428,6 +429,7 @@ def addresses(ctx: Context) -> dict[str, list[str]]:
             "/api/v1/runs?kind=backfill",
         ],
         "/api/v1/runs/<run_id>": [f"/api/v1/runs/{newest}"],
+        "/api/v1/runs/<run_id>/calls": [f"/api/v1/runs/{newest}/calls"],
         "/api/v1/runs/<run_id>/changes": [
             f"/api/v1/runs/{first}/changes?limit=200", f"/api/v1/runs/{first}/changes?state=rejected",
             f"/api/v1/runs/{first}/changes?state=stale",
@@ -437,7 +439,9 @@ def addresses(ctx: Context) -> dict[str, list[str]]:
         "/api/v1/tokens": ["/api/v1/tokens"],
         "/api/v1/workspaces": ["/api/v1/workspaces"],
         "/api/workspaces/<workspace_id>/sync-jobs": [f"/api/workspaces/{DEFAULT_WORKSPACE}/sync-jobs"],
-        "/api/workspaces/<workspace_id>/sync-jobs/<job_id>/status": [],
+        "/api/workspaces/<workspace_id>/sync-jobs/<job_id>/status": [
+            f"/api/workspaces/{DEFAULT_WORKSPACE}/sync-jobs/job-0/status"
+        ],
     }  # fmt: skip
 
 

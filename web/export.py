@@ -7,17 +7,19 @@ import io
 import json
 import re
 import unicodedata
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
 
-from flask import Response, abort, request
+from flask import Response, abort, request, stream_with_context
 
 from sync.values import iso
 from tasks import exports
 from web.auth import person
 from web.database import act
+from web.reads.query import Export
 
 MOST = 10_000  # rows of one file; a filter makes a larger list smaller
+CHUNK = 32_000  # letters that are sent off at a time
 Cell = str | int | float | bool | datetime | None
 
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad"
@@ -42,36 +44,53 @@ def safe(text: str) -> str:
     return f"'{text}" if is_formula(text) else text
 
 
-def answer(
-    what: str, columns: Sequence[str], rows: Iterable[Sequence[Cell]], *, form: str | None = None
-) -> Response:
-    """A file for download, in the form that is asked for, here or by the request's own form; audited."""
+def answer(what: str, columns: Sequence[str], found: Export, *, form: str | None = None) -> Response:
+    """A file for download, in the form that is asked for, here or by the request's own form.
+
+    It is audited before its first row is read, and sent off while further ones are.
+    """
     form = form or request.form.get("form", "csv")
     if form not in ("csv", "json"):
         abort(400)
-    found = [[_plain(cell) for cell in row] for row in rows]
+    seat = person()
+    act(exports.note, what, by=seat.by, workspace_id=seat.workspace_id, rows=found.number, form=form)
+    rows = ([_plain(cell) for cell in row] for row in found.rows)
     response = Response(
-        as_csv(columns, found) if form == "csv" else as_json(columns, found),
+        stream_with_context(as_csv(columns, rows) if form == "csv" else as_json(columns, rows)),
         mimetype="text/csv" if form == "csv" else "application/json",
     )
     response.headers["Content-Disposition"] = f'attachment; filename="syncline-{what}.{form}"'
-    seat = person()
-    act(exports.note, what, by=seat.by, workspace_id=seat.workspace_id, rows=len(found), form=form)
     return response
 
 
-def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
+def as_csv(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\r\n")
     writer.writerow(columns)
     for row in rows:
         writer.writerow([safe(cell) if isinstance(cell, str) else cell for cell in row])
-    return out.getvalue()
+        if out.tell() > CHUNK:
+            yield _taken(out)
+    yield _taken(out)
 
 
-def as_json(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> str:
-    found: list[Mapping[str, Cell]] = [dict(zip(columns, row, strict=True)) for row in rows]
-    return json.dumps(found, ensure_ascii=False, indent=1)
+def as_json(columns: Sequence[str], rows: Iterable[Sequence[Cell]]) -> Iterator[str]:
+    out = io.StringIO()
+    between = "[\n"
+    for row in rows:
+        out.write(between + json.dumps(dict(zip(columns, row, strict=True)), ensure_ascii=False))
+        between = ",\n"
+        if out.tell() > CHUNK:
+            yield _taken(out)
+    out.write("\n]\n" if between != "[\n" else "[]\n")
+    yield _taken(out)
+
+
+def _taken(out: io.StringIO) -> str:
+    text = out.getvalue()
+    out.seek(0)
+    out.truncate()
+    return text
 
 
 def _plain(cell: Cell) -> Cell:

@@ -12,8 +12,9 @@ from sqlalchemy import select
 from models.audit import AuditEvent
 from models.sync_runs import RunState
 from tests.web.browser import Browser
-from tests.web.world import World
+from tests.web.world import NOW, World
 from web.export import is_formula, safe
+from web.reads import query
 
 RISKY = [
     "=LEN(B2)",
@@ -114,6 +115,28 @@ def test_changes_issues_and_conflicts_are_exported(alice: Browser, charlie: Brow
     assert charlie.post(f"/runs/{run}/exports", form="csv").status_code == 404
     for path in ("/issues/exports", "/conflicts/exports", "/runs/exports"):
         assert rows(charlie.post(path, form="csv").text) == []
+
+
+def test_a_file_is_whole_however_many_pages_it_is_read_in(
+    alice: Browser, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = world.config()
+    made = {world.run(config, created_at=NOW) for _ in range(8)}
+    run = next(iter(made))
+    for number in range(8):
+        world.change(run, f"k{number}")
+    monkeypatch.setattr(query, "AT_ONCE", 3)
+    found = [row["run"] for row in rows(alice.post("/runs/exports").text)]
+    assert len(found) == 8
+    assert set(found) == made
+    assert len(json.loads(alice.post("/runs/exports", form="json").text)) == 8
+    changes = rows(alice.post(f"/runs/{run}/exports").text)
+    assert [row["record"] for row in changes] == [f"k{number}" for number in range(8)]
+
+
+def test_an_empty_list_is_a_file_too(alice: Browser) -> None:
+    assert rows(alice.post("/runs/exports").text) == []
+    assert json.loads(alice.post("/runs/exports", form="json").text) == []
 
 
 def test_another_form_is_refused(alice: Browser, world: World) -> None:

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Generic, TypeVar
 
 from flask import Blueprint, abort, request
 from pydantic import Field, WithJsonSchema
 from sqlalchemy import Select, select
+from sqlalchemy.orm import InstrumentedAttribute
 
 from models.connections import Connection
 from models.sync_configs import SyncConfig
@@ -16,7 +17,7 @@ from models.sync_runs import SyncRun
 from web import auth
 from web.api.wire import Input, Output
 from web.database import LARGEST_ID, db
-from web.reads.query import keyset
+from web.reads.query import by_id, keyset
 
 T = TypeVar("T")
 Item = TypeVar("Item", bound=Output)
@@ -61,6 +62,14 @@ def page(
     return {"items": [shown(row) for row in found.items], "next": found.older}
 
 
+def page_by_id(
+    query: Select[T], id: InstrumentedAttribute[int], wanted: PageQuery, shown: Callable[[T], Item]
+) -> dict[str, Any]:
+    """One page of what belongs to one thing, the newest first. Raises BadFilter."""
+    found = by_id(query, id, wanted.cursor, wanted.limit)
+    return {"items": [shown(row) for row in found.items], "next": found.older}
+
+
 def workspace() -> str:
     return auth.person().workspace_id
 
@@ -98,8 +107,3 @@ def _own(model: Any, id: str) -> Any:
     if found is None:
         abort(404)
     return found
-
-
-def config_names(ids: Sequence[str]) -> dict[str, str]:
-    rows = db.session.execute(select(SyncConfig.id, SyncConfig.name).where(SyncConfig.id.in_(set(ids))))
-    return {row.id: row.name for row in rows}

@@ -19,13 +19,14 @@ from web.api.common import (
     blueprint,
     by,
     page,
+    page_by_id,
     request_key,
     workspace,
 )
 from web.api.common import run as own_run
 from web.api.wire import Answer, Input, Output, operation
 from web.database import act
-from web.reads.runs import RunFilter
+from web.reads.runs import RunFilter, has_outcome
 
 bp = blueprint("runs")
 
@@ -155,8 +156,8 @@ def show(run_id: str) -> RunOut:
 def changes(run_id: str, query: ChangesQuery) -> PageOf[ChangeOut]:
     rows = select(Change).where(Change.run_id == own_run(run_id).id)
     if query.state is not None:
-        rows = rows.where(Change.state == query.state)
-    return PageOf[ChangeOut](**page(rows, Change.created_at, Change.id, query, change_shown))
+        rows = rows.where(has_outcome(query.state))
+    return PageOf[ChangeOut](**page_by_id(rows, Change.id, query, change_shown))
 
 
 @operation(
@@ -166,9 +167,8 @@ def changes(run_id: str, query: ChangesQuery) -> PageOf[ChangeOut]:
 def log(run_id: str, query: PageQuery) -> PageOf[LineOut]:
     rows = select(RunLine).where(RunLine.run_id == own_run(run_id).id)
     return PageOf[LineOut](
-        **page(
+        **page_by_id(
             rows,
-            RunLine.at,
             RunLine.id,
             query,
             lambda row: LineOut(at=row.at, level=row.level, text=row.text),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -9,13 +10,15 @@ from flask import Blueprint, abort
 from pydantic import Field
 from sqlalchemy import select
 
+from models.sync_configs import SyncConfig
 from models.sync_jobs import SyncJob
-from models.sync_runs import ENDED, RunState, SyncRun
+from models.sync_runs import ENDED, SyncRun
 from tasks import sync_jobs
 from web import auth
 from web.api.common import by, workspace
 from web.api.wire import Answer, Empty, Input, Output, operation
 from web.database import act, db
+from web.reads.runs import newest_of
 
 bp = Blueprint("api_sync_jobs", __name__, url_prefix="/api/workspaces/<workspace_id>/sync-jobs")
 
@@ -97,7 +100,8 @@ def index(workspace_id: str) -> SyncJobs:
     rows = db.session.scalars(
         select(SyncJob).where(SyncJob.workspace_id == workspace_id).order_by(SyncJob.name)
     ).all()
-    return SyncJobs(items=[_shown(row) for row in rows])
+    configs = sync_jobs.configs_of(db.session(), [row.id for row in rows])
+    return SyncJobs(items=[_shown(row, configs[row.id]) for row in rows])
 
 
 @operation(
@@ -114,7 +118,7 @@ def create(workspace_id: str, body: NewSyncJob) -> Answer:
         mode=body.syncMode, enabled=body.enabled, streams=body.entityFilter, by=by(),
         owner_id=auth.person().id,
     )  # fmt: skip
-    return Answer(_shown(_found(made)), 201, f"/api/workspaces/{workspace_id}/sync-jobs/{made}/status")
+    return Answer(_one(_found(made)), 201, f"/api/workspaces/{workspace_id}/sync-jobs/{made}/status")
 
 
 @operation(
@@ -129,7 +133,7 @@ def change(workspace_id: str, job_id: str, body: ChangedSyncJob) -> SyncJobOut:
     if body.schedule is not None:
         values |= {"cron": body.schedule.cron, "timezone": body.schedule.timezone}
     act(sync_jobs.change, job.id, values, by=by())
-    return _shown(_found(job_id))
+    return _one(_found(job_id))
 
 
 @operation(
@@ -147,7 +151,7 @@ def delete(workspace_id: str, job_id: str) -> None:
 def toggle(workspace_id: str, job_id: str, body: Empty) -> SyncJobOut:
     job = _mine(workspace_id, job_id)
     act(sync_jobs.change, job.id, {"enabled": not job.enabled}, by=by())
-    return _shown(_found(job_id))
+    return _one(_found(job_id))
 
 
 @operation(
@@ -166,13 +170,7 @@ def run(workspace_id: str, job_id: str, body: Empty) -> Started:
 def status(workspace_id: str, job_id: str) -> Status:
     job = _mine(workspace_id, job_id)
     configs = sync_jobs.configs_of(db.session(), [job.id])[job.id]
-    ids = [config.id for config in configs]
-    runs = db.session.scalars(
-        select(SyncRun)
-        .where(SyncRun.config_id.in_(ids), SyncRun.state != RunState.SKIPPED)
-        .order_by(SyncRun.created_at.desc(), SyncRun.id.desc())
-        .limit(HISTORY)
-    ).all()
+    runs = newest_of([config.id for config in configs], HISTORY)
     took = [
         (run.finished_at - run.started_at).total_seconds() * 1000
         for run in runs
@@ -209,8 +207,11 @@ def _found(job_id: str) -> SyncJob:
     return found
 
 
-def _shown(job: SyncJob) -> SyncJobOut:
-    configs = sync_jobs.configs_of(db.session(), [job.id])[job.id]
+def _one(job: SyncJob) -> SyncJobOut:
+    return _shown(job, sync_jobs.configs_of(db.session(), [job.id])[job.id])
+
+
+def _shown(job: SyncJob, configs: Sequence[SyncConfig]) -> SyncJobOut:
     return SyncJobOut(
         id=job.id,
         name=job.name,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ from sqlalchemy import Select, select
 from models.audit import AuditEvent
 from sync.values import dumps
 from web.database import db
-from web.reads.query import Slice, keyset
+from web.reads.query import Export, Slice, export, keyset
 from web.words import plain
 
 
@@ -83,12 +83,16 @@ def find(workspace_id: str, wanted: AuditFilter, args: Mapping[str, str]) -> Sli
 EXPORTED = ("at", "actor", "action", "subject", "detail", "place", "chain_hash")
 
 
-def exported(workspace_id: str, wanted: AuditFilter, limit: int) -> Iterator[tuple[Any, ...]]:
-    """Rows under EXPORTED, the newest first."""
-    query = wanted.rows(workspace_id).order_by(AuditEvent.at.desc(), AuditEvent.id.desc())
-    for event in db.session.scalars(query.limit(limit)):
-        told = (event.at, event.actor, event.action, event.subject, dumps(event.detail))
-        yield (*told, event.place, event.chain_hash)
+def exported(workspace_id: str, wanted: AuditFilter, limit: int) -> Export:
+    """The newest acts that match, as rows under EXPORTED."""
+    return export(
+        wanted.rows(workspace_id), AuditEvent.at, AuditEvent.id, lambda found: map(_told, found), limit
+    )
+
+
+def _told(event: AuditEvent) -> tuple[Any, ...]:
+    told = (event.at, event.actor, event.action, event.subject, dumps(event.detail))
+    return (*told, event.place, event.chain_hash)
 
 
 def actions(workspace_id: str) -> list[str]:

@@ -14,7 +14,7 @@ from models.calls import RunCall
 from models.journal import Change, ChangeState
 from tasks.redaction import REMOVED
 from web.database import db
-from web.reads.query import BadFilter
+from web.reads.query import BadFilter, Export
 
 MOST = 300  # three times over what one worker keeps: a run that was interrupted twice
 _CUT_OFF = 2_000  # letters of a message
@@ -149,9 +149,9 @@ def rows(run_id: str) -> Sequence[RunCall]:
     return db.session.scalars(query.order_by(RunCall.at, RunCall.number, RunCall.id).limit(MOST)).all()
 
 
-def exported(run_id: str, wanted: CallFilter) -> list[Sequence[Cell]]:
-    """Rows under EXPORTED."""
-    return [
+def exported(run_id: str, wanted: CallFilter) -> Export:
+    """Rows under EXPORTED: there are never many."""
+    found: list[Sequence[Cell]] = [
         (
             call.number, call.at, call.side, call.method, call.origin + call.target, call.attempt,
             call.status, call.problem[:_CUT_OFF], call.failed, call.ms, call.request_id,
@@ -161,6 +161,7 @@ def exported(run_id: str, wanted: CallFilter) -> list[Sequence[Cell]]:
         for call in rows(run_id)
         if wanted.lets(call)
     ]  # fmt: skip
+    return Export(len(found), iter(found))
 
 
 def pretty(text: str) -> str:

@@ -15,7 +15,7 @@ from models.issues import Conflict
 from models.sync_configs import SyncConfig
 from web.database import db
 from web.languages import _
-from web.reads.query import BadFilter, Slice, is_word, keyset
+from web.reads.query import BadFilter, Export, Slice, config_names, export, is_word, keyset
 from web.reads.values import Shown, wrapped
 from web.words import both, side
 
@@ -170,10 +170,13 @@ def find(workspace_id: str, wanted: ConflictFilter, args: Mapping[str, str]) -> 
     return Slice(_rows(found.items), older=found.older, newer=found.newer)
 
 
-def exported(workspace_id: str, wanted: ConflictFilter, limit: int) -> Iterator[tuple[Any, ...]]:
-    """Rows under EXPORTED, the newest first."""
-    query = wanted.rows(workspace_id).order_by(Conflict.opened_at.desc(), Conflict.id.desc())
-    for row in _rows(db.session.scalars(query.limit(limit)).all()):
+def exported(workspace_id: str, wanted: ConflictFilter, limit: int) -> Export:
+    """The newest conflicts that match, as rows under EXPORTED."""
+    return export(wanted.rows(workspace_id), Conflict.opened_at, Conflict.id, _told, limit)
+
+
+def _told(found: Sequence[Conflict]) -> Iterator[tuple[Any, ...]]:
+    for row in _rows(found):
         what, item = row.what, row.conflict
         sides = (what.left.text, what.right.text, what.left_before.text, what.right_before.text)
         told = (what.answer, item.resolved_by, item.opened_at, item.closed_at)
@@ -247,7 +250,5 @@ def _alike(first: Conflict, *, itself: bool = False) -> Select[Conflict]:
 
 
 def _rows(found: Sequence[Conflict]) -> list[ConflictRow]:
-    ids = {item.config_id for item in found}
-    rows = db.session.execute(select(SyncConfig.id, SyncConfig.name).where(SyncConfig.id.in_(ids)))
-    names = {row.id: row.name for row in rows}
+    names = config_names({item.config_id for item in found})
     return [ConflictRow(item, names.get(item.config_id, ""), disagreement(item)) for item in found]

@@ -10,12 +10,11 @@ from typing import Any
 from sqlalchemy import and_, func, or_, select
 
 from models.issues import Issue, IssueNote
-from models.sync_configs import SyncConfig
 from tasks.bulk import Selection
 from web.causes import Cause, cause, title
 from web.database import db
 from web.languages import _
-from web.reads.query import BadFilter, Count, Slice, keyset
+from web.reads.query import BadFilter, Count, Export, Slice, config_names, damaged, export, keyset, whole
 
 STATES = ("open", "muted", "healed")
 GROUPS = 50  # on a page
@@ -133,11 +132,7 @@ def groups(workspace_id: str, wanted: IssueFilter, args: Mapping[str, str]) -> S
         query = query.having(or_(number < last, and_(number == last, follows)))
     found = db.session.execute(query).all()
     shown = found[:GROUPS]
-    ids = {row.config_id for row in shown}
-    names = {
-        row.id: row.name
-        for row in db.session.execute(select(SyncConfig.id, SyncConfig.name).where(SyncConfig.id.in_(ids)))
-    }
+    names = config_names({row.config_id for row in shown})
     items = [
         Group(
             config_id=row.config_id,
@@ -158,23 +153,22 @@ def groups(workspace_id: str, wanted: IssueFilter, args: Mapping[str, str]) -> S
 def _position(cursor: str) -> tuple[int, str, str]:
     """Number, code and sync of a page's last group. Raises BadFilter."""
     number, config_id, code = (*cursor.split("~", 2), "", "")[:3]
-    if not (number.isascii() and number.isdigit() and len(number) <= 18 and config_id and code):
-        raise BadFilter(_("This link to a further page is damaged. Begin with the first page."))
-    return int(number), code, config_id
+    if not (config_id and code):
+        raise damaged()
+    return whole(number), code, config_id
 
 
-def exported(workspace_id: str, wanted: IssueFilter, limit: int) -> Iterator[tuple[Any, ...]]:
-    """Rows under EXPORTED, the newest first."""
-    query = (
-        select(Issue, SyncConfig.name)
-        .join(SyncConfig, SyncConfig.id == Issue.config_id)
-        .where(*wanted.within(workspace_id))
-        .order_by(Issue.opened_at.desc(), Issue.id.desc())
-        .limit(limit)
-    )
-    for issue, name in db.session.execute(query):
-        told = (name, issue.code, issue.side, issue.key, issue.field, issue.message, issue.seen)
-        yield (*told, issue.opened_at, issue.last_seen_at, issue.closed_at)
+def exported(workspace_id: str, wanted: IssueFilter, limit: int) -> Export:
+    """The newest issues that match, as rows under EXPORTED."""
+    query = select(Issue).where(*wanted.within(workspace_id))
+    return export(query, Issue.opened_at, Issue.id, _rows, limit)
+
+
+def _rows(found: Sequence[Issue]) -> Iterator[tuple[Any, ...]]:
+    names = config_names({issue.config_id for issue in found})
+    for issue in found:
+        told = (names[issue.config_id], issue.code, issue.side, issue.key, issue.field, issue.message)
+        yield (*told, issue.seen, issue.opened_at, issue.last_seen_at, issue.closed_at)
 
 
 def group(workspace_id: str, config_id: str, code: str, wanted: IssueFilter) -> Group | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
@@ -11,6 +11,7 @@ from sqlalchemy import ColumnElement, Integer, Select, Table, and_, func, litera
 from sqlalchemy.orm import InstrumentedAttribute
 
 from models.db import Base
+from models.sync_configs import SyncConfig
 from web.database import db
 from web.languages import _
 from web.languages import number as grouped
@@ -18,6 +19,8 @@ from web.languages import number as grouped
 T = TypeVar("T")
 
 PAGE_SIZE = 50
+AT_ONCE = 500  # rows of a file that are read at a time
+LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)  # before every run
 CAP = 1000  # counts on tabs stop here and say "1,000+": an exact one would read the whole table
 
 
@@ -35,6 +38,14 @@ class Slice(Generic[T]):
 
 
 @dataclass(frozen=True, slots=True)
+class Export:
+    """What becomes a file: how many things it tells of, and its rows, read while they are sent."""
+
+    number: int
+    rows: Iterator[Sequence[Any]]
+
+
+@dataclass(frozen=True, slots=True)
 class Count:
     number: int
     capped: bool = False
@@ -44,6 +55,12 @@ class Count:
 
     def __bool__(self) -> bool:
         return self.number > 0
+
+
+def config_names(ids: Iterable[str]) -> dict[str, str]:
+    """The names of these syncs."""
+    rows = db.session.execute(select(SyncConfig.id, SyncConfig.name).where(SyncConfig.id.in_(set(ids))))
+    return {row.id: row.name for row in rows}
 
 
 def is_word(column: InstrumentedAttribute[Any], word: str) -> ColumnElement[bool]:
@@ -108,6 +125,53 @@ def keyset(
     )
 
 
+def by_id(query: Select[T], id: InstrumentedAttribute[int], before: str, size: int) -> Slice[T]:
+    """One page of what belongs to one thing, the largest ids first. Raises BadFilter."""
+    if before:
+        query = query.where(id < whole(before))
+    found = list(db.session.scalars(query.order_by(id.desc()).limit(size + 1)))
+    items = found[:size]
+    return Slice(items, older=str(getattr(items[-1], id.key)) if len(found) > size else None)
+
+
+def export(
+    query: Select[T],
+    at: InstrumentedAttribute[datetime] | None,
+    id: InstrumentedAttribute[Any],
+    shown: Callable[[Sequence[T]], Iterable[Sequence[Any]]],
+    limit: int,
+) -> Export:
+    """The rows of `query`, as `shown` makes them of some hundred at a time.
+
+    The newest come first or, where no time is given, the smallest ids.
+
+    The number is that of now. Each page asks anew and lets go of the database before its rows are sent off:
+    who takes a file slowly keeps no connection.
+    """
+    number = db.session.scalar(select(capped(query.with_only_columns(id), limit - 1))) or 0
+
+    def rows() -> Iterator[Sequence[Any]]:
+        part, left = query, limit
+        while left > 0:
+            size = min(AT_ONCE, left)
+            order = (id,) if at is None else (at.desc(), id.desc())
+            found = db.session.scalars(part.order_by(*order).limit(size)).all()
+            told = list(shown(found))
+            db.session.remove()
+            yield from told
+            if len(found) < size:
+                return
+            left -= size
+            last = getattr(found[-1], id.key)
+            if at is None:
+                part = query.where(id > last)
+            else:
+                moment = getattr(found[-1], at.key)
+                part = query.where(at <= moment, or_(at < moment, id < last))
+
+    return Export(number, rows())
+
+
 def capped(query: Select[Any], cap: int = CAP) -> Any:
     """A scalar subquery that counts the rows of `query`, but reads at most one more than `cap`."""
     inside = query.limit(cap + 1).subquery()
@@ -125,19 +189,23 @@ def _format(moment: datetime, id: object) -> str:
 
 def _parse(cursor: str, column: InstrumentedAttribute[Any]) -> tuple[datetime, str | int]:
     """The position that a cursor stands for. Raises BadFilter."""
-    text, tilde, id = cursor.partition("~")
+    text, _tilde, id = cursor.partition("~")
     try:
         moment = datetime.fromisoformat(text.replace(" ", "+"))  # a "+" that was not escaped in the URL
-        last = _number(id) if isinstance(column.type, Integer) else id
-        if moment.tzinfo is None or not tilde or not id:
+        if moment.tzinfo is None or not id:
             raise ValueError(cursor)
         moment.astimezone(UTC)
     except (ValueError, OverflowError):
-        raise BadFilter(_("This link to a further page is damaged. Begin with the first page.")) from None
-    return moment, last
+        raise damaged() from None
+    return moment, whole(id) if isinstance(column.type, Integer) else id
 
 
-def _number(text: str) -> int:
+def whole(text: str) -> int:
+    """A number out of a link to a further page. Raises BadFilter."""
     if not (text.isascii() and text.isdigit() and len(text) <= 18):
-        raise ValueError(text)
+        raise damaged()
     return int(text)
+
+
+def damaged() -> BadFilter:
+    return BadFilter(_("This link to a further page is damaged. Begin with the first page."))

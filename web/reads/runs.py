@@ -8,8 +8,8 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, select
-from sqlalchemy.orm import joinedload, load_only
+from sqlalchemy import ColumnElement, Select, and_, func, literal, select
+from sqlalchemy.orm import aliased, joinedload, load_only
 
 from models.db import unindexed, unindexed_in
 from models.journal import Change, ChangeState
@@ -19,7 +19,20 @@ from web.causes import Cause, cause
 from web.database import db
 from web.languages import _
 from web.reads.calls import KeptCalls, kept
-from web.reads.query import BadFilter, Count, Slice, as_count, capped, keyset
+from web.reads.query import (
+    LONG_AGO,
+    BadFilter,
+    Count,
+    Export,
+    Slice,
+    as_count,
+    capped,
+    export,
+    in_index,
+    is_word,
+    keyset,
+    whole,
+)
 from web.reads.values import FieldChange, field_changes
 from web.words import RUN_KINDS, Badge, both, change_state, run_state
 
@@ -132,6 +145,31 @@ def of_config(config_id: str, limit: int = 10) -> Sequence[SyncRun]:
     return db.session.scalars(query.order_by(SyncRun.created_at.desc(), SyncRun.id.desc()).limit(limit)).all()
 
 
+def newest_of(config_ids: Sequence[str], limit: int) -> Sequence[SyncRun]:
+    """The newest runs of several syncs together, without skipped slots: of each no more are read."""
+    older = aliased(SyncRun)
+    since = (
+        select(older.created_at)
+        .where(older.config_id == SyncConfig.id, older.state != RunState.SKIPPED)
+        .order_by(older.created_at.desc())
+        .offset(limit - 1)
+        .limit(1)
+        .correlate(SyncConfig)
+        .scalar_subquery()
+    )
+    query = (
+        select(SyncRun)
+        .join(SyncConfig, SyncConfig.id == SyncRun.config_id)
+        .where(
+            SyncConfig.id.in_(config_ids),
+            SyncRun.created_at >= func.coalesce(since, literal(LONG_AGO, SyncRun.created_at.type)),
+            SyncRun.state != RunState.SKIPPED,
+        )
+        .order_by(SyncRun.created_at.desc(), SyncRun.id.desc())
+    )
+    return db.session.scalars(query.limit(limit)).all()
+
+
 def one(workspace_id: str, run_id: str) -> SyncRun | None:
     """One run with its sync, or None where this workspace has no such."""
     query = select(SyncRun).where(SyncRun.id == run_id, SyncRun.workspace_id == workspace_id)
@@ -150,10 +188,10 @@ EXPORTED_CHANGES = (
 )  # fmt: skip
 
 
-def everything(workspace_id: str, wanted: RunFilter, limit: int) -> Sequence[SyncRun]:
-    """The newest runs that match, for a file."""
+def everything(workspace_id: str, wanted: RunFilter, limit: int) -> Export:
+    """The newest runs that match, as rows under EXPORTED."""
     query = _named(workspace_id, wanted)
-    return db.session.scalars(query.order_by(SyncRun.created_at.desc(), SyncRun.id.desc()).limit(limit)).all()
+    return export(query, SyncRun.created_at, SyncRun.id, lambda found: map(exported, found), limit)
 
 
 def exported(run: SyncRun) -> Sequence[Cell]:
@@ -170,12 +208,16 @@ def exported(run: SyncRun) -> Sequence[Cell]:
     )  # fmt: skip
 
 
-def exported_changes(run_id: str, outcome: str, limit: int) -> Iterator[Sequence[Cell]]:
-    """Rows under EXPORTED_CHANGES, one per field."""
+def exported_changes(run_id: str, outcome: str, limit: int) -> Export:
+    """The changes of a run as they were planned, as rows under EXPORTED_CHANGES, one per field."""
     query = select(Change).where(Change.run_id == run_id)
     if outcome in set(ChangeState):
-        query = query.where(Change.state == outcome)
-    for change in db.session.scalars(query.order_by(Change.id).limit(limit)):
+        query = query.where(has_outcome(outcome))
+    return export(query, None, Change.id, _field_rows, limit)
+
+
+def _field_rows(found: Sequence[Change]) -> Iterator[Sequence[Cell]]:
+    for change in found:
         told = (change.key, change.side, change.operation, change.state, change.rule)
         for item in ChangeRow(change).fields:
             kept = item.kept.text if item.kept else None
@@ -346,13 +388,11 @@ def changes(run_id: str, args: Mapping[str, str]) -> Slice[ChangeRow]:
     if outcome and outcome not in set(ChangeState):
         states = both(list(ChangeState), "or")
         raise BadFilter(_("'%(word)s' is not an outcome. Use %(states)s.", word=outcome[:40], states=states))
-    if after and not after.isdigit():
-        raise BadFilter(_("This link to a further page is damaged. Begin with the first page."))
     query = select(Change).where(Change.run_id == run_id)
     if outcome:
-        query = query.where(Change.state == outcome)
+        query = query.where(has_outcome(outcome))
     if after:
-        query = query.where(Change.id > int(after))
+        query = query.where(Change.id > whole(after))
     if key := args.get("q", "").strip()[:200]:
         query = query.where(Change.key.icontains(key, autoescape=True))
     size = 50
@@ -361,6 +401,14 @@ def changes(run_id: str, args: Mapping[str, str]) -> Slice[ChangeRow]:
         [ChangeRow(change) for change in found[:size]],
         older=str(found[size - 1].id) if len(found) > size else None,
     )
+
+
+def has_outcome(outcome: str) -> ColumnElement[bool]:
+    """Few changes of a run do not simply get through: those have an index of their own."""
+    state = is_word(Change.state, outcome)
+    if outcome in (ChangeState.PLANNED, ChangeState.SENT, ChangeState.APPLIED):
+        return state
+    return and_(state, in_index(Change, "ix_changes_outcome"))
 
 
 def _outcomes(run_id: str) -> dict[str, Count]:

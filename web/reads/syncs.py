@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from flask import g
@@ -20,7 +20,7 @@ from models.sync_runs import RunKind, RunState, SyncRun
 from web.database import db
 from web.languages import _, counted, forms
 from web.reads.conflicts import is_waiting
-from web.reads.query import BadFilter, Slice, in_index, is_word
+from web.reads.query import LONG_AGO, BadFilter, Slice, in_index, is_word
 from web.words import SYNC_STATES, Badge, both
 
 STRIP = 24  # runs in the little bar chart of a row
@@ -29,7 +29,6 @@ SIZE = 50
 LATE_AFTER = timedelta(minutes=3)
 
 _TOLD = (RunState.SUCCESS, RunState.PARTIAL, RunState.FAILED)
-_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -410,7 +409,7 @@ def _latest_runs(ids: Sequence[str]) -> Sequence[Any]:
         .join(SyncConfig, SyncRun.config_id == SyncConfig.id)
         .where(
             SyncConfig.id.in_(ids),
-            SyncRun.created_at >= func.coalesce(since, literal(_LONG_AGO, SyncRun.created_at.type)),
+            SyncRun.created_at >= func.coalesce(since, literal(LONG_AGO, SyncRun.created_at.type)),
         )
         .order_by(SyncRun.created_at, SyncRun.id)
     )
