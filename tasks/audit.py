@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import secrets
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -164,16 +165,23 @@ def _chain_hash(before: str, row: AuditEvent) -> str:
     return hashlib.sha256(told.encode()).hexdigest()
 
 
+def without(text: str, person: str, pseudonym: str) -> str:
+    """The text with the pseudonym for this address, however it is written; longer addresses stay whole."""
+    if person.lower() not in text.lower():
+        return text
+    alone = rf"(?<![\w.+%-]){re.escape(person)}(?![\w-]|\.\w)"
+    return re.sub(alone, lambda _found: pseudonym, text, flags=re.IGNORECASE)
+
+
 def redact(db: Session, person: str, pseudonym: str) -> int:
     """Take a person's address out of all acts; how many. Their salt goes, so nobody can test a guess."""
     done = 0
     for row in db.scalars(select(AuditEvent).execution_options(yield_per=AT_ONCE)):
-        detail = json.dumps(row.detail)
-        if person not in row.actor and person not in row.subject and person not in detail:
+        told = [row.actor, row.subject, json.dumps(row.detail, ensure_ascii=False)]
+        renamed = [without(text, person, pseudonym) for text in told]
+        if renamed == told:
             continue
-        row.actor = row.actor.replace(person, pseudonym)
-        row.subject = row.subject.replace(person, pseudonym)
-        row.detail = json.loads(detail.replace(person, pseudonym))
+        row.actor, row.subject, row.detail = renamed[0], renamed[1], json.loads(renamed[2])
         if row.place is not None:
             row.salt = None
         done += 1

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Literal
 
 import structlog
-from sqlalchemy import String, Text, delete, func, select, update
+from sqlalchemy import String, Text, delete, select, update
 from sqlalchemy.orm import Session
 
 from models.people import ApiToken, Invitation, Membership, SignInLink, User, WebSession
@@ -36,7 +36,9 @@ def ask(ctx: Context, user_id: str, mode: Mode, *, by: str) -> datetime:
         if user is None:
             raise NotFound("There is no such person.")
         for workspace_id in db.scalars(
-            select(Membership.workspace_id).where(Membership.user_id == user_id)
+            select(Membership.workspace_id)
+            .where(Membership.user_id == user_id)
+            .order_by(Membership.workspace_id)
         ).all():
             people.somebody_must_stay(db, workspace_id, user_id)
         now = ctx.db_now(db)
@@ -70,10 +72,7 @@ def purge(ctx: Context) -> int:
 
 def _purge(ctx: Context, user_id: str, mode: str) -> None:
     if mode == "everything":
-        with ctx.reads() as db:
-            mine = list(db.scalars(select(SyncConfig.id).where(SyncConfig.owner_id == user_id)))
-        for config_id in mine:
-            saving.delete_config(ctx, config_id, by="installation", reason="its owner's account was deleted")
+        _delete_configs_of(ctx, user_id)
     with ctx.sessions.begin() as db:
         user = db.scalar(select(User).where(User.id == user_id).with_for_update())
         now = ctx.db_now(db)
@@ -91,15 +90,39 @@ def _purge(ctx: Context, user_id: str, mode: str) -> None:
         audit.record(db, "account.deleted", pseudonym, by="installation", at=now, mode=mode)
 
 
+def _delete_configs_of(ctx: Context, user_id: str) -> None:
+    """The syncs that act for this person; those that run after others of theirs before these. One that
+    somebody else's runs after stays, and stands still. Raises RunActive."""
+    with ctx.reads() as db:
+        left = set(db.scalars(select(SyncConfig.id).where(SyncConfig.owner_id == user_id)))
+    while left:
+        done = set()
+        for config_id in sorted(left):
+            try:
+                saving.delete_config(
+                    ctx, config_id, by="installation", reason="its owner's account was deleted"
+                )
+            except WrongState as refusal:
+                log.info("account.sync_stays", config=config_id, reason=refusal.message)
+            else:
+                done.add(config_id)
+        if not done:
+            return
+        left -= done
+
+
 def _rename(db: Session, email: str, pseudonym: str) -> None:
     """Put the pseudonym wherever a column of our own names the person."""
     for table in metadata.sorted_tables:
         if table.name in _LEFT_ALONE:
             continue
+        keys = list(table.primary_key.columns)
         for column in table.columns:
-            if isinstance(column.type, String | Text) and not column.foreign_keys and not column.primary_key:
-                db.execute(
-                    table.update()
-                    .where(column.contains(email, autoescape=True))
-                    .values({column: func.replace(column, email, pseudonym)})
-                )
+            if not isinstance(column.type, String | Text) or column.foreign_keys or column.primary_key:
+                continue
+            naming = select(*keys, column).where(column.icontains(email, autoescape=True))
+            for *key, said in db.execute(naming).all():
+                renamed = audit.without(said, email, pseudonym)
+                if renamed != said:
+                    mine = [part == value for part, value in zip(keys, key, strict=True)]
+                    db.execute(table.update().where(*mine).values({column: renamed}))

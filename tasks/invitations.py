@@ -76,7 +76,7 @@ def find(ctx: Context, token: str) -> tuple[Invitation, str, bool] | None:
                 Invitation.expires_at > ctx.db_now(db),
             )
         )
-        if row is None:
+        if row is None or not _stands(db, row):
             return None
         known = db.scalar(select(User.id).where(User.email == row.email)) is not None
         return row, db.get_one(Workspace, row.workspace_id).name, known
@@ -108,6 +108,8 @@ def accept(
         if not count(used):
             return None
         row = db.scalars(select(Invitation).where(Invitation.token_hash == hash_of(token))).one()
+        if not _stands(db, row):
+            return None
         user = db.scalar(select(User).where(User.email == row.email))
         if user is not None and user.id != user_id:
             raise WorkError(f"Sign in as {row.email} first, then open the link again.", code="sign_in")
@@ -126,6 +128,12 @@ def accept(
             role=row.role, invited_by=row.invited_by,
         )  # fmt: skip
         return people.new_session(db, user, now, client, how="invitation")
+
+
+def _stands(db: Session, row: Invitation) -> bool:
+    """Whether whoever invited could still do so: nobody comes back by a link of their own making."""
+    inviter = db.scalar(select(User.id).where(User.email == row.invited_by))
+    return inviter is not None and people.role_in(db, inviter, row.workspace_id) is Role.ADMIN
 
 
 def _open(db: Session, workspace_id: str) -> Sequence[Invitation]:

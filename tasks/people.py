@@ -154,7 +154,11 @@ def add(ctx: Context, email: str, role: Role, *, by: str, name: str = "") -> boo
 
 
 def somebody_must_stay(db: Session, workspace_id: str, leaving: str) -> None:
-    """Raises WrongState when nobody but this person administers the workspace. Its row is locked."""
+    """Raises WrongState when nobody but this person administers the workspace.
+
+    Its row is locked: of two who would leave at once, the second sees that the first is gone.
+    """
+    db.scalars(select(Workspace.id).where(Workspace.id == workspace_id).with_for_update()).one()
     others = db.scalar(
         select(func.count())
         .select_from(Membership)

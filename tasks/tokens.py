@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from sqlalchemy import select, update
 
@@ -34,6 +34,7 @@ class Bearer:
     email: str
     workspace_id: str
     scopes: frozenset[Capability]
+    expires_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,8 +52,10 @@ def make(
     *,
     days: int | None,
     by: str,
+    not_after: datetime | None = None,
 ) -> Made:
-    """A new token; it is told once. `days` is how long it works, None for as long as it is not revoked.
+    """A new token; it is told once. `days` is how long it works, None for as long as it is not revoked;
+    in any case not after `not_after`.
 
     Raises NotFound (no such person here), WorkError (no scope, too many).
     """
@@ -74,6 +77,8 @@ def make(
         )
         if len(db.scalars(working.limit(MOST)).all()) >= MOST:
             raise WorkError(f"{MOST} tokens are enough for one person: revoke one first.", code="too_many")
+        wanted = now + timedelta(days=days) if days is not None else None
+        ends = [end for end in (wanted, not_after) if end is not None]
         row = ApiToken(
             id=ctx.new_id(),
             workspace_id=workspace_id,
@@ -83,7 +88,7 @@ def make(
             token_hash=hash_of(token),
             scopes=sorted(set(scopes)),
             created_at=now,
-            expires_at=now + timedelta(days=days) if days is not None else None,
+            expires_at=min(ends) if ends else None,
         )
         db.add(row)
         audit.record(
@@ -118,7 +123,7 @@ def find(ctx: Context, token: str) -> Bearer | None:
             db.execute(update(ApiToken).where(ApiToken.id == row.id).values(last_used_at=now))
     known = {str(item) for item in Capability}
     scopes = frozenset(Capability(scope) for scope in row.scopes if scope in known)
-    return Bearer(row.id, row.name, row.user_id, email, row.workspace_id, scopes)
+    return Bearer(row.id, row.name, row.user_id, email, row.workspace_id, scopes, row.expires_at)
 
 
 def listed(ctx: Context, workspace_id: str, user_id: str | None = None) -> list[tuple[ApiToken, str]]:

@@ -71,6 +71,16 @@ class Person:
             return False
         return self.seat is not None and wanted in MAY[self.seat.role]
 
+    def must_be_whole(self) -> None:
+        """Refuse a token that may less than its person: what touches the account itself is not for it."""
+        if (
+            self.bearer is not None
+            and self.seat is not None
+            and not self.bearer.scopes >= MAY[self.seat.role]
+        ):
+            g.token_is_narrow = True
+            abort(403)
+
     @property
     def by(self) -> str:
         """Who acts, for the records."""

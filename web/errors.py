@@ -112,6 +112,10 @@ def _http(problem: HTTPException) -> ResponseReturnValue:
             "It needs the right to %(right)s, which your role here does not have. Ask an administrator.",
             right=words.right(need),
         )
+    if status == 403 and g.get("token_is_narrow"):
+        message = _(
+            "A token that may less than you does not touch your account: use one with all your scopes."
+        )
     headers = {name: text for name, text in problem.get_headers() if name in ("Allow", "Retry-After")}
     if status == 401 and _wants_json():
         headers["WWW-Authenticate"] = "Bearer"

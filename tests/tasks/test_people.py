@@ -63,7 +63,7 @@ def test_a_link_signs_in_once(world: World, alice: str) -> None:
     assert found is not None and (found.user_id, found.email) == (alice, ALICE)
     assert people.sign_in_with_link(world.ctx, token) is None
     with world.ctx.reads() as db:
-        acts = db.scalars(select(AuditEvent.action)).all()
+        acts = db.scalars(select(AuditEvent.action).order_by(AuditEvent.id)).all()
     assert acts == ["user.added", "user.signed_in"]
 
 

@@ -7,20 +7,25 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pyotp
 import pytest
 from flask import Flask
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from models.audit import AuditEvent
-from models.people import Role, User, Workspace
+from models.chains import ChainLink
+from models.migrate import upgrade
+from models.people import Membership, Role, User, Workspace
 from models.secrets import KeyRing
 from models.sync_configs import SyncConfig
-from tasks import audit, farewell, invitations, keys, members, people, runs, second_factor
-from tasks.context import Context
+from settings import Settings
+from tasks import audit, farewell, invitations, keys, members, people, runs, second_factor, start, tokens
+from tasks.context import Context, live
 from tasks.errors import WorkError, WrongState
+from tasks.rights import Capability
 from tests.web.browser import Browser
 from tests.web.caller import Caller
 from tests.web.conftest import PASSWORD
@@ -296,3 +301,127 @@ def test_a_program_makes_and_renames_a_workspace_of_its_person(caller: Callable[
     assert ada.put(f"/workspaces/{OWN}/name", {"name": "Acme & Sons"}).status_code == 200
     assert ada.json("/workspaces")["items"][0]["name"] == "Acme & Sons"
     assert caller("bob").post("/workspaces", {"name": "x"}).status_code == 403
+
+
+def test_nobody_comes_back_by_an_invitation_of_their_own_making(
+    ctx: Context, world: World, stranger: Browser
+) -> None:
+    world.person("dana", Role.ADMIN)
+    for stays in (True, False):
+        _, path = invitations.invite(ctx, OWN, "friend@example.com", Role.ADMIN, by="dana@example.com")
+        token = path.rsplit("/", 1)[1]
+        assert invitations.find(ctx, token) is not None
+        if stays:
+            members.set_role(ctx, OWN, "user-dana", Role.OPERATOR, by="alice@example.com")
+        else:
+            members.remove(ctx, OWN, "user-dana", by="alice@example.com")
+        assert invitations.find(ctx, token) is None
+        assert stranger.post(path, name="F", password=PASSWORD).status_code == 404
+        with world.write() as db:
+            assert db.scalar(select(User).where(User.email == "friend@example.com")) is None
+            member = db.scalar(select(Membership).where(Membership.user_id == "user-dana"))
+            if member is not None:
+                member.role = Role.ADMIN.value
+
+
+NARROW = Capability.READ
+
+
+def test_a_token_that_may_less_than_its_person_touches_no_account(
+    caller: Callable[..., Caller], alice: Browser, ctx: Context
+) -> None:
+    narrow, whole = caller("alice", NARROW), caller("alice")
+    session = whole.json("/account/sessions")["items"][0]["id"]
+    wish = {"mode": "anonymise", "email": "alice@example.com"}
+    for refused in (
+        narrow.post("/account/deletion", wish),
+        narrow.delete(f"/account/sessions/{session}"),
+        narrow.delete(f"/tokens/{whole.id}"),
+    ):
+        assert refused.status_code == 403 and "may less than you" in refused.text, refused.text
+    assert alice.get("/").status_code == 200 and whole.get("/me").status_code == 200
+    assert narrow.delete(f"/tokens/{narrow.id}").status_code == 204, "itself it may revoke"
+    assert narrow.get("/me").status_code == 401
+    assert whole.delete(f"/account/sessions/{session}").status_code == 204
+
+
+def test_a_token_makes_none_that_outlives_it(
+    caller: Callable[..., Caller], ctx: Context, world: World
+) -> None:
+    made = tokens.make(ctx, "user-alice", OWN, "short", [Capability.READ], days=1, by="test")
+    short = caller("alice", Capability.READ)
+    short.token = made.token
+    child = short.post("/tokens", {"name": "child", "scopes": ["read"], "days": None})
+    assert child.status_code == 201 and child.json is not None
+    listed = {row["id"]: row for row in caller("alice").json("/tokens")["items"]}
+    assert listed[child.json["id"]]["expires_at"] == listed[made.id]["expires_at"]
+
+
+def test_two_administrators_who_go_at_once_leave_one_behind(
+    pg_url: str, tmp_path: Path, clock: Clock
+) -> None:
+    """The database decides, not the moment at which each looked."""
+    settings = replace(Settings.from_env({"DATABASE_URL": f"sqlite:///{tmp_path / 'x.db'}"}, folder=tmp_path))
+    ctx = live(replace(settings, database_url=pg_url))
+    upgrade(start.engine_of(ctx))
+    try:
+        with ctx.sessions.begin() as db:
+            db.add(Workspace(id=OWN, name="Acme", created_at=clock.now))
+            db.flush()
+            for name in ("ada", "bea"):
+                db.add(User(id=name, email=f"{name}@example.com", created_at=clock.now))
+                db.flush()
+                db.add(Membership(workspace_id=OWN, user_id=name, role="admin"))
+        for _ in range(5):
+            with ThreadPoolExecutor(2) as pool:
+                asked = [
+                    pool.submit(farewell.ask, ctx, name, "anonymise", by=name) for name in ("ada", "bea")
+                ]
+            refused = [item for item in asked if item.exception() is not None]
+            assert len(refused) == 1 and isinstance(refused[0].exception(), WrongState)
+            with ctx.sessions.begin() as db:
+                db.execute(update(User).values(deletion_due_at=None))
+    finally:
+        start.engine_of(ctx).dispose()
+
+
+def test_the_name_of_somebody_else_stays_when_theirs_holds_a_deleted_one(
+    ctx: Context, world: World, clock: Clock
+) -> None:
+    """bob@example.com goes; jimbob@example.com and bob@example.com.au are other people."""
+    config = world.config()
+    run = world.run(config, asked_by="bob@example.com")
+    others = {
+        world.run(config, minutes=number, asked_by=name): name
+        for number, name in enumerate(("jimbob@example.com", "bob@example.com.au", "x.bob@example.com"), 2)
+    }
+    world.line(run, "Asked by Bob@Example.com.")
+    with world.write() as db:
+        audit.record(db, "run.queued", run, by="jimbob@example.com", at=clock.now, for_whom="bob@example.com")
+    farewell.ask(ctx, "user-bob", "anonymise", by="bob@example.com")
+    clock.passes(days=31)
+    assert farewell.purge(ctx) == 1
+    stored = str(dump(world))
+    assert "jimbob@example.com" in stored and "bob@example.com.au" in stored
+    for name in others.values():
+        stored = stored.replace(name, "")
+    assert "bob@example.com" not in stored.lower()
+
+
+def test_syncs_that_others_run_after_hold_no_account_back(ctx: Context, world: World, clock: Clock) -> None:
+    mine, mine_too, theirs = (
+        world.config(name, owner_id=owner)
+        for name, owner in (("a", "user-bob"), ("b", "user-bob"), ("c", "user-alice"))
+    )
+    with world.write() as db:
+        db.add_all(
+            [ChainLink(config_id=mine_too, after_id=mine), ChainLink(config_id=theirs, after_id=mine_too)]
+        )
+    farewell.ask(ctx, "user-bob", "everything", by="bob@example.com")
+    clock.passes(days=31)
+    assert farewell.purge(ctx) == 1
+    with ctx.reads() as db:
+        left = set(db.scalars(select(SyncConfig.id)))
+        assert left == {mine, mine_too, theirs}, "theirs needs the second, which needs the first"
+        with pytest.raises(WorkError, match="may not run"):
+            people.owner_must_be_allowed(db, db.get_one(SyncConfig, mine))

@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import hmac
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import select
+from flask import Flask
+from sqlalchemy import event, select
+from werkzeug.datastructures import Headers
 
-from models.people import Role, WebSession
-from tasks import people
+from models.people import Role, User, WebSession
+from tasks import people, tokens
+from tasks.context import Context
 from tests.web.browser import Browser
+from tests.web.caller import Caller
 from tests.web.conftest import PASSWORD
-from tests.web.world import Clock, World
+from tests.web.world import Clock, World, make_context
+from web import create_app, cron
 
 # None of them may lead anywhere else after sign-in.
 ELSEWHERE = [
@@ -186,3 +195,121 @@ def _cookie(visitor: Browser) -> str:
     cookie = visitor.client.get_cookie("syncline")
     assert cookie is not None
     return cookie.value
+
+
+def wrong_keys(app: Flask, times: int) -> list[int]:
+    """What so many calls with a made-up token are answered."""
+    client = app.test_client()
+    headers = {"Authorization": "Bearer sln_made_up"}
+    return [client.get("/api/v1/me", headers=headers).status_code for _ in range(times)]
+
+
+def test_failed_authentications_are_counted_by_all_processes_together(
+    tmp_path: Path, clock: Clock, redis_url: str
+) -> None:
+    ctx = make_context(tmp_path, clock, redis_url=redis_url)
+    World(ctx, clock)
+    first, second = create_app(ctx), create_app(ctx)
+    assert wrong_keys(first, 12) + wrong_keys(second, 12) == [401] * 20 + [429] * 4
+    assert wrong_keys(first, 1) == [429]
+
+
+def test_failed_authentications_are_counted_while_redis_is_away(tmp_path: Path, clock: Clock) -> None:
+    ctx = make_context(tmp_path, clock, redis_url="redis://127.0.0.1:1/0")
+    World(ctx, clock)
+    assert wrong_keys(create_app(ctx), 22) == [401] * 20 + [429] * 2
+
+
+def test_a_right_key_opens_although_its_address_has_had_too_many_strikes(
+    app: Flask, caller: Callable[..., Caller]
+) -> None:
+    assert 429 in wrong_keys(app, 25)
+    assert caller("alice").get("/me").status_code == 200
+
+
+# -- how long an answer takes tells nothing: the same work is done for each ------------------------
+
+
+class Counting:
+    """The hasher, which notes which kind of hash it was asked about."""
+
+    def __init__(self, real: Any) -> None:
+        self._real = real
+        self.asked: list[str] = []
+
+    def verify(self, known: str, password: str) -> bool:
+        self.asked.append("$".join(known.split("$")[:4]))  # algorithm, version, costs
+        return bool(self._real.verify(known, password))
+
+    def check_needs_rehash(self, known: str) -> bool:
+        return bool(self._real.check_needs_rehash(known))
+
+
+@contextmanager
+def statements(ctx: Context) -> Iterator[list[str]]:
+    """What our database is asked meanwhile."""
+    asked: list[str] = []
+
+    def note(_connection: object, _cursor: object, statement: str, *_rest: object) -> None:
+        asked.append(statement)
+
+    engine = ctx.reads.kw["bind"].engine
+    event.listen(engine, "before_cursor_execute", note)
+    try:
+        yield asked
+    finally:
+        event.remove(engine, "before_cursor_execute", note)
+
+
+def test_a_wrong_password_and_an_unknown_person_cost_the_same_work(
+    ctx: Context, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.person("known", Role.OPERATOR, password=PASSWORD)
+    world.person("linked", Role.OPERATOR)  # has no password
+    with world.write() as db:
+        db.get_one(User, world.person("away", Role.OPERATOR, password=PASSWORD)).disabled_at = world.clock.now
+    people.sign_in_with_password(ctx, "known@example.com", "wrong password")  # the pools are warm
+    done = {}
+    for name in ("known", "linked", "away", "unknown"):
+        hasher = Counting(people._HASHER)
+        monkeypatch.setattr(people, "_HASHER", hasher)
+        with statements(ctx) as asked:
+            assert people.sign_in_with_password(ctx, f"{name}@example.com", "wrong password") is None
+        monkeypatch.undo()
+        done[name] = (hasher.asked, asked)
+    hashes, asked = done["known"]
+    assert len(hashes) == 1 and len(asked) >= 2
+    assert all(found == (hashes, asked) for found in done.values()), done
+
+
+def test_what_is_checked_for_nobody_costs_what_a_new_password_costs() -> None:
+    assert not people._HASHER.check_needs_rehash(people._NOBODY)
+
+
+def test_a_token_that_is_almost_right_costs_the_same_work_as_a_made_up_one(
+    ctx: Context, caller: Callable[..., Caller]
+) -> None:
+    real = caller("alice").token
+    tokens.find(ctx, real)
+    done = []
+    for said in (real[:-1] + "x", real[:12], "sln_" + "x" * 43):
+        with statements(ctx) as asked:
+            assert tokens.find(ctx, said) is None
+        done.append(asked)
+    assert len(done[0]) >= 1 and all(asked == done[0] for asked in done)
+
+
+def test_every_cron_secret_is_compared_whatever_was_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    compared: list[bytes] = []
+    real = hmac.compare_digest
+
+    def counting(one: bytes, other: bytes) -> bool:
+        compared.append(other)
+        return bool(real(one, other))
+
+    monkeypatch.setattr(hmac, "compare_digest", counting)
+    secrets = ("a" * 40, "b" * 40)
+    for said, fits in ((secrets[0], True), (secrets[1], True), ("a" * 39 + "x", False), ("x", False)):
+        compared.clear()
+        assert cron.knows_the_secret(secrets, Headers({"x-cron-key": said})) is fits
+        assert compared == [secret.encode() for secret in secrets], said

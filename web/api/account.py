@@ -5,6 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Literal
 
+from flask import abort
 from pydantic import Field
 
 from tasks import farewell, people
@@ -61,7 +62,12 @@ def sessions() -> Sessions:
     status=204,
 )  # fmt: skip
 def revoke(session_id: str) -> None:
-    act(people.revoke_session, auth.person().id, session_id, by=by())
+    """Not for a token that may less than you."""
+    who = auth.person()
+    if session_id not in {row.token_hash for row in people.sessions_of(ctx(), who.id)}:
+        abort(404)
+    who.must_be_whole()
+    act(people.revoke_session, who.id, session_id, by=by())
 
 
 @operation(
@@ -69,8 +75,10 @@ def revoke(session_id: str) -> None:
     body=Farewell, returns=Due, status=202, refuses=True,
 )  # fmt: skip
 def end(body: Farewell) -> Answer:
-    """Done after thirty days; signing in takes it back. What acts for you stops at once."""
+    """Done after thirty days; signing in takes it back. What acts for you stops at once. Not for a token that
+    may less than you."""
     who = auth.person()
+    who.must_be_whole()
     if body.email.strip().lower() != who.email:
         raise WorkError("This is not your own address.", code="email")
     return Answer(Due(due_at=act(farewell.ask, who.id, body.mode, by=by())), 202)

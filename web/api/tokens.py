@@ -61,11 +61,14 @@ def index() -> Tokens:
     creates=True,
 )  # fmt: skip
 def create(body: NewToken) -> Answer:
-    """It acts for whoever makes it. A token makes none with more scopes than its own."""
+    """It acts for whoever makes it. A token makes none with more scopes or a longer life than its own."""
     who = auth.person()
     if who.bearer is not None and not who.bearer.scopes >= set(body.scopes):
         raise WorkError("A token makes no token with more scopes than its own.", code="scopes")
-    made = act(tokens.make, who.id, who.workspace_id, body.name, body.scopes, days=body.days, by=by())
+    made = act(
+        tokens.make, who.id, who.workspace_id, body.name, body.scopes, days=body.days, by=by(),
+        not_after=who.bearer.expires_at if who.bearer else None,
+    )  # fmt: skip
     return Answer(MadeToken(id=made.id, token=made.token), 201, "/api/v1/tokens")
 
 
@@ -73,12 +76,14 @@ def create(body: NewToken) -> Answer:
     bp, "DELETE", "/tokens/<token_id>", needs="read", summary="Revoke a token", returns=None, status=204
 )
 def revoke(token_id: str) -> None:
-    """It opens nothing from the next request on."""
+    """It opens nothing from the next request on. A token that may less than you revokes only itself."""
     who = auth.person()
     everybody = who.may(Capability.ADMINISTER)
     mine = tokens.listed(ctx(), who.workspace_id, None if everybody else who.id)
     if token_id not in {row.id for row, _email in mine}:
         abort(404)
+    if who.bearer is None or who.bearer.token_id != token_id:
+        who.must_be_whole()
     act(tokens.revoke, token_id, by=by())
 
 
