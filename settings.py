@@ -74,11 +74,17 @@ class Settings:
     google_client_secret: str = field(repr=False)
     airtable_client_id: str
     airtable_client_secret: str = field(repr=False)
+    named: tuple[str, ...] = ()  # the variables that the environment sets, as they are named there
 
     @property
     def release(self) -> str:
         """The version of this program."""
         return RELEASE
+
+    @property
+    def variables(self) -> Mapping[str, str]:
+        """Every variable that is read, and what it is for."""
+        return VARIABLES
 
     @property
     def sign_in_clients(self) -> Mapping[str, tuple[str, str]]:
@@ -203,6 +209,7 @@ class _Reader:
             google_client_secret=self._text("GOOGLE_CLIENT_SECRET"),
             airtable_client_id=self._text("AIRTABLE_CLIENT_ID"),
             airtable_client_secret=self._text("AIRTABLE_CLIENT_SECRET"),
+            named=self._named(),
             # Last: the local ones are made only where nothing else is wrong.
             secret_key=self._secret_key(local),
             encryption_keys=self._encryption_keys(local),
@@ -216,6 +223,10 @@ class _Reader:
         if self.mistakes:
             raise SettingsError("\n".join(self.mistakes))
         return settings
+
+    def _named(self) -> tuple[str, ...]:
+        both = (given for name in VARIABLES for given in (name, f"{name}_FILE"))
+        return tuple(given for given in both if self.env.get(given, "").strip())
 
     # -- one value ----------------------------------------------------------------------------
 

@@ -103,7 +103,11 @@ EXAMPLES: Mapping[str, tuple[str, str, Any]] = {
 
 def test_every_variable_has_an_example_and_every_setting_a_variable() -> None:
     assert set(EXAMPLES) == set(VARIABLES)
-    attributes = {attribute for _, attribute, _ in EXAMPLES.values()} | {"home", "encryption_keys_file"}
+    attributes = {attribute for _, attribute, _ in EXAMPLES.values()} | {
+        "home",
+        "encryption_keys_file",
+        "named",
+    }
     assert attributes == {field.name for field in fields(Settings)}
 
 

@@ -53,6 +53,7 @@ def create_app(ctx: Context | None = None) -> Flask:
         records,
         runs,
         schedules,
+        settings,
     )
 
     if ctx is None:
@@ -94,6 +95,7 @@ def create_app(ctx: Context | None = None) -> Flask:
         people,
         members,
         account,
+        settings,
         health,
     ):
         app.register_blueprint(module.bp)

@@ -59,6 +59,7 @@ ICONS = (
     "search",
     "shield-lock",
     "signpost-split",
+    "sliders",
     "skip-forward-fill",
     "slash-circle-fill",
     "stop-circle",

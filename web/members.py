@@ -75,7 +75,7 @@ def remove(user_id: str) -> ResponseReturnValue:
 def rename_workspace() -> ResponseReturnValue:
     changed = act(workspaces.rename, person().workspace_id, forms.text("name", 200), by=person().email)
     flash(_("Renamed.") if changed else _("Nothing was changed."), "done")
-    return redirect(url_for("members.index"), code=303)
+    return redirect(url_for("settings.show"), code=303)
 
 
 @bp.post("/workspaces")

@@ -60,6 +60,7 @@ def paths(stage: Stage) -> dict[str, str]:
         **{f"draft-{step}": f"/drafts/{stage.draft}/{step}" for step in STEPS},
         "audit": "/audit",
         "people": "/people",
+        "settings": "/settings",
         "account": "/account",
         "not-found": "/runs/nothing",
         "empty": "/runs?state=cancelled",

@@ -17,7 +17,7 @@ NAMES = [
     "conflicts", "conflict", "conflict-plan", "held", "held-plan", "issues", "issue", "bulk-plan", "bulk",
     "records", "record", "schedules", "queue", "connections", "connection", "connection-choose",
     "connection-new", "draft-new", "draft-streams", "draft-fields", "draft-rules", "draft-schedule",
-    "draft-review", "audit", "people", "account", "not-found", "empty",
+    "draft-review", "audit", "people", "settings", "account", "not-found", "empty",
 ]  # fmt: skip
 
 
