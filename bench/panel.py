@@ -408,6 +408,7 @@ def addresses(ctx: Context) -> dict[str, list[str]]:
         "/api/v1/conflicts/<int:conflict_id>": ["/api/v1/conflicts/2"],
         "/api/v1/connections": ["/api/v1/connections"],
         "/api/v1/connections/<connection_id>": [f"/api/v1/connections/{connection}"],
+        "/api/v1/connections/<connection_id>/sign-in": [],
         "/api/v1/connectors": ["/api/v1/connectors"],
         "/api/v1/held": ["/api/v1/held", "/api/v1/held?state=dismissed"],
         "/api/v1/invitations": ["/api/v1/invitations"],

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from sqlalchemy import ColumnElement, func, literal, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement
+from sqlalchemy.orm import Session
 
 from models.db import unindexed_in
+from models.newest import newest_of_each
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun
 from tasks import overdue
@@ -40,24 +41,11 @@ class Statistics:
 def of(db: Session, configs: Sequence[SyncConfig], now: datetime) -> dict[str, Statistics]:
     """The statistics of these configs, by their ids. One query, whatever their number."""
     rows: dict[str, list[tuple[str, str, datetime, float]]] = {config.id: [] for config in configs}
-    run, older = aliased(SyncRun), aliased(SyncRun)
-    # Of each sync the index tells when its last run that counts here began, and where to stop.
-    since = (
-        select(older.created_at)
-        .where(older.config_id == SyncConfig.id, *_counts(older, now))
-        .order_by(older.created_at.desc(), older.id.desc())
-        .offset(MOST_RUNS - 1)
-        .limit(1)
-        .correlate(SyncConfig)
-        .scalar_subquery()
+    query, run = newest_of_each(
+        db, list(rows), MOST_RUNS, lambda item: _counts(item, now), since=now - WINDOW - LONGEST
     )
-    began = func.coalesce(since, literal(now - WINDOW - LONGEST, older.created_at.type))
-    newest = (
-        select(run.config_id, run.id, run.state, run.started_at, run.finished_at)
-        .join(SyncConfig, SyncConfig.id == run.config_id)
-        .where(SyncConfig.id.in_(rows), run.created_at >= began, *_counts(run, now))
-        .order_by(run.finished_at.desc(), run.id)
-    )
+    columns = (run.config_id, run.id, run.state, run.started_at, run.finished_at)
+    newest = query.with_only_columns(*columns).order_by(run.finished_at.desc(), run.id)
     for config_id, run_id, state, started_at, finished_at in db.execute(newest):
         if finished_at is not None and len(rows[config_id]) < MOST_RUNS:
             seconds = (finished_at - (started_at or finished_at)).total_seconds()
@@ -69,7 +57,6 @@ def _counts(run: type[SyncRun], now: datetime) -> tuple[ColumnElement[bool], ...
     return (
         unindexed_in(run.state, _COUNTED),
         run.kind != RunKind.PREVIEW,
-        run.created_at > now - WINDOW - LONGEST,
         run.finished_at > now - WINDOW,
     )
 

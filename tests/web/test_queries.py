@@ -163,6 +163,12 @@ class Stock:
         ctx = self.world.ctx
         with self.world.write() as db:
             db.add(
+                Connection(
+                    id="signed-in", workspace_id=OWN, name="signed in", connector="google_sheets", options={},
+                    created_at=NOW, updated_at=NOW,
+                )
+            )  # fmt: skip
+            db.add(
                 Question(
                     id="question-1", workspace_id=OWN, kind="check", connection_id=f"{OWN}-crm", options={},
                     asked_by="alice@example.com", state="asked", created_at=NOW, rung_at=NOW,
@@ -172,7 +178,7 @@ class Stock:
             "code": "rejected",
             "config_id": config,
             "conflict_id": 1,
-            "connection_id": f"{OWN}-crm",
+            "connection_id": "signed-in",
             "connector": "csv",
             "draft_id": drafts.begin(ctx, OWN, f"{OWN}-crm", f"{OWN}-sheets", by="alice@example.com"),
             "job_id": "job-1",

@@ -20,7 +20,6 @@ T = TypeVar("T")
 
 PAGE_SIZE = 50
 AT_ONCE = 500  # rows of a file that are read at a time
-LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)  # before every run
 CAP = 1000  # counts on tabs stop here and say "1,000+": an exact one would read the whole table
 
 

@@ -8,11 +8,12 @@ from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from sqlalchemy import ColumnElement, Select, and_, func, literal, select
-from sqlalchemy.orm import aliased, joinedload, load_only
+from sqlalchemy import ColumnElement, Select, and_, func, select
+from sqlalchemy.orm import joinedload, load_only
 
 from models.db import unindexed, unindexed_in
 from models.journal import Change, ChangeState
+from models.newest import newest_of_each
 from models.sync_configs import SyncConfig
 from models.sync_runs import ENDED, RunKind, RunLine, RunState, SyncRun
 from web.causes import Cause, cause
@@ -20,7 +21,6 @@ from web.database import db
 from web.languages import _
 from web.reads.calls import KeptCalls, kept
 from web.reads.query import (
-    LONG_AGO,
     BadFilter,
     Count,
     Export,
@@ -146,28 +146,12 @@ def of_config(config_id: str, limit: int = 10) -> Sequence[SyncRun]:
 
 
 def newest_of(config_ids: Sequence[str], limit: int) -> Sequence[SyncRun]:
-    """The newest runs of several syncs together, without skipped slots: of each no more are read."""
-    older = aliased(SyncRun)
-    since = (
-        select(older.created_at)
-        .where(older.config_id == SyncConfig.id, older.state != RunState.SKIPPED)
-        .order_by(older.created_at.desc())
-        .offset(limit - 1)
-        .limit(1)
-        .correlate(SyncConfig)
-        .scalar_subquery()
+    """The newest runs of several syncs together, without skipped slots."""
+    query, run = newest_of_each(
+        db.session(), config_ids, limit, lambda item: [item.state != RunState.SKIPPED]
     )
-    query = (
-        select(SyncRun)
-        .join(SyncConfig, SyncConfig.id == SyncRun.config_id)
-        .where(
-            SyncConfig.id.in_(config_ids),
-            SyncRun.created_at >= func.coalesce(since, literal(LONG_AGO, SyncRun.created_at.type)),
-            SyncRun.state != RunState.SKIPPED,
-        )
-        .order_by(SyncRun.created_at.desc(), SyncRun.id.desc())
-    )
-    return db.session.scalars(query.limit(limit)).all()
+    newest = query.with_only_columns(run).order_by(run.created_at.desc(), run.id.desc())
+    return db.session.scalars(newest.limit(limit)).all()
 
 
 def one(workspace_id: str, run_id: str) -> SyncRun | None:

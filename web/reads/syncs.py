@@ -9,18 +9,19 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask import g
-from sqlalchemy import ColumnElement, Select, and_, func, literal, literal_column, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select
 from sqlalchemy.orm import aliased, joinedload
 
 from models.db import unindexed_in
 from models.issues import Conflict, Issue
 from models.journal import Change
+from models.newest import newest_of_each
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun
 from web.database import db
 from web.languages import _, counted, forms
 from web.reads.conflicts import is_waiting
-from web.reads.query import LONG_AGO, BadFilter, Slice, in_index, is_word
+from web.reads.query import BadFilter, Slice, in_index, is_word
 from web.words import SYNC_STATES, Badge, both
 
 STRIP = 24  # runs in the little bar chart of a row
@@ -385,35 +386,18 @@ def _active_runs(ids: Any) -> Sequence[SyncRun]:
 
 
 def _latest_runs(ids: Sequence[str]) -> Sequence[Any]:
-    """The last runs of each sync: its index gives the time of the oldest one, then the range."""
-    older = aliased(SyncRun)
-    since = (
-        select(older.created_at)
-        .where(older.config_id == SyncConfig.id)
-        .order_by(older.created_at.desc())
-        .offset(STRIP - 1)
-        .limit(1)
-        .correlate(SyncConfig)
-        .scalar_subquery()
+    """The last runs of each sync, the oldest first."""
+    query, run = newest_of_each(db.session(), ids, STRIP)
+    columns = (
+        run.id,
+        run.config_id,
+        run.state,
+        run.kind,
+        run.created_at,
+        run.started_at,
+        run.finished_at,
     )
-    query = (
-        select(
-            SyncRun.id,
-            SyncRun.config_id,
-            SyncRun.state,
-            SyncRun.kind,
-            SyncRun.created_at,
-            SyncRun.started_at,
-            SyncRun.finished_at,
-        )
-        .join(SyncConfig, SyncRun.config_id == SyncConfig.id)
-        .where(
-            SyncConfig.id.in_(ids),
-            SyncRun.created_at >= func.coalesce(since, literal(LONG_AGO, SyncRun.created_at.type)),
-        )
-        .order_by(SyncRun.created_at, SyncRun.id)
-    )
-    return db.session.execute(query).all()
+    return db.session.execute(query.with_only_columns(*columns).order_by(run.created_at, run.id)).all()
 
 
 def _counts(column: Any, condition: ColumnElement[bool], ids: Sequence[str]) -> dict[str, int]:
