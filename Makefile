@@ -37,8 +37,13 @@ test: lint ## Check everything: formatting, lint, imports, types and the quick s
 test-browser: setup-dev ## The panel in a real Chromium: every page, both themes, two widths, the main stories
 	$(BIN)/pytest -m browser tests/browser
 
-test-security: setup-dev ## Fuzz the API, look for secrets in everything that comes out, and hold the code to the rules
+test-security: setup-dev .venv-semgrep/complete ## Fuzz the API, look for secrets in everything that comes out, and hold the code to the rules
 	$(BIN)/pytest -n 2 -m security tests/security
+
+.venv-semgrep/complete: requirements-semgrep.lock # apart from .venv: its pins are no part of ours
+	$(BIN)/python -m venv --clear .venv-semgrep
+	.venv-semgrep/bin/pip install --quiet --disable-pip-version-check --require-hashes -r requirements-semgrep.lock
+	@touch $@
 
 test-parse: setup-dev ## Check the parse connector against a real Parse Server (needs Node)
 	SYNCLINE_TEST_PARSE=1 $(BIN)/pytest $(PYTEST) tests/connectors/test_parse_server.py tests/connectors/test_parse_walk.py
@@ -85,3 +90,5 @@ lock: ## Pin what pyproject.toml asks for, with hashes (needs uv)
 		--generate-hashes --no-annotate --no-header --quiet -o requirements.lock
 	$(UV) pip compile pyproject.toml --extra dev -c requirements.lock --universal --python-version 3.11 \
 		--generate-hashes --no-annotate --no-header --quiet -o requirements-dev.lock
+	echo semgrep | $(UV) pip compile - --universal --python-version 3.11 \
+		--generate-hashes --no-annotate --no-header --quiet -o requirements-semgrep.lock

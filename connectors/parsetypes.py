@@ -128,8 +128,8 @@ def decode(column: Column, raw: Any) -> Value:
             return tuple(raw)
         case "Pointer", {"objectId": str(id)}:
             return (id,)
-        case "File", {"name": str(name), **rest}:
-            return ({"id": name, "name": name, "url": rest.get("url")},)
+        case "File", {"name": str(name)}:
+            return ({"id": name, "name": name, "url": raw.get("url")},)
         case "GeoPoint", {"latitude": latitude, "longitude": longitude}:
             return {"latitude": latitude, "longitude": longitude}
         case "Polygon", {"coordinates": coordinates}:
