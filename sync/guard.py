@@ -99,12 +99,15 @@ def hold(
     mark(those(lambda change: change.intent.needs_approval), APPROVAL)
     if policy.on:
         # What a guard of numbers has held stays held until a person decides, whatever the numbers are now.
-        for name in (EMPTY_SIDE, MASS_DELETE, MASS_CREATE, ALL_CHANGED, BUDGET):
+        for name in (EMPTY_SIDE, MASS_DELETE, MASS_CREATE, ALL_CHANGED, BUDGET) if facts.held else ():
             mark(those(lambda change, name=name: name in facts.held.get(change.fingerprint, ())), name)  # type: ignore[misc]
         for side in SIDES:
             _guard_side(side, changes, facts, policy, mark, those)
         _guard_budget(changes, policy, marks, mark)
-    return [replace(change, guard=marks.get(index)) for index, change in enumerate(changes)]
+    return [
+        replace(change, guard=marks.get(index)) if change.guard != marks.get(index) else change
+        for index, change in enumerate(changes)
+    ]
 
 
 def why_held(held: Iterable[PlannedChange]) -> list[str]:

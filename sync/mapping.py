@@ -7,7 +7,7 @@ by `FieldPair.across`.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime
 from decimal import Decimal
@@ -16,7 +16,7 @@ from functools import cached_property
 from sync import attachments
 from sync.links import LinkForm, Relation
 from sync.policy import ConflictPolicy, Direction
-from sync.records import Record, Side, Stream, other
+from sync.records import SIDES, Record, Side, Stream, other
 from sync.transforms import Transform
 from sync.values import (
     MISSING,
@@ -29,10 +29,16 @@ from sync.values import (
     display,
     dumps,
     encode,
+    is_own,
+    never,
     parse,
     rounded,
 )
 
+# Types of which two equal values are equal in every sense, if both are canonical.
+_EQUAL_AS_THEY_ARE = frozenset(
+    {FieldType.TEXT, FieldType.INTEGER, FieldType.DECIMAL, FieldType.BOOLEAN, FieldType.DATE, FieldType.DATETIME}
+)
 # Values of these types that are equal, and of one type, are equal in every sense (`{"a": 1}` and
 # `{"a": True}` are not).
 _PLAIN = frozenset({str, int, bool, Decimal, date, datetime, type(None)})
@@ -85,6 +91,15 @@ class FieldPair:
             return form.read(raw)
         value = parse(raw, self.own_type(side))
         return None if value == "" and self.blank_is_null else value
+
+    def knows_own(self, side: Side) -> Callable[[Value], bool]:
+        """What tells in a moment that a raw value is in own form already; most are."""
+        if self.form(side) is not None:
+            return never
+        check = is_own(self.own_type(side))
+        if self.blank_is_null and self.own_type(side) is FieldType.TEXT:
+            return lambda raw: raw != "" and check(raw)
+        return check
 
     def across(self, side: Side, value: Value) -> Value:
         """The own value of `side` in the other side's form. Raises ValueProblem.
@@ -155,6 +170,13 @@ class FieldPair:
     def holds_files(self) -> bool:
         return self.type is FieldType.ATTACHMENTS
 
+    @property
+    def is_copied(self) -> bool:
+        """Whether values go across as they are, and are the same if Python calls them equal."""
+        kinds = {self.own_type("left"), self.own_type("right")}
+        forms = (self.relation, self.left_form, self.right_form)
+        return kinds <= _EQUAL_AS_THEY_ARE and not self.transforms and forms == (None, None, None)
+
     def max_bytes(self, side: Side) -> int | None:
         return self.left_max_bytes if side == "left" else self.right_max_bytes
 
@@ -205,6 +227,24 @@ class FieldMapping:
     def by_name(self) -> Mapping[str, FieldPair]:
         return {pair.name: pair for pair in self.pairs}
 
+    @cached_property
+    def _columns(self) -> Mapping[Side, list[tuple[str, str, Callable[[Value], bool], FieldPair]]]:
+        """For each side the pairs' names and fields, and what tells that a raw value is its own form."""
+        return {
+            side: [(pair.name, pair.on(side), pair.knows_own(side), pair) for pair in self.pairs]
+            for side in SIDES
+        }
+
+    @cached_property
+    def is_plain(self) -> bool:
+        """Whether records that Python calls equal are equal in every field."""
+        return all(pair.own_type(side) in _EQUAL_AS_THEY_ARE for pair in self.pairs for side in SIDES)
+
+    def as_written(self, side: Side, one: Fields, two: Fields) -> bool:
+        """Whether these values of a side are the same in every field; False also where it needs a closer
+        look."""
+        return self.is_plain and one == two
+
     def pair(self, name: str) -> FieldPair:
         return self.by_name[name]
 
@@ -235,16 +275,20 @@ class FieldMapping:
         vanished = self.left_vanished if side == "left" else self.right_vanished
         values: dict[str, Value] = {}
         problems: dict[str, str] = {}
-        for pair in self.pairs:
-            raw = record.fields.get(pair.on(side), MISSING)
+        fields = record.fields
+        for name, column, is_own, pair in self._columns[side]:
+            raw = fields.get(column, MISSING)
+            if raw is None or is_own(raw):
+                values[name] = raw
+                continue
             if raw is MISSING:
-                if omits_empty and pair.name not in vanished:
-                    values[pair.name] = None
+                if omits_empty and name not in vanished:
+                    values[name] = None
                 continue
             try:
-                values[pair.name] = pair.own(side, raw)
+                values[name] = pair.own(side, raw)
             except ValueProblem as problem:
-                problems[pair.name] = f"{pair.on(side)}: {problem}."
+                problems[name] = f"{column}: {problem}."
         return Seen(
             id=record.id,
             values=values,
@@ -338,6 +382,30 @@ def contract_problem(pair: FieldPair, side: Side, value: Value, stream: Stream) 
         ):
             return f"{spec.name} keeps {spec.scale} decimal places; {display(value)} has more."
     return None
+
+
+def fits(pair: FieldPair, side: Side, stream: Stream) -> Callable[[Value], bool]:
+    """What tells at a glance that this side can hold an own value; else `contract_problem` is asked."""
+    spec, kind = stream.field(pair.on(side)), pair.own_type(side)
+    if spec is None:
+        return lambda _: True
+    if pair.form(side) is not None or kind not in _EQUAL_AS_THEY_ARE or spec.options is not None:
+        return never
+    nullable = spec.nullable
+    if kind is FieldType.TEXT and (longest := spec.max_length) is not None:
+        return lambda value: nullable if value is None else type(value) is str and len(value) <= longest
+    if kind is FieldType.INTEGER and (largest := spec.max_integer) is not None:
+        return lambda value: nullable if value is None else type(value) is int and abs(value) <= largest
+    if kind is FieldType.DECIMAL and (scale := spec.scale) is not None:
+        return lambda value: (
+            nullable if value is None else type(value) is Decimal and _keeps_places(value, scale)
+        )
+    return lambda value: nullable if value is None else True
+
+
+def _keeps_places(number: Decimal, scale: int) -> bool:
+    exponent = number.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -scale
 
 
 def encoded(value: Value) -> dict[str, Value] | None:

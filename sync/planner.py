@@ -20,7 +20,7 @@ from sync.mapping import FieldMapping, FieldPair, Seen
 from sync.plan import Decision, Gone, Intent, Look, OutOfScope, Tie, Unknown, Unlinked
 from sync.reconcile import Rules, reconcile
 from sync.records import SIDES, Problem, Record, Side, other
-from sync.values import MISSING, Fields, Value, display, dumps, encode_fields
+from sync.values import MISSING, Fields, Value, display, dumps_stored, encode_fields
 
 
 class LinkRow(NamedTuple):
@@ -244,14 +244,15 @@ def make_plan(
             _decide(plan, tie, both["left"], both["right"], rules, None, facts.dismissed)
     plan.unchanged += index.linked - sum(1 for tie in ties.values() if tie.state == "linked")
     plan.changes.sort(key=_order)
-    changes = [
-        replace(change, takes_along=along)
-        if (along := facts.along.get((change.intent.side, change.record_id or "")))
-        and change.intent.operation == "delete"
-        else change
-        for change in plan.changes
-    ]
-    plan.changes = hold(changes, facts, rules.policy.guards, hold_first_run=rules.policy.hold_first_run)
+    if facts.along:
+        plan.changes = [
+            replace(change, takes_along=along)
+            if (along := facts.along.get((change.intent.side, change.record_id or "")))
+            and change.intent.operation == "delete"
+            else change
+            for change in plan.changes
+        ]
+    plan.changes = hold(plan.changes, facts, rules.policy.guards, hold_first_run=rules.policy.hold_first_run)
     _see_to_links(plan, rules)
     return plan
 
@@ -613,7 +614,7 @@ def fingerprint(intent: Intent, record_id: str | None, origin_id: str | None) ->
 
     The link is not part of it: a fresh pair gets one in the run that shows the change for the first time.
     """
-    text = dumps(
+    text = dumps_stored(
         [
             intent.side,
             intent.operation,

@@ -11,13 +11,14 @@ Record-local and pure. Invariants, at every branch:
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import assert_never
+from functools import cached_property
+from typing import NamedTuple, assert_never
 
 from sync import attachments
-from sync.mapping import FieldMapping, FieldPair, Seen, contract_problem
+from sync.mapping import FieldMapping, FieldPair, Seen, contract_problem, fits
 from sync.plan import (
     Decision,
     FieldConflict,
@@ -44,6 +45,15 @@ from sync.records import SIDES, Problem, Side, Stream, other
 from sync.values import MISSING, Value, ValueProblem, display, short
 
 
+class Way(NamedTuple):
+    """A field on its way from one side to the other."""
+
+    pair: FieldPair
+    is_copied: bool  # as it is
+    flows: bool
+    fits: Callable[[Value], bool]  # tells at a glance that the other side can hold a value
+
+
 @dataclass(frozen=True)
 class Rules:
     """What decides: the mapping, the policy, both streams' contracts, and the measured clock skew."""
@@ -60,15 +70,36 @@ class Rules:
 
     def flows_to(self, side: Side, pair: FieldPair) -> bool:
         """Whether this field may be written on this side."""
-        return (
-            self.policy.direction.writes_to(side)
-            and pair.direction.writes_to(side)
-            and self._is_writable(side, pair)
-        )
+        return pair.name in self._flowing[side]
+
+    @cached_property
+    def _flowing(self) -> Mapping[Side, frozenset[str]]:
+        return {
+            side: frozenset(
+                pair.name
+                for pair in self.mapping.pairs
+                if self.policy.direction.writes_to(side)
+                and pair.direction.writes_to(side)
+                and self._is_writable(side, pair)
+            )
+            for side in SIDES
+        }
 
     def _is_writable(self, side: Side, pair: FieldPair) -> bool:
         spec = self.stream(side).field(pair.on(side))
         return self.stream(side).writable and (spec is None or spec.writable)
+
+    @cached_property
+    def ways(self) -> Mapping[Side, list[Way]]:
+        """From each side, what becomes of every field on its way to the other one."""
+        return {
+            side: [
+                Way(pair, pair.is_copied, pair.name in self._flowing[to], fits(pair, to, self.stream(to)))
+                for pair in self.mapping.pairs
+            ]
+            for side in SIDES
+            for to in (other(side),)
+        }
 
     def modified(self, side: Side, look: Seen) -> datetime | None:
         ahead = self.left_ahead if side == "left" else self.right_ahead
@@ -143,6 +174,7 @@ class _Draft:
     conflicts: list[FieldConflict] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     stale: list[str] = field(default_factory=list)
+    quiet: set[str] = field(default_factory=set)  # fields that stand as they were agreed
     unlinked: list[Unlinked] = field(default_factory=list)
     resolved: int = 0
     notes: list[str] = field(default_factory=list)
@@ -193,7 +225,12 @@ def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
     contested: list[_Pair] = []
     flowing: list[tuple[_Pair, Side]] = []  # one-sided edits: the side that changed
     label = tie.key or rules.mapping.label("left", left.values, left.id)
-    for pair in rules.mapping.pairs:
+    # Where nobody asks for more, a field that stands as it was agreed on both sides is done with.
+    is_ordinary = tie.state == "linked" and not tie.resolutions and not tie.volatile
+    for pair, is_copied, _, _ in rules.ways["left"]:
+        if is_ordinary and is_copied and _stands(pair.name, left, right, tie):
+            draft.quiet.add(pair.name)
+            continue
         item = _Pair(
             pair,
             left.get(pair.name),
@@ -229,6 +266,17 @@ def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
         # no way at all: the field is only looked at
     _settle_two_way(contested, flowing, left, right, rules, draft, label)
     return _finish(tie, left, right, draft, _left_alone(tie, left, right, rules, draft))
+
+
+def _stands(name: str, left: Seen, right: Seen, tie: Tie) -> bool:
+    """Whether both sides hold what their shadows say, to the letter."""
+    one, two = left.values.get(name, MISSING), right.values.get(name, MISSING)
+    return (
+        one is not MISSING
+        and two is not MISSING
+        and one == tie.left.get(name, MISSING)
+        and two == tie.right.get(name, MISSING)
+    )
 
 
 def _by_field(rules: Rules) -> bool:
@@ -317,7 +365,7 @@ def _put(item: _Pair, values: Mapping[Side, Value], rule: str, draft: _Draft, la
 
 def _left_alone(tie: Tie, left: Seen, right: Seen, rules: Rules, draft: _Draft) -> tuple[str, ...]:
     """Fields of which a shadow will not tell what stands there: an edit that flows nowhere."""
-    settled = {*draft.agreed, *draft.after["left"], *draft.after["right"]}
+    settled = {*draft.agreed, *draft.after["left"], *draft.after["right"], *draft.quiet}
     looks = {"left": left, "right": right}
 
     def is_known(pair: FieldPair, side: Side) -> bool:
@@ -806,9 +854,12 @@ def _create(tie: Tie, here: Side, look: Seen, rules: Rules, rule: str) -> Decisi
     settle: dict[str, Value] = {}
     unlinked: list[Unlinked] = []
     large: list[Problem] = []  # files that stay behind: the record is made all the same
-    for pair in rules.mapping.pairs:
+    for pair, is_copied, flows, fits_there in rules.ways[here]:
         value = look.get(pair.name)
         if value is MISSING:
+            continue
+        if is_copied and flows and fits_there(value):
+            after[pair.name] = settle[pair.name] = value
             continue
         lonely = pair.relation.without_partner(here, value) if pair.relation is not None else ()
         if lonely and rules.flows_to(to, pair):

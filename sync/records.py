@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Literal
 
 from sync.values import MISSING, Fields, FieldType, Value
@@ -63,7 +64,7 @@ class Cascade:
     field: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Stream:
     """A named collection in a system: a table, a sheet tab, a class, a file."""
 
@@ -78,9 +79,9 @@ class Stream:
     cascades: tuple[Cascade, ...] = ()  # what the system deletes along with a record
 
     def field(self, name: str) -> Field | None:
-        return next((item for item in self.fields if item.name == name), None)
+        return self.by_name.get(name)
 
-    @property
+    @cached_property
     def by_name(self) -> Mapping[str, Field]:
         return {item.name: item for item in self.fields}
 

@@ -71,6 +71,7 @@ class ValueProblem(ValueError):
 _EXACT = Context(prec=1_000_000)  # the usual one rounds to 28 digits, or refuses to
 _TRUE = frozenset({"true", "t", "yes", "y", "1", "on", "checked"})
 _FALSE = frozenset({"false", "f", "no", "n", "0", "off", "unchecked"})
+_BROWSERS = 2**53  # the largest integer that other readers of JSON keep
 _HALVES = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[+-]?\d+")
 
@@ -83,11 +84,20 @@ def parse(raw: Value, kind: FieldType) -> Value:
     """
     if raw is None or raw is MISSING:
         return raw
-    if type(raw) is _OWN.get(kind) and _OWN_CHECKS[kind](raw):
-        return raw  # canonical already, as most values are
+    if is_own(kind)(raw):
+        return raw
     if kind is not FieldType.TEXT and isinstance(raw, str) and not raw.strip():
         return None
     return _PARSERS[kind](raw)
+
+
+def is_own(kind: FieldType) -> Callable[[Value], bool]:
+    """What tells that a value is a canonical one of this type already, so that `parse` would return it."""
+    return _IS_OWN.get(kind, never)
+
+
+def never(_: Value) -> bool:
+    return False
 
 
 def _text(raw: Value) -> str:
@@ -263,22 +273,14 @@ _PARSERS: Final[Mapping[FieldType, Callable[[Value], Value]]] = {
 }
 
 
-# The type of most canonical values of a field type, and what tells that one needs no second look.
-_OWN: Final[Mapping[FieldType, type]] = {
-    FieldType.TEXT: str,
-    FieldType.INTEGER: int,
-    FieldType.DECIMAL: Decimal,
-    FieldType.BOOLEAN: bool,
-    FieldType.DATE: date,
-    FieldType.DATETIME: datetime,
-}
-_OWN_CHECKS: Final[Mapping[FieldType, Callable[[Any], bool]]] = {
-    FieldType.TEXT: str.isascii,
-    FieldType.INTEGER: lambda _: True,
-    FieldType.DECIMAL: Decimal.is_finite,
-    FieldType.BOOLEAN: lambda _: True,
-    FieldType.DATE: lambda _: True,
-    FieldType.DATETIME: lambda moment: moment.tzinfo is UTC,
+# What tells at a glance that a value is a canonical one of a type, as most are.
+_IS_OWN: Final[Mapping[FieldType, Callable[[Any], bool]]] = {
+    FieldType.TEXT: lambda raw: type(raw) is str and raw.isascii(),
+    FieldType.INTEGER: lambda raw: type(raw) is int,
+    FieldType.DECIMAL: lambda raw: type(raw) is Decimal and raw.is_finite(),
+    FieldType.BOOLEAN: lambda raw: raw is True or raw is False,
+    FieldType.DATE: lambda raw: type(raw) is date,
+    FieldType.DATETIME: lambda raw: type(raw) is datetime and raw.tzinfo is UTC,
 }
 
 
@@ -366,8 +368,17 @@ def _attachment_identity(item: Mapping[str, Value]) -> str:
 
 def encode(value: Value) -> Value:
     """A JSON-ready form of a canonical value from which `decode` makes the same value again."""
-    if type(value) is str and value.isascii() and "\0" not in value:
-        return value
+    kind = type(value)
+    if kind is str:
+        if value.isascii() and "\0" not in value:
+            return value
+    elif kind is int:
+        if -_BROWSERS <= value <= _BROWSERS:
+            return value
+    elif kind is Decimal:
+        return {"$decimal": str(value)}
+    elif kind is datetime and value.tzinfo is UTC:
+        return {"$datetime": value.isoformat()[:-6] + "Z"}
     match value:
         case None | bool():
             return value
@@ -378,7 +389,7 @@ def encode(value: Value) -> Value:
             return {"$text": base64.b64encode(value.encode("utf-8", "surrogatepass")).decode("ascii")}
         case int():
             # Other readers of the JSON (a browser) lose integers past 2**53.
-            return value if abs(value) <= 2**53 else {"$int": str(value)}
+            return value if abs(value) <= _BROWSERS else {"$int": str(value)}
         case Decimal():
             return {"$decimal": str(value)}
         case datetime():
@@ -443,7 +454,15 @@ def decode_fields(stored: Mapping[str, Value]) -> dict[str, Value]:
 
 def dumps(value: Value) -> str:
     """One text per structure: sorted keys, no spaces, numbers by value (1, 1.0 and 1.00 are equal)."""
-    return json.dumps(_ordered(value), ensure_ascii=False, sort_keys=True, separators=(",", ":"))
+    return dumps_stored(_ordered(value))
+
+
+def dumps_stored(stored: Value) -> str:
+    """The same of what `encode` made, in which no number has two forms."""
+    return _ONE_TEXT.encode(stored)
+
+
+_ONE_TEXT: Final = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
 def _ordered(value: Value) -> Value:
