@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
@@ -41,7 +41,7 @@ from connectors.base import (
     unkeyed,
 )
 from connectors.dialects import checked_url, database
-from connectors.dialects.base import AS_IS, Column, Raw, Row, Table, Unfit
+from connectors.dialects.base import AS_IS, Column, Database, Raw, Row, Table, Unfit
 from connectors.dialects.tables import all_tables, names, table
 from connectors.errors import BadAnswer, OptionsError, RecordRejected, StreamGone
 from sync.records import Cascade, Field, Record, Stream
@@ -171,7 +171,7 @@ class Sql(Connector):
     def discover(self) -> list[Stream]:
         with self._db.reading() as connection:
             found = all_tables(self._db, connection)
-        return [self._described(_Keyed(item, item.keys[0] if item.keys else ())) for item in found]
+        return [self._described(_Keyed(self._db, item, item.keys[0] if item.keys else ())) for item in found]
 
     def stream(self, name: str, options: AnyStreamOptions) -> Stream:
         with self._reading(options) as connection:
@@ -353,7 +353,7 @@ class Sql(Connector):
             key = tuple(part.strip() for part in options.key.split(","))
             for part in key:
                 _known_column(found, part, "key")
-        self._known[name, options.key] = _Keyed(found, key)
+        self._known[name, options.key] = _Keyed(self._db, found, key)
         return self._known[name, options.key]
 
     def _described(self, keyed: _Keyed) -> Stream:
@@ -482,7 +482,7 @@ class Sql(Connector):
         self, connection: Connection, keyed: _Keyed, hashed: sa.Select[Any], cursor: Cursor | None
     ) -> Iterator[Page]:
         """Pages of keys and hashes as the database joins them; the rows that are asked for are fetched."""
-        result = connection.execution_options(yield_per=1).execute(hashed)
+        result = connection.execute(hashed, execution_options={"yield_per": 1})
         held: Page | None = None
         for keys, hashes, count in result:
             if held is not None:
@@ -530,11 +530,8 @@ class Sql(Connector):
         return records
 
     def _record(self, keyed: _Keyed, id: str, row: Row) -> Record:
-        decode = self._db.decode
         # A hash may follow the columns.
-        fields = {
-            column.name: decode(column, raw) for column, raw in zip(keyed.table.columns, row, strict=False)
-        }
+        fields = {name: decode(raw) for (name, decode), raw in zip(keyed.decoders, row, strict=False)}
         is_hashed = len(row) > len(keyed.table.columns)
         return Record(id, fields, row[-1] if is_hashed else keyed.table.versions([row])[0])
 
@@ -629,7 +626,7 @@ class Sql(Connector):
         """Raises Unfit."""
         if is_unkeyed(write.id or ""):
             raise Unfit("no_key", f"The record has no '{', '.join(keyed.key)}', so it cannot be named.")
-        values = {name: self._raw(keyed.table, name, value) for name, value in write.fields.items()}
+        values = {name: self._raw(keyed, name, value) for name, value in write.fields.items()}
         if write.operation == "create":
             return self._new_step(keyed, write, values)
         key = self._key_of(keyed, write.id or "")
@@ -639,17 +636,17 @@ class Sql(Connector):
             return Outcome(write.marker, "done", write.id)
         return _missing(keyed, write)
 
-    def _raw(self, found: Table, name: str, value: Value) -> Raw:
-        column = found.by_name.get(name)
+    def _raw(self, keyed: _Keyed, name: str, value: Value) -> Raw:
+        column = keyed.table.by_name.get(name)
         if column is None:
-            raise Unfit("unknown_field", f"'{found.name}' has no column '{name}'.", name)
+            raise Unfit("unknown_field", f"'{keyed.table.name}' has no column '{name}'.", name)
         if not column.field.writable:
             raise Unfit("read_only", f"The column '{name}' is filled by the database.", name)
         if value is None:
             if not column.field.nullable:
                 raise Unfit("required", f"'{name}' must not be empty.", name)
             return None
-        return self._db.encode(column, value)
+        return keyed.encoders[name](value)
 
     def _new_step(self, keyed: _Keyed, write: Write, values: dict[str, Raw]) -> _Step:
         given = self._key_of(keyed, write.id) if write.id is not None else None
@@ -737,6 +734,9 @@ class Sql(Connector):
                     for number, column in enumerate(keyed.columns)
                 )
             )
+            if operation == "update" and self._updated_at_once(connection, keyed, columns, together):
+                keys += [step.key_after(keyed.key) for step in together]
+                continue
             rows = [step.bound() for step in together]
             if operation == "delete":
                 connection.execute(sa.delete(clause).where(wanted), rows)
@@ -745,6 +745,13 @@ class Sql(Connector):
                 connection.execute(sa.update(clause).where(wanted).values(_bindings(columns)), rows)
                 keys += [step.key_after(keyed.key) for step in together]
         return keys
+
+    def _updated_at_once(
+        self, connection: Connection, keyed: _Keyed, names: tuple[str, ...], steps: Sequence[_Step]
+    ) -> bool:
+        rows = [(step.key or (), tuple(step.values[name] for name in names)) for step in steps]
+        columns = [keyed.table.by_name[name] for name in names]
+        return self._db.update_many(connection, keyed.table.clause, keyed.columns, columns, rows)
 
     def _inserted(
         self, connection: Connection, keyed: _Keyed, columns: tuple[str, ...], steps: Sequence[_Step]
@@ -798,8 +805,17 @@ class Sql(Connector):
 class _Keyed:
     """A table, and the columns whose values are a record's id."""
 
+    db: Database
     table: Table
     key: tuple[str, ...]
+
+    @cached_property
+    def decoders(self) -> list[tuple[str, Callable[[Raw], Value]]]:
+        return [(column.name, self.db.decoder(column)) for column in self.table.columns]
+
+    @cached_property
+    def encoders(self) -> dict[str, Callable[[Value], Raw]]:
+        return {column.name: self.db.encoder(column) for column in self.table.columns}
 
     @cached_property
     def columns(self) -> list[Column]:

@@ -30,6 +30,7 @@ from sync.values import (
     dumps,
     encode,
     is_own,
+    keeps_places,
     never,
     parse,
     rounded,
@@ -37,7 +38,14 @@ from sync.values import (
 
 # Types of which two equal values are equal in every sense, if both are canonical.
 _EQUAL_AS_THEY_ARE = frozenset(
-    {FieldType.TEXT, FieldType.INTEGER, FieldType.DECIMAL, FieldType.BOOLEAN, FieldType.DATE, FieldType.DATETIME}
+    {
+        FieldType.TEXT,
+        FieldType.INTEGER,
+        FieldType.DECIMAL,
+        FieldType.BOOLEAN,
+        FieldType.DATE,
+        FieldType.DATETIME,
+    }
 )
 # Values of these types that are equal, and of one type, are equal in every sense (`{"a": 1}` and
 # `{"a": True}` are not).
@@ -276,9 +284,9 @@ class FieldMapping:
         values: dict[str, Value] = {}
         problems: dict[str, str] = {}
         fields = record.fields
-        for name, column, is_own, pair in self._columns[side]:
+        for name, column, knows, pair in self._columns[side]:
             raw = fields.get(column, MISSING)
-            if raw is None or is_own(raw):
+            if raw is None or knows(raw):
                 values[name] = raw
                 continue
             if raw is MISSING:
@@ -398,14 +406,9 @@ def fits(pair: FieldPair, side: Side, stream: Stream) -> Callable[[Value], bool]
         return lambda value: nullable if value is None else type(value) is int and abs(value) <= largest
     if kind is FieldType.DECIMAL and (scale := spec.scale) is not None:
         return lambda value: (
-            nullable if value is None else type(value) is Decimal and _keeps_places(value, scale)
+            nullable if value is None else type(value) is Decimal and keeps_places(value, scale)
         )
     return lambda value: nullable if value is None else True
-
-
-def _keeps_places(number: Decimal, scale: int) -> bool:
-    exponent = number.as_tuple().exponent
-    return isinstance(exponent, int) and exponent >= -scale
 
 
 def encoded(value: Value) -> dict[str, Value] | None:

@@ -378,7 +378,7 @@ def encode(value: Value) -> Value:
     elif kind is Decimal:
         return {"$decimal": str(value)}
     elif kind is datetime and value.tzinfo is UTC:
-        return {"$datetime": value.isoformat()[:-6] + "Z"}
+        return {"$datetime": iso(value)}
     match value:
         case None | bool():
             return value
@@ -511,6 +511,12 @@ def rounded(number: Decimal, scale: int) -> Decimal:
     return number.quantize(Decimal(1).scaleb(-scale), ROUND_HALF_EVEN, _EXACT)
 
 
+def keeps_places(number: Decimal, scale: int) -> bool:
+    """Whether a decimal is written with no more than so many places; one that is longer may end in zeros."""
+    exponent = number.as_tuple().exponent
+    return isinstance(exponent, int) and exponent >= -scale
+
+
 def plain(number: Decimal) -> str:
     """A decimal without an exponent: 1E+3 is 1000."""
     return format(number, "f")
@@ -518,8 +524,9 @@ def plain(number: Decimal) -> str:
 
 def iso(moment: datetime) -> str:
     """UTC, with Z, and with a fraction only where there is one."""
-    aware = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
-    return aware.isoformat().replace("+00:00", "Z")
+    if moment.tzinfo is not UTC:
+        moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    return moment.isoformat()[:-6] + "Z"
 
 
 def display(value: Value) -> str:

@@ -13,10 +13,10 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, ClassVar
 
 import sqlalchemy as sa
@@ -370,6 +370,14 @@ class Database(ABC):
     def decode(self, column: Column, raw: Raw) -> Value:
         """The canonical value; the raw one where it does not fit the column's own type."""
 
+    def decoder(self, column: Column) -> Callable[[Raw], Value]:
+        """`decode` for one column, made once for many rows."""
+        return partial(self.decode, column)
+
+    def encoder(self, column: Column) -> Callable[[Value], Raw]:
+        """`encode` for one column, made once for many rows. Raises Unfit."""
+        return partial(self.encode, column)
+
     @abstractmethod
     def encode(self, column: Column, value: Value) -> Raw:
         """The raw form of a value that is not None. Raises Unfit, also for what would be rounded or cut."""
@@ -410,6 +418,18 @@ class Database(ABC):
 
         `given` are the keys that stand in the rows, None where the database chooses.
         """
+
+    def update_many(
+        self,
+        connection: Connection,
+        clause: sa.TableClause,
+        key: Sequence[Column],
+        columns: Sequence[Column],
+        rows: Sequence[tuple[Row, Row]],
+    ) -> bool:
+        """Update rows, each named by its raw key and with raw values for `columns`, in one statement. False,
+        with nothing done, where they are better updated one after the other."""
+        return False
 
     @abstractmethod
     def earlier(self, column: Column, raw: Raw, seconds: float) -> Raw:

@@ -6,9 +6,9 @@ import base64
 import json
 import os
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from time import monotonic
 from typing import Any, TypeVar, cast
@@ -58,7 +58,7 @@ from connectors.errors import (
     Unavailable,
 )
 from sync.records import Field
-from sync.values import FieldType, Value, ValueProblem, iso, json_text, parse, plain
+from sync.values import FieldType, Value, ValueProblem, is_own, iso, json_text, keeps_places, parse, plain
 
 _Answer = TypeVar("_Answer")
 _INTEGERS = ((types.SmallInteger, 2**15 - 1), (types.BigInteger, 2**63 - 1), (types.Integer, 2**31 - 1))
@@ -416,6 +416,26 @@ class Postgres(Database):
                 case _:
                     return checked_text(column, value)
 
+    def decoder(self, column: Column) -> Callable[[Raw], Value]:
+        read = _READERS.get(column.kind)
+        if read is None:
+            return super().decoder(column)
+
+        def decoded(raw: Raw) -> Value:
+            try:
+                return None if raw is None else read(raw)
+            except (ValueError, KeyError, ArithmeticError):
+                return self.decode(column, raw)
+
+        return decoded
+
+    def encoder(self, column: Column) -> Callable[[Value], Raw]:
+        slow, write = super().encoder(column), _WRITERS.get(column.kind)
+        if write is None or column.field.options is not None or column.digits is not None:
+            return slow
+        fits_at_once = _fits_at_once(column)
+        return lambda value: write(value) if fits_at_once(value) else slow(value)
+
     def key_text(self, raw: Raw) -> str:
         return str(raw)
 
@@ -470,6 +490,34 @@ class Postgres(Database):
                 found.append(cursor.fetchone())
                 cursor.nextset()
         return found
+
+    def update_many(
+        self,
+        connection: Connection,
+        clause: sa.TableClause,
+        key: Sequence[Column],
+        columns: Sequence[Column],
+        rows: Sequence[tuple[Row, Row]],
+    ) -> bool:
+        casts = [_cast(column) for column in (*key, *columns)]
+        if len(rows) < _MANY or len(key) > 1 or None in casts:
+            return False
+        quote = connection.dialect.identifier_preparer.quote
+        name = connection.dialect.identifier_preparer.format_table(cast("Any", clause))
+        given = ", ".join(["%s::text[]"] * len(casts))
+        listed = ", ".join(f"c{number}" for number in range(len(casts)))
+        sets = ", ".join(
+            f"{quote(column.name)} = v.c{number}{kind}"
+            for number, (column, kind) in enumerate(zip(columns, casts[1:], strict=True), 1)
+        ).replace("%", "%%")
+        where = f"t.{quote(key[0].name)} = v.c0{casts[0]}".replace("%", "%%")
+        name = name.replace("%", "%%")
+        text = f"UPDATE {name} t SET {sets} FROM unnest({given}) AS v ({listed}) WHERE {where}"  # noqa: S608
+        values = [[row_key[0] for row_key, _ in rows]]
+        values += [[raws[number] for _, raws in rows] for number in range(len(columns))]
+        with cast("psycopg.Cursor[Any]", connection.connection.cursor()) as cursor:
+            cursor.execute(text.encode(), values)
+        return True
 
     def _takes_copies(self, connection: Connection, table: Any) -> bool:
         """Whether a COPY into a table does what its INSERT would: nothing of the table's own steps in."""
@@ -536,6 +584,84 @@ def _watched(gen: PQGen[_Answer], wanted: Wait, seconds: float) -> PQGen[_Answer
             wanted = gen.send(ready)
         except StopIteration as done:
             return cast("_Answer", done.value)
+
+
+# -- values at a glance -------------------------------------------------------------------------------
+
+
+def _fits_at_once(column: Column) -> Callable[[Value], bool]:
+    """What tells at a glance that a column can hold a value."""
+    spec = column.field
+    known = is_own(spec.type)
+    match column.kind:
+        case "integer":
+            largest = spec.max_integer if spec.max_integer is not None else -1
+            return lambda value: known(value) and -largest <= value <= largest
+        case "decimal":
+            scale = spec.scale
+            return lambda value: known(value) and (scale is None or keeps_places(value, scale))
+        case "text":
+            longest = spec.max_length
+            return lambda value: (
+                known(value) and "\0" not in value and (longest is None or len(value) <= longest)
+            )
+        case _:
+            return known
+
+
+def _cast(column: Column) -> str | None:
+    """What makes a text a value of this column, as its own input rules would; None where they may differ."""
+    if column.kind == "text":
+        # Assigned without a cast: a cast to varchar(10) would cut silently.
+        return "" if column.type.startswith(("TEXT", "VARCHAR")) else None
+    return _CASTS.get(column.kind)
+
+
+def _date(raw: str) -> date:
+    return date.fromisoformat(raw)
+
+
+def _moment(raw: str) -> datetime:
+    moment = datetime.fromisoformat(raw)
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+
+
+def _number(raw: str) -> Decimal:
+    number = Decimal(raw)
+    if not number.is_finite():
+        raise ValueError(raw)
+    return number
+
+
+# Kinds of which most values are read and written without a closer look.
+_READERS: Mapping[str, Callable[[str], Value]] = {
+    "integer": int,
+    "decimal": _number,
+    "boolean": {"true": True, "false": False}.__getitem__,
+    "date": _date,
+    "datetime": _moment,
+    "naive_datetime": _moment,
+    "text": str,
+    "uuid": str,
+}
+_WRITERS: Mapping[str, Callable[[Any], str]] = {
+    "integer": str,
+    "decimal": plain,
+    "boolean": lambda value: "true" if value else "false",
+    "date": date.isoformat,
+    "datetime": iso,
+    "naive_datetime": iso,
+    "text": str,
+}
+_CASTS: Mapping[str, str] = {
+    "integer": "::bigint",
+    "decimal": "::numeric",
+    "boolean": "::boolean",
+    "date": "::date",
+    "datetime": "::timestamptz",
+    "naive_datetime": "::timestamp",
+    "uuid": "::uuid",
+}
 
 
 def _limit(base: types.TypeEngine[Any]) -> int | None:
