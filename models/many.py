@@ -18,6 +18,7 @@ from sqlalchemy.orm import Session
 from models.db import Base
 
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
+_IN_A_LIST = 900  # values that SQLite takes in one list
 _PAGE = 10_000  # rows that PostgreSQL joins to one text
 FEW = 20  # below it one statement for each row is as quick, and simpler to follow in a log
 
@@ -99,22 +100,33 @@ def _update(
     db.connection().execute(statement_, params)
 
 
+def update_chosen(db: Session, model: type[Base], ids: Sequence[int], values: Mapping[str, Any]) -> None:
+    """Set the same columns in all these rows."""
+    db.flush()
+    table = _table(model)
+    at_once = len(ids) if is_postgresql(db) else _IN_A_LIST
+    for start in range(0, len(ids), max(at_once, 1)):
+        part = ids[start : start + at_once]
+        db.connection().execute(update(table).where(_one_of(db, table.c.id, part)).values(values))
+
+
 def chosen(
     db: Session, columns: Sequence[Any], key: Any, values: Iterable[Any], *conditions: Any
 ) -> list[Any]:
     """The rows whose key is one of these values: as many as one likes, in few questions."""
     wanted = list(values)
     found: list[Any] = []
-    at_once = 20_000 if is_postgresql(db) else 900
+    at_once = 20_000 if is_postgresql(db) else _IN_A_LIST
     for start in range(0, len(wanted), at_once):
-        part = wanted[start : start + at_once]
-        if is_postgresql(db):
-            kind = postgresql.ARRAY(key.type)
-            one_of = key == func.any(bindparam(None, part, kind))
-        else:
-            one_of = key.in_(part)
+        one_of = _one_of(db, key, wanted[start : start + at_once])
         found += db.execute(select(*columns).where(one_of, *conditions)).all()
     return found
+
+
+def _one_of(db: Session, key: Any, values: Sequence[Any]) -> Any:
+    if is_postgresql(db):
+        return key == func.any(bindparam(None, values, postgresql.ARRAY(key.type)))
+    return key.in_(values)
 
 
 def pairs(db: Session, one: Any, two: Any, *conditions: Any) -> dict[str, str | None]:

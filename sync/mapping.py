@@ -248,7 +248,7 @@ class FieldMapping:
         """Whether records that Python calls equal are equal in every field."""
         return all(pair.own_type(side) in _EQUAL_AS_THEY_ARE for pair in self.pairs for side in SIDES)
 
-    def as_written(self, side: Side, one: Fields, two: Fields) -> bool:
+    def is_equal(self, one: Fields, two: Fields) -> bool:
         """Whether these values of a side are the same in every field; False also where it needs a closer
         look."""
         return self.is_plain and one == two

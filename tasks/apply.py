@@ -14,7 +14,7 @@ from datetime import datetime
 from itertools import takewhile
 from typing import Any, Protocol
 
-from sqlalchemy import select, update
+from sqlalchemy import select
 from sqlalchemy.orm import Session
 
 from connectors.base import Can, Outcome, Write
@@ -29,6 +29,7 @@ from sync.records import Problem, Record, Side, other
 from sync.values import MISSING, Value, decode_fields, display, encode, encode_fields, short
 from tasks import ledger
 from tasks.context import Context
+from tasks.entries import Entry, Journalled, own_after
 from tasks.moves import Moves
 from tasks.reins import Reins
 from tasks.sides import Pairing, call
@@ -49,7 +50,7 @@ class Sending:
     write: Write
     link_id: int | None
     origin_id: str | None
-    row: Change | None = None  # the journal's row, where this run stored it just now
+    row: Entry | None = None  # the journal's row, where this run stored it just now
     # Links that became known on the way: name -> own value there, own value of the other side.
     bound: Mapping[str, tuple[Value, Value]] = field(default_factory=dict)
 
@@ -189,11 +190,7 @@ def _batches(work: Work, sendings: Sequence[Sending], follower: Follower | None)
 def _mark_sent(work: Work, batch: Sequence[Sending]) -> None:
     with work.ctx.sessions.begin() as db:
         work.reins.fence(db)
-        db.execute(
-            update(Change)
-            .where(Change.id.in_([item.change_id for item in batch]))
-            .values(state=ChangeState.SENT, sent_at=work.ctx.db_now(db), attempts=Change.attempts + 1)
-        )
+        ledger.mark_sent(db, [item.change_id for item in batch], work.ctx.db_now(db))
         for item in batch:
             if item.bound:
                 _complete(db.get_one(Change, item.change_id), item.bound)
@@ -201,13 +198,15 @@ def _mark_sent(work: Work, batch: Sequence[Sending]) -> None:
                     _complete(item.row, item.bound)
 
 
-def _complete(change: Change, bound: Mapping[str, tuple[Value, Value]]) -> None:
+def _complete(change: Journalled, bound: Mapping[str, tuple[Value, Value]]) -> None:
     """Write down the links that became known on the way, before they are sent."""
     there = {name: values[0] for name, values in bound.items()}
     origin = {name: values[1] for name, values in bound.items()}
     known = {**((change.settle or {}).get("other") or {}), **encode_fields(origin)}
     change.after = {**(change.after or {}), **encode_fields(there)}
     change.settle = {**(change.settle or {}), "other": known}
+    if isinstance(change, Entry):
+        change.own = None
 
 
 def _send(work: Work, batch: Sequence[Sending]) -> list[Outcome]:
@@ -274,7 +273,9 @@ def _settle(
         # The rows of this run's own plan are at hand; nobody else moves a change that was sent.
         stored = {item.change_id: item.row for item in batch if item.row is not None}
         others = [item.change_id for item in batch if item.row is None]
-        changes = stored | {row.id: row for row in db.scalars(select(Change).where(Change.id.in_(others)))}
+        changes: dict[int, Journalled] = {**stored}
+        if others:
+            changes |= {row.id: row for row in db.scalars(select(Change).where(Change.id.in_(others)))}
         moves = _moves(db, work, changes.values())
         for outcome in resolved:
             item = by_marker[outcome.marker]
@@ -284,7 +285,7 @@ def _settle(
     return [(by_marker[outcome.marker], outcome) for outcome in resolved]
 
 
-def _moves(db: Session, work: Work, changes: Collection[Change]) -> Moves:
+def _moves(db: Session, work: Work, changes: Collection[Journalled]) -> Moves:
     linked = [row.link_id for row in changes if row.link_id is not None]
     return Moves(db, work.config_id, linked, fresh=sum(1 for row in changes if row.link_id is None))
 
@@ -322,9 +323,10 @@ def settle(work: Work, db: Session, change: Change, outcome: Outcome, now: datet
 
 
 def _settle_one(
-    work: Work, db: Session, change: Change, outcome: Outcome, now: datetime, moves: Moves
+    work: Work, db: Session, change: Journalled, outcome: Outcome, now: datetime, moves: Moves
 ) -> None:
-    outcome = replace(outcome, message=work.pairing.clean(outcome.message))
+    if outcome.message:
+        outcome = replace(outcome, message=work.pairing.clean(outcome.message))
     if change.state == ChangeState.UNKNOWN and outcome.status != "unknown":
         ledger.close_unknown(db, change, now)
     change.settled_at = now
@@ -360,12 +362,12 @@ def _settle_one(
             )
 
 
-def not_done(change: Change) -> ChangeState:
+def not_done(change: Journalled) -> ChangeState:
     """What a change is that did not happen: decided anew, unless a person has said yes to just this one."""
     return ChangeState.ABANDONED if change.decided_at is None else ChangeState.APPROVED
 
 
-def _refuse(work: Work, db: Session, change: Change, outcome: Outcome, side: Side) -> None:
+def _refuse(work: Work, db: Session, change: Journalled, outcome: Outcome, side: Side) -> None:
     code = outcome.code or "rejected"
     if code == "not_done":
         # Looked up: it did not happen. Not the record's fault; the next run sends it once more.
@@ -385,7 +387,9 @@ def _refuse(work: Work, db: Session, change: Change, outcome: Outcome, side: Sid
     )
 
 
-def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: datetime, moves: Moves) -> None:
+def confirm(
+    work: Work, db: Session, change: Journalled, outcome: Outcome, now: datetime, moves: Moves
+) -> None:
     """Move the link of a confirmed change: ids, shadows, versions. Shadows take what was read back."""
     side: Side = "left" if change.side == "left" else "right"
     counts = work.summary.side(side)
@@ -409,31 +413,28 @@ def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: date
             change.record_id = outcome.id
             return
     mapping = work.pairing.built.rules.mapping
-    after = decode_fields(change.after or {})
+    after = own_after(change)
     seen = mapping.see(side, outcome.record) if outcome.record is not None else None
     kept, lost = _read_back(work, db, change, side, after, seen)
     change.result = encode_fields(kept)
     change.record_id = outcome.id or (seen.id if seen else change.record_id)
-    twin = {
-        name: value
-        for name, value in decode_fields(settle_with.get("other") or {}).items()
-        if name not in lost
-    }
-    for name in [name for name in twin if name not in kept]:
+    far = {name: value for name, value in (settle_with.get("other") or {}).items() if name not in lost}
+    for name in [name for name in far if name not in kept]:
         # What a new record holds in a field that does not flow to it.
         if seen is not None and seen.get(name) is not MISSING:
             kept[name] = seen.get(name)
         else:
-            del twin[name]
+            del far[name]
     stored = {**change.result, **{name: encode(kept[name]) for name in kept.keys() - change.result.keys()}}
-    far = {name: value for name, value in (settle_with.get("other") or {}).items() if name in twin}
     link_id = _link_for(db, change, side, stored, far, now, moves)
     shadow = moves.shadows(link_id)
     # What the side's own shadow is by now: of a new record just what was kept.
     is_new = change.operation == "create"
     own = kept if is_new else decode_fields(shadow.left if side == "left" else shadow.right)
     reset = bool(settle_with.get("resolves"))
-    if not settle_with.get("aside"):
+    if is_new:
+        shadow.flaps = None  # nothing was written to it before
+    elif not settle_with.get("aside"):
         ledger.flap(shadow, side, change.after or {}, reset, work.run_id, work.previous_run_id)
     moved: dict[str, Any] = {"written_at": now, **(settle_with.get("move") or {})}
     if seen is not None and not lost and not settle_with.get("open") and _whole(work, side, seen, own):
@@ -449,10 +450,12 @@ def confirm(work: Work, db: Session, change: Change, outcome: Outcome, now: date
 
 
 def _read_back(
-    work: Work, db: Session, change: Change, side: Side, after: Mapping[str, Any], seen: Seen | None
+    work: Work, db: Session, change: Journalled, side: Side, after: Mapping[str, Any], seen: Seen | None
 ) -> tuple[dict[str, Any], set[str]]:
     """What stands there now for the written fields, and the fields in which nothing was retained."""
     mapping = work.pairing.built.rules.mapping
+    if seen is not None and mapping.is_equal(seen.values, after):
+        return dict(seen.values), set()
     before = decode_fields(change.before or {})
     unset = None if change.operation == "create" else MISSING
     kept: dict[str, Any] = {}
@@ -522,7 +525,7 @@ def _read_back(
 
 def _link_for(
     db: Session,
-    change: Change,
+    change: Journalled,
     side: Side,
     kept: Mapping[str, Any],
     twin: Mapping[str, Any],
@@ -549,6 +552,8 @@ def _whole(work: Work, side: Side, seen: Seen, stored: Mapping[str, Any]) -> boo
     """Whether everything that stands there now is what the shadow says: only then may its version stand
     for it. Otherwise somebody edited another field in between, and the next run must look."""
     mapping = work.pairing.built.rules.mapping
+    if mapping.is_equal(seen.values, stored):
+        return not seen.problems
     for pair in mapping.pairs:
         now, then = seen.get(pair.name), stored.get(pair.name, MISSING)
         if now is MISSING and then is MISSING:

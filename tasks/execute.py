@@ -32,6 +32,7 @@ from tasks import editing, forecast, ledger, undo, waiting
 from tasks.apply import Sending, Work, look_up_change, not_done, send_all, settle
 from tasks.claims import Claim
 from tasks.context import Context
+from tasks.entries import Entry, Journalled, as_change
 from tasks.errors import WorkError
 from tasks.look import Outlook, look
 from tasks.narrow import narrow
@@ -547,8 +548,10 @@ def _store_items(work: Work, db: Session, outlook: Outlook, now: Any) -> dict[in
         )
     for item, link_id in zip(fresh, ledger.add_links(db, work.config_id, rows), strict=True):
         link_ids[id(item.tie)] = link_id
+    open_ = set(ledger.links_in_conflict(db, work.config_id))
     for item in outlook.plan.items:
-        _store_item_conflicts(work, db, item, link_ids.get(id(item.tie)), now)
+        if item.decision.conflicts or item.tie.id in open_:
+            _store_item_conflicts(work, db, item, link_ids.get(id(item.tie)), now)
     return link_ids
 
 
@@ -608,8 +611,6 @@ def _dissolved(item: Item, move: LinkMove) -> dict[str, Any]:
 def _store_item_conflicts(work: Work, db: Session, item: Item, link_id: int | None, now: Any) -> None:
     decision = item.decision
     if link_id is None or decision.waits:
-        return
-    if item.tie.id is None and not decision.conflicts:
         return
     ledger.store_conflicts(
         db,
@@ -676,11 +677,11 @@ def _store_held(
             if row.state == ChangeState.APPROVED:  # its approval ran out: it waits again
                 row.state, row.decided_by, row.decided_at = ChangeState.HELD, None, None
         else:
-            row = _change_row(work, change, items.get(id(change.tie)), outlook, link_ids, now)
-            row.state, row.guard = ChangeState.HELD, change.guard
-            row.expires_at = now + ledger.HELD_FOR
-            row.message = why
-            db.add(row)
+            entry = _change_row(work, change, items.get(id(change.tie)), outlook, link_ids, now)
+            entry.state, entry.guard = ChangeState.HELD, change.guard
+            entry.expires_at = now + ledger.HELD_FOR
+            entry.message = why
+            db.add(as_change(entry))
     # An approval stays good while its change is planned, also where another guard asks after the first.
     planned = {change.fingerprint for change in outlook.plan.changes}
     kept.update(
@@ -711,34 +712,35 @@ def _store_changes(
     for row in ledger.open_changes(db, work.config_id, (ChangeState.APPROVED,)):
         approved.setdefault(row.fingerprint, []).append(row)
     items = {id(item.tie): item for item in outlook.plan.items}
-    sendings: list[tuple[Step, Change]] = []
-    fresh: list[Change] = []
+    sendings: list[tuple[Step, Journalled]] = []
+    fresh: list[Entry] = []
     for step in in_order(flowing, work.pairing.built.rules):
         change = step.change
         if change.intent.operation == "relink":
             continue
         answers = None if step.is_aside else approved.pop(change.fingerprint, None)
+        journalled: Journalled
         if answers is None:
-            row = _change_row(work, change, items.get(id(change.tie)), outlook, link_ids, now)
-            fresh.append(row)
+            journalled = _change_row(work, change, items.get(id(change.tie)), outlook, link_ids, now)
+            fresh.append(journalled)
         else:
             # The approved row itself is carried out: who said yes stays with it. Each yes is good once.
-            row, *spent = answers
+            journalled, *spent = answers
             for other_row in spent:
                 other_row.state, other_row.settled_at = ChangeState.WITHDRAWN, now
                 other_row.message = "Approved as well; the change is carried out once."
-            row.run_id, row.state = work.run_id, ChangeState.PLANNED
-            row.settle = _settle_with(change, items.get(id(change.tie)), outlook)
-            row.link_id = link_ids.get(id(change.tie))
+            journalled.run_id, journalled.state = work.run_id, ChangeState.PLANNED
+            journalled.settle = _settle_with(change, items.get(id(change.tie)), outlook)
+            journalled.link_id = link_ids.get(id(change.tie))
         if step.moved:
             # What an earlier step of this run leaves there: a look after a crash must know it for ours.
-            row.settle = {**(row.settle or {}), "stood": encode_fields(step.moved)}
-        sendings.append((step, row))
+            stood = {"stood": encode_fields(step.moved)}
+            journalled.settle = {**(journalled.settle or {}), **stood}
+        sendings.append((step, journalled))
     for row in (row for rows in approved.values() for row in rows):
         if row.operation in ("relink", "container"):
             row.state, row.settled_at, row.run_id = ChangeState.APPLIED, now, work.run_id
     ledger.store_changes(db, fresh)
-    kept = {id(row) for row in fresh}
     return [
         Sending(
             row.id,
@@ -749,7 +751,7 @@ def _store_changes(
             _write(work, step, row, items.get(id(step.change.tie))),
             row.link_id,
             row.origin_id,
-            row if id(row) in kept else None,
+            row if isinstance(row, Entry) else None,
         )
         for step, row in sendings
     ]
@@ -762,9 +764,9 @@ def _change_row(
     outlook: Outlook,
     link_ids: dict[int, int],
     now: Any,
-) -> Change:
+) -> Entry:
     intent = change.intent
-    row = Change(
+    return Entry(
         marker=work.ctx.new_id(),
         workspace_id=work.workspace_id,
         config_id=work.config_id,
@@ -773,20 +775,17 @@ def _change_row(
         side=intent.side,
         operation=intent.operation,
         key=change.key[:500],
-        record_id=change.record_id,
+        record_id=_chosen_id(work, change) if intent.operation == "create" else change.record_id,
         origin_id=change.origin_id,
         before=encode_fields(intent.before) if intent.operation != "create" else None,
         after=encode_fields(intent.after) if intent.operation != "delete" else None,
+        own=intent.after,
         rule=intent.rule[:60],
         state=ChangeState.PLANNED,
         fingerprint=change.fingerprint,
         settle=_settle_with(change, item, outlook),
-        attempts=0,
         created_at=now,
     )
-    if intent.operation == "create":
-        row.record_id = _chosen_id(work, change)
-    return row
 
 
 def _chosen_id(work: Work, change: PlannedChange) -> str | None:
@@ -794,9 +793,10 @@ def _chosen_id(work: Work, change: PlannedChange) -> str | None:
     end = work.pairing.end(change.intent.side)
     if end.id_kind == "chosen":
         return work.ctx.new_id()
-    mapped = {pair.on(change.intent.side) for pair in work.pairing.built.rules.mapping.pairs}
-    if end.id_kind == "visible" and end.key_field is not None and end.key_field not in mapped:
-        return work.ctx.new_id()
+    if end.id_kind == "visible" and end.key_field is not None:
+        pairs = work.pairing.built.rules.mapping.pairs
+        if all(pair.on(change.intent.side) != end.key_field for pair in pairs):
+            return work.ctx.new_id()
     return None
 
 
@@ -824,7 +824,7 @@ def _settle_with(change: PlannedChange, item: Item | None, outlook: Outlook) -> 
     return settle_
 
 
-def _write(work: Work, step: Step, row: Change, item: Item | None) -> Write:
+def _write(work: Work, step: Step, row: Journalled, item: Item | None) -> Write:
     """The change as the connector is told it, with what must still stand there."""
     intent, end = step.change.intent, work.pairing.end(step.change.intent.side)
     mapping = work.pairing.built.rules.mapping

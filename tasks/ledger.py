@@ -24,6 +24,7 @@ from sync.plan import FieldConflict, Resolution, Tie
 from sync.planner import Item, LinkIndex, LinkRow
 from sync.records import SIDES, Problem, Side, other
 from sync.values import MISSING, ValueProblem, decode, decode_fields, encode_fields
+from tasks.entries import Entry, row_of
 
 CHUNK = 500  # ids in one IN list
 WORN_OUT = 3  # the same write so many runs in a row is not made again
@@ -597,7 +598,7 @@ def open_fields(db: Session, config_id: str, code: str, side: Side) -> set[str]:
     return set(db.scalars(query))
 
 
-def close_unknown(db: Session, change: Change, now: datetime) -> None:
+def close_unknown(db: Session, change: Change | Entry, now: datetime) -> None:
     """It is known by now what became of this change."""
     db.execute(
         update(Issue)
@@ -615,26 +616,26 @@ def close_unknown(db: Session, change: Change, now: datetime) -> None:
 # -- the journal ----------------------------------------------------------------------------------
 
 
-_JOURNALLED = tuple(item.name for item in Change.__table__.columns)
 _OUTCOME = ("state", "link_id", "record_id", "result", "code", "message", "settled_at")
 
 
-def store_changes(db: Session, rows: Sequence[Change]) -> None:
-    """Journal new changes; their ids are set, and the session does not know them."""
-    ids = many.new_ids(db, Change, len(rows))
-    for row, id_ in zip(rows, ids, strict=True):
-        row.id = id_
-    many.insert_rows(db, Change, [dict.fromkeys(_JOURNALLED) | _set_in(row) for row in rows])
+def store_changes(db: Session, entries: Sequence[Entry]) -> None:
+    """Journal new changes; their ids are set, in their order."""
+    for entry, id_ in zip(entries, many.new_ids(db, Change, len(entries)), strict=True):
+        entry.id = id_
+    many.insert_rows(db, Change, [row_of(entry) for entry in entries])
 
 
-def _set_in(row: Change) -> dict[str, Any]:
-    """What is set in a row that no session knows."""
-    return {name: value for name, value in vars(row).items() if name != "_sa_instance_state"}
+def mark_sent(db: Session, change_ids: Sequence[int], now: datetime) -> None:
+    """Note that these changes are on their way, before they are."""
+    sent = {"state": ChangeState.SENT, "sent_at": now, "attempts": Change.attempts + 1}
+    many.update_chosen(db, Change, change_ids, sent)
 
 
-def store_outcomes(db: Session, rows: Sequence[Change]) -> None:
+def store_outcomes(db: Session, entries: Sequence[Entry]) -> None:
     """What became of changes that `store_changes` journalled."""
-    many.update_rows(db, Change, [{name: getattr(row, name) for name in ("id", *_OUTCOME)} for row in rows])
+    rows = [{name: getattr(entry, name) for name in ("id", *_OUTCOME)} for entry in entries]
+    many.update_rows(db, Change, rows)
 
 
 def open_changes(db: Session, config_id: str, states: Sequence[ChangeState]) -> list[Change]:

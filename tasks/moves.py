@@ -12,9 +12,9 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from models import many
-from models.journal import Change
 from models.links import Link, Shadow
 from tasks import ledger
+from tasks.entries import Journalled
 
 
 @dataclass(slots=True)
@@ -41,7 +41,7 @@ class Moves:
         self._moved: set[int] = set()  # links whose shadows did
         self._values: dict[int, dict[str, Any]] = {}
         self._new: dict[int, dict[str, Any]] = {}
-        self._owners: list[tuple[Change, int]] = []
+        self._owners: list[tuple[Journalled, int]] = []
         self._ids = list(reversed(many.new_ids(db, Link, fresh))) if fresh else []
 
     def shadows(self, link_id: int) -> Shadows:
@@ -54,7 +54,7 @@ class Moves:
             into = self._values.setdefault(link_id, {})
         into.update(values)
 
-    def add(self, change: Change, **values: Any) -> int:
+    def add(self, change: Journalled, **values: Any) -> int:
         """A new link without shadows, which the change gets once it is stored; its id."""
         link_id = self._ids.pop()
         self._owners.append((change, link_id))

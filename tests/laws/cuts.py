@@ -197,7 +197,7 @@ def _() -> None:
     *_in(VALUES, "test_V11_a_field_is_missing_in_one_answer_only"),
 )
 def _() -> None:
-    rewrite(mapping.FieldMapping, "see", "if omits_empty and pair.name not in vanished", "if True")
+    rewrite(mapping.FieldMapping, "see", "if omits_empty and name not in vanished", "if True")
 
 
 # -- 4: intent before effect ----------------------------------------------------------------------
