@@ -286,6 +286,15 @@ def first_mistake(problem: ValidationError) -> str:
     return f"{where}: {mistake['msg']}" if where else str(mistake["msg"])
 
 
+@dataclass(frozen=True, slots=True)
+class Total:
+    """What a stream, or what is known of it, adds up to: equal totals are the same records, unchanged."""
+
+    count: int
+    versions: int
+    cursor: Cursor | None = field(default=None, compare=False)  # where a later read may begin
+
+
 class Connector(ABC):
     """One external system with one account's options. Cheap to make; opens things when first asked."""
 
@@ -353,6 +362,11 @@ class Connector(ABC):
     @abstractmethod
     def read(self, stream: Stream, options: AnyStreamOptions, since: Cursor | None = None) -> Iterator[Page]:
         """All records, page by page; only those past `since` where the connector can."""
+
+    def total(self, stream: Stream, options: AnyStreamOptions) -> Total | None:
+        """Of a stream whose versions are whole numbers, how many records it holds and what their versions add
+        up to, where that is quicker than to read them. None elsewhere."""
+        return None
 
     def write(self, stream: Stream, options: AnyStreamOptions, batch: Sequence[Write]) -> list[Outcome]:
         """Carry out a batch: one outcome per write, in any order.

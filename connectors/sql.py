@@ -34,6 +34,7 @@ from connectors.base import (
     Outcome,
     Page,
     StreamOptions,
+    Total,
     Write,
     holds,
     is_unkeyed,
@@ -218,6 +219,18 @@ class Sql(Connector):
                 yield last
                 return
         yield last  # whoever stops here keeps no lock on a SQLite file
+
+    def total(self, stream: Stream, options: AnyStreamOptions) -> Total | None:
+        choices = _choices(options)
+        if choices.query is not None:
+            return None
+        with self._reading(options) as connection:
+            keyed = self._looked_at(connection, stream.name, options)
+            if keyed.key not in keyed.table.keys or (total := self._db.total(keyed.table)) is None:
+                return None
+            _, cursor = self._position(connection, keyed.table, choices, None)
+            found: Any = connection.execute(total).one()
+        return Total(int(found[0]), int(found[1]), cursor)
 
     def write(self, stream: Stream, options: AnyStreamOptions, batch: Sequence[Write]) -> list[Outcome]:
         if not batch:

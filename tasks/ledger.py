@@ -10,9 +10,11 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, and_, delete, func, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, and_, cast, delete, func, or_, select, update
+from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
+from connectors.base import Total
 from models import many
 from models.issues import Conflict, Issue
 from models.journal import Change, ChangeState
@@ -74,6 +76,33 @@ def load_versions(db: Session, config_id: str, side: Side) -> dict[str, str | No
     record_id, version = _columns_on(side)
     alive = (Link.config_id == config_id, Link.state != LinkState.TOMBSTONE, record_id.is_not(None))
     return many.pairs(db, record_id, version, *alive)
+
+
+def version_totals(db: Session, config_id: str) -> dict[Side, Total]:
+    """What the versions of each side's linked records add up to, where all are whole numbers and our database
+    can tell. In a transaction of its own, which such a question may end."""
+    if not many.is_postgresql(db):
+        return {}
+    columns = [
+        column
+        for side in SIDES
+        for record_id, version in (_columns_on(side),)
+        for column in (
+            func.count(record_id),
+            func.sum(cast(version, BigInteger)).filter(record_id.is_not(None)),
+            func.count().filter(record_id.is_not(None), version.is_(None)),
+        )
+    ]
+    alive = (Link.config_id == config_id, Link.state != LinkState.TOMBSTONE)
+    try:
+        found = db.execute(select(*columns).where(*alive)).one()
+    except DataError:
+        return {}
+    totals: dict[Side, Total] = {}
+    for side, (count, versions, unknown) in zip(SIDES, (found[:3], found[3:]), strict=True):
+        if not unknown:
+            totals[side] = Total(count, int(versions or 0))
+    return totals
 
 
 def versions_of(db: Session, config_id: str, side: Side, record_ids: Sequence[str]) -> dict[str, str | None]:

@@ -362,6 +362,10 @@ class Database(ABC):
         """
         return None
 
+    def total(self, table: Table) -> sa.Select[tuple[int, int]] | None:
+        """How many rows a table has, and the sum of their hashes. None where those are no whole numbers."""
+        return None
+
     def one_of(self, clause: sa.ColumnElement[Any], raws: Sequence[Raw]) -> sa.ColumnElement[bool]:
         """Whether a column holds one of these raw values."""
         return clause.in_([sa.bindparam(None, raw, AS_IS) for raw in raws])
