@@ -189,9 +189,14 @@ class Sql(Connector):
                 raise OptionsError(_no_key(keyed.table), code="no_key", stream=stream.name)
             clause = keyed.table.clause
             position, cursor = self._position(connection, keyed.table, _choices(options), since)
-            is_lazy = keyed.key in keyed.table.keys and self._db.row_hash(keyed.table) is not None
+            # What moved since a cursor is looked at anyway: it comes whole.
+            is_lazy = (
+                position is None
+                and keyed.key in keyed.table.keys
+                and self._db.row_hash(keyed.table) is not None
+            )
             hashed = self._db.hashed(keyed.table, keyed.columns, self.page_size) if is_lazy else None
-            if hashed is not None and position is None:
+            if hashed is not None:
                 yield from self._hashed_pages(connection, keyed, hashed, cursor)
                 return
             select = self._select(keyed.table, keyed.columns if is_lazy else keyed.table.columns)
@@ -718,6 +723,9 @@ class Sql(Connector):
             if write.operation == "update":
                 return _missing(keyed, write)
             return Outcome(write.marker, "done", write.id) if write.operation == "delete" else None
+        is_hashed = self._db.row_hash(keyed.table) is not None
+        if is_hashed and write.operation == "update" and write.expected_version == rows[0][-1]:
+            return None  # it stands there as it was read
         there = self._record(keyed, step.id or "", rows[0])
         is_same = all(holds(there.get(name), value) for name, value in write.fields.items())
         if write.operation == "create":

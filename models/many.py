@@ -90,7 +90,7 @@ def _update(
         kind = table.c[name].type.compile(dialect=dialect)
         write = _writer(table.c[name])
         arrays.append(f"CAST(:a{number} AS text[])::{kind}[]")
-        params[f"a{number}"] = [write(row[name]) for row in rows]
+        params[f"a{number}"] = _array([write(row[name]) for row in rows])
     listed = ", ".join(f"c{number}" for number in range(len(arrays)))
     sets = ", ".join(f'"{name}" = v.c{number}' for number, name in enumerate(changed, 1))
     statement_ = text(
@@ -166,6 +166,15 @@ def _writer(item: Column[Any]) -> Any:
     if isinstance(item.type, JSON):
         return _json_text
     return _plain_text
+
+
+def _array(texts: Sequence[str | None]) -> str:
+    """An array of texts as PostgreSQL reads one; the driver would ask each of them for its type."""
+    items = (
+        "NULL" if text is None else '"' + text.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        for text in texts
+    )
+    return "{" + ",".join(items) + "}"
 
 
 def _json_text(value: Any) -> str | None:

@@ -225,6 +225,11 @@ def is_reused_id(tie: Tie, side: Side, seen: Seen, mapping: FieldMapping) -> boo
     if not mapping.match:
         return False
     shadow = tie.shadow(side)
+    if all(
+        seen.get(name) is not MISSING and seen.get(name) == shadow.get(name, MISSING)
+        for name in mapping.match
+    ):
+        return False
     old, new = mapping.match_key(side, shadow), mapping.match_key(side, seen.values)
     if old is None or new is None or old == new:
         return False

@@ -15,7 +15,7 @@ from sync.guard import PlannedChange
 from sync.mapping import FieldPair, contract_problem
 from sync.plan import Intent
 from sync.reconcile import Rules
-from sync.records import Side
+from sync.records import SIDES, Side
 from sync.values import MISSING, Fields, FieldType, Value, dumps, encode
 
 ASIDE = "stepped aside"
@@ -107,14 +107,16 @@ def _sorted_by_need(
 ) -> tuple[list[int], Mapping[int, set[str]]]:
     """The indexes, each after those it needs; and who must free which field for one that cannot wait."""
     holder: dict[tuple[str, str, str], int] = {}
+    unique = _unique_fields(rules)
+    taking = [sorted(unique[change.intent.side].intersection(change.intent.after)) for change in updates]
     for index, change in enumerate(updates):
-        for name in _unique_fields(change, rules):
+        for name in taking[index]:
             if (before := change.intent.before.get(name, MISSING)) is not MISSING:
                 holder[change.intent.side, name, dumps(encode(before))] = index
     waits_for: list[list[tuple[int, str]]] = []
     for index, change in enumerate(updates):
         needs = []
-        for name in _unique_fields(change, rules):
+        for name in taking[index]:
             taken_from = holder.get((change.intent.side, name, dumps(encode(change.intent.after[name]))))
             if taken_from is not None and taken_from != index:
                 needs.append((taken_from, name))
@@ -143,12 +145,16 @@ def _sorted_by_need(
     return order, rings
 
 
-def _unique_fields(change: PlannedChange, rules: Rules) -> list[str]:
-    return [
-        name
-        for name in change.intent.after
-        if name in rules.mapping.match or _is_unique(rules.mapping.pair(name), change.intent.side, rules)
-    ]
+def _unique_fields(rules: Rules) -> Mapping[Side, frozenset[str]]:
+    """The fields of each side that hold a value once, as far as is known."""
+    return {
+        side: frozenset(
+            pair.name
+            for pair in rules.mapping.pairs
+            if pair.name in rules.mapping.match or _is_unique(pair, side, rules)
+        )
+        for side in SIDES
+    }
 
 
 def _is_unique(pair: FieldPair, side: Side, rules: Rules) -> bool:

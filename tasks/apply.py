@@ -428,21 +428,22 @@ def confirm(
     stored = {**change.result, **{name: encode(kept[name]) for name in kept.keys() - change.result.keys()}}
     link_id = _link_for(db, change, side, stored, far, now, moves)
     shadow = moves.shadows(link_id)
-    # What the side's own shadow is by now: of a new record just what was kept.
     is_new = change.operation == "create"
-    own = kept if is_new else decode_fields(shadow.left if side == "left" else shadow.right)
     reset = bool(settle_with.get("resolves"))
     if is_new:
         shadow.flaps = None  # nothing was written to it before
     elif not settle_with.get("aside"):
         ledger.flap(shadow, side, change.after or {}, reset, work.run_id, work.previous_run_id)
     moved: dict[str, Any] = {"written_at": now, **(settle_with.get("move") or {})}
-    if seen is not None and not lost and not settle_with.get("open") and _whole(work, side, seen, own):
+    stands = shadow.left if side == "left" else shadow.right
+    if seen is not None and not lost and not settle_with.get("open") and _whole(work, side, seen, stands):
         moved[f"{side}_version"] = seen.version
     if not lost and settle_with.get("final"):
         moved[f"{other(side)}_version"] = settle_with.get("other_version")
     moved[f"{side}_missing"] = 0
-    moved["key"] = (mapping.match_key(side, own) or "")[:500]
+    if is_new or not after.keys().isdisjoint(mapping.match):
+        own = decode_fields({name: stands[name] for name in mapping.match if name in stands})
+        moved["key"] = (mapping.match_key(side, own) or "")[:500]
     moves.link(link_id, **moved)
     if settle_with.get("resolves"):
         ledger.close_conflicts(db, link_id, settle_with["resolves"], now, "resolved")
@@ -549,13 +550,14 @@ def _link_for(
 
 
 def _whole(work: Work, side: Side, seen: Seen, stored: Mapping[str, Any]) -> bool:
-    """Whether everything that stands there now is what the shadow says: only then may its version stand
-    for it. Otherwise somebody edited another field in between, and the next run must look."""
+    """Whether everything that stands there now is what the stored shadow says: only then may its version
+    stand for it. Otherwise somebody edited another field in between, and the next run must look."""
     mapping = work.pairing.built.rules.mapping
-    if mapping.is_equal(seen.values, stored):
+    if mapping.is_plain and encode_fields(seen.values) == stored:
         return not seen.problems
+    own = decode_fields(stored)
     for pair in mapping.pairs:
-        now, then = seen.get(pair.name), stored.get(pair.name, MISSING)
+        now, then = seen.get(pair.name), own.get(pair.name, MISSING)
         if now is MISSING and then is MISSING:
             continue
         if now is MISSING or then is MISSING or not pair.same(side, now, then):

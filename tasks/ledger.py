@@ -5,7 +5,7 @@ Nothing here decides. Every writing function works inside the caller's fenced tr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
@@ -21,11 +21,11 @@ from models.journal import Change, ChangeState
 from models.links import Link, LinkState, Shadow
 from models.sync_configs import Baseline
 from sync.guard import FIRST_RUN
-from sync.mapping import FieldMapping, Seen, encoded
+from sync.mapping import FieldMapping, FieldPair, Seen, encoded
 from sync.plan import FieldConflict, Resolution, Tie
 from sync.planner import Item, LinkIndex, LinkRow
 from sync.records import SIDES, Problem, Side, other
-from sync.values import MISSING, ValueProblem, decode, decode_fields, encode_fields
+from sync.values import MISSING, Value, ValueProblem, decode, encode_fields
 from tasks.entries import Entry, row_of
 
 CHUNK = 500  # ids in one IN list
@@ -144,6 +144,7 @@ def load_ties(
     since then has no shadow any more, and meets it for the first time.
     """
     answers = _answers(db, config_id) if index.by_id else {}
+    readable = _readable(mapping, known_pairs)
     ties: dict[int, Tie] = {}
     wanted = sorted(link_ids)
     columns = (Shadow.link_id, Shadow.left, Shadow.right, Shadow.flaps)
@@ -153,8 +154,8 @@ def load_ties(
     for link_id in wanted:
         row = index.by_id[link_id]
         stored_left, stored_right, flaps = shadows.get(link_id, ({}, {}, None))
-        left = _own("left", stored_left, mapping, known_pairs)
-        right = _own("right", stored_right, mapping, known_pairs)
+        left = _own("left", stored_left, readable["left"])
+        right = _own("right", stored_right, readable["right"])
         ties[link_id] = Tie(
             id=link_id,
             left_id=row.left_id,
@@ -171,20 +172,30 @@ def load_ties(
     return ties
 
 
+def _readable(
+    mapping: FieldMapping, known_pairs: Mapping[str, str] | None
+) -> dict[Side, dict[str, tuple[FieldPair, Callable[[Value], bool]]]]:
+    """For each side the pairs of which shadows still tell, and what knows a value in own form at a glance."""
+    pairs = [
+        pair
+        for pair in mapping.pairs
+        if known_pairs is None or known_pairs.get(pair.name, pair.partner) == pair.partner
+    ]
+    return {side: {pair.name: (pair, pair.knows_own(side)) for pair in pairs} for side in SIDES}
+
+
 def _own(
-    side: Side,
-    stored: Mapping[str, Any],
-    mapping: FieldMapping,
-    known_pairs: Mapping[str, str] | None,
+    side: Side, stored: Mapping[str, Any], readable: Mapping[str, tuple[FieldPair, Callable[[Value], bool]]]
 ) -> dict[str, Any]:
     """A shadow's fields that the mapping still knows, in the types that they have now."""
     found: dict[str, Any] = {}
-    for name, value in decode_fields(stored).items():
-        pair = mapping.by_name.get(name)
-        if pair is None or (known_pairs is not None and known_pairs.get(name, pair.partner) != pair.partner):
+    for name, encoded_ in stored.items():
+        if name not in readable:
             continue
+        pair, knows = readable[name]
+        value = decode(encoded_)
         try:
-            found[name] = pair.own(side, value)
+            found[name] = value if knows(value) else pair.own(side, value)
         except ValueProblem:
             continue  # the field's type changed, and this value has no place in the new one
     return found

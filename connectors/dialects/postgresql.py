@@ -529,8 +529,8 @@ class Postgres(Database):
         where = f"t.{quote(key[0].name)} = v.c0{casts[0]}".replace("%", "%%")
         name = name.replace("%", "%%")
         text = f"UPDATE {name} t SET {sets} FROM unnest({given}) AS v ({listed}) WHERE {where}"  # noqa: S608
-        values = [[row_key[0] for row_key, _ in rows]]
-        values += [[raws[number] for _, raws in rows] for number in range(len(columns))]
+        values = [array_literal([row_key[0] for row_key, _ in rows])]
+        values += [array_literal([raws[number] for _, raws in rows]) for number in range(len(columns))]
         with cast("psycopg.Cursor[Any]", connection.connection.cursor()) as cursor:
             cursor.execute(text.encode(), values)
         return True
