@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import ForeignKey, Index, Integer, String, Text, text
+from sqlalchemy import Boolean, ColumnElement, ForeignKey, Index, Integer, String, Text, literal_column, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.db import Base
@@ -32,6 +32,11 @@ class ChangeState(StrEnum):
     ABANDONED = "abandoned"  # planned by a run that ended before it was sent
 
 
+# States that something may still follow. Written out in the index and in queries: SQLite uses a partial index
+# only where it reads its very condition.
+_OPEN = "state IN ('planned', 'sent', 'unknown', 'held', 'approved', 'dismissed')"
+
+
 class Change(Base):
     __tablename__ = "changes"
     __table_args__ = (
@@ -43,8 +48,8 @@ class Change(Base):
             "ix_changes_open",
             "config_id",
             "state",
-            sqlite_where=text("state IN ('planned', 'sent', 'unknown', 'held', 'approved', 'dismissed')"),
-            postgresql_where=text("state IN ('planned', 'sent', 'unknown', 'held', 'approved', 'dismissed')"),
+            sqlite_where=text(_OPEN),
+            postgresql_where=text(_OPEN),
         ),
         # What waits for a person, or did: the newest first.
         Index(
@@ -95,3 +100,6 @@ class Change(Base):
     expires_at: Mapped[datetime | None]  # of a held change
     decided_by: Mapped[str | None] = mapped_column(String(320))
     decided_at: Mapped[datetime | None]
+
+
+IS_OPEN: ColumnElement[bool] = literal_column(f"changes.{_OPEN}", Boolean)

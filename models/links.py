@@ -6,7 +6,17 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, text
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Integer,
+    String,
+    literal_column,
+    text,
+)
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.db import Base
@@ -21,6 +31,10 @@ class LinkState(StrEnum):
     TOMBSTONE = "tombstone"  # both copies are gone
 
 
+# Written out in indexes and queries: SQLite uses a partial index only where it reads its very condition.
+_ALIVE = "state <> 'tombstone'"
+
+
 class Link(Base):
     """A slim row: what a run loads for every record. The shadows' values lie in `Shadow`."""
 
@@ -31,16 +45,16 @@ class Link(Base):
             "config_id",
             "left_id",
             unique=True,
-            sqlite_where=text("state <> 'tombstone'"),
-            postgresql_where=text("state <> 'tombstone'"),
+            sqlite_where=text(_ALIVE),
+            postgresql_where=text(_ALIVE),
         ),
         Index(
             "uq_links_right",
             "config_id",
             "right_id",
             unique=True,
-            sqlite_where=text("state <> 'tombstone'"),
-            postgresql_where=text("state <> 'tombstone'"),
+            sqlite_where=text(_ALIVE),
+            postgresql_where=text(_ALIVE),
         ),
         # Pattern operators: PostgreSQL finds keys by how they begin, in any collation.
         Index("ix_links_key", "config_id", "key", postgresql_ops={"key": "varchar_pattern_ops"}),
@@ -61,6 +75,9 @@ class Link(Base):
     right_missing: Mapped[int] = mapped_column(default=0)
     missing_since: Mapped[datetime | None]
     written_at: Mapped[datetime | None]  # our own last write to either side
+
+
+IS_ALIVE: ColumnElement[bool] = literal_column(f"links.{_ALIVE}", Boolean)
 
 
 class Shadow(Base):

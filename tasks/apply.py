@@ -20,7 +20,7 @@ from sqlalchemy.orm import Session
 from connectors.base import Can, Outcome, Write
 from connectors.errors import ConnectorError, OutcomeUnknown, RecordChanged, RecordError
 from models.journal import Change, ChangeState
-from models.links import Link, LinkState
+from models.links import IS_ALIVE, Link, LinkState
 from sync import attachments
 from sync.diff import CONSISTENCY_GRACE
 from sync.mapping import Seen
@@ -698,7 +698,7 @@ def _look_for_create(work: Work, db: Session, change: Change, side: Side, unknow
             db.scalars(
                 select(column).where(
                     Link.config_id == work.config_id,
-                    Link.state != LinkState.TOMBSTONE,
+                    IS_ALIVE,
                     column.in_([record.id for record in found]),
                 )
             )

@@ -17,7 +17,7 @@ from sqlalchemy.orm import Session
 
 from connectors.base import Write, is_unkeyed
 from models.db import unindexed_in
-from models.journal import Change, ChangeState
+from models.journal import IS_OPEN, Change, ChangeState
 from models.sync_configs import Baseline
 from models.sync_runs import RunKind, RunState, SyncRun
 from sync import guard
@@ -165,7 +165,7 @@ def recover(work: Work) -> None:
     with work.ctx.sessions.begin() as db:
         work.reins.fence(db)
         now = work.ctx.db_now(db)
-        planned = (Change.config_id == work.config_id, Change.state == ChangeState.PLANNED)
+        planned = (Change.config_id == work.config_id, IS_OPEN, Change.state == ChangeState.PLANNED)
         # What a person approved and was never sent is still approved.
         db.execute(
             update(Change).where(*planned, Change.decided_at.is_not(None)).values(state=ChangeState.APPROVED)

@@ -17,8 +17,8 @@ from sqlalchemy.orm import Session
 from connectors.base import Total
 from models import many
 from models.issues import Conflict, Issue
-from models.journal import Change, ChangeState
-from models.links import Link, LinkState, Shadow
+from models.journal import IS_OPEN, Change, ChangeState
+from models.links import IS_ALIVE, Link, LinkState, Shadow
 from models.sync_configs import Baseline
 from sync.guard import FIRST_RUN
 from sync.mapping import FieldMapping, FieldPair, Seen, encoded
@@ -56,7 +56,7 @@ _ROW = (
 
 def load_index(db: Session, config_id: str) -> LinkIndex:
     """The counts of a config's links, and those that no run passes over: what is missing on a side."""
-    alive = (Link.config_id == config_id, Link.state != LinkState.TOMBSTONE)
+    alive = (Link.config_id == config_id, IS_ALIVE)
     counts = db.execute(
         select(Link.state, func.count(), func.count(Link.left_id), func.count(Link.right_id))
         .where(*alive)
@@ -74,7 +74,7 @@ def load_index(db: Session, config_id: str) -> LinkIndex:
 def load_versions(db: Session, config_id: str, side: Side) -> dict[str, str | None]:
     """The ids of a side's linked records, with the versions that their shadows were taken from."""
     record_id, version = _columns_on(side)
-    alive = (Link.config_id == config_id, Link.state != LinkState.TOMBSTONE, record_id.is_not(None))
+    alive = (Link.config_id == config_id, IS_ALIVE, record_id.is_not(None))
     return many.pairs(db, record_id, version, *alive)
 
 
@@ -93,7 +93,7 @@ def version_totals(db: Session, config_id: str) -> dict[Side, Total]:
             func.count().filter(record_id.is_not(None), version.is_(None)),
         )
     ]
-    alive = (Link.config_id == config_id, Link.state != LinkState.TOMBSTONE)
+    alive = (Link.config_id == config_id, IS_ALIVE)
     try:
         found = db.execute(select(*columns).where(*alive)).one()
     except DataError:
@@ -108,13 +108,13 @@ def version_totals(db: Session, config_id: str) -> dict[Side, Total]:
 def versions_of(db: Session, config_id: str, side: Side, record_ids: Sequence[str]) -> dict[str, str | None]:
     """The same of these records alone."""
     record_id, version = _columns_on(side)
-    alive = (Link.config_id == config_id, Link.state != LinkState.TOMBSTONE)
+    alive = (Link.config_id == config_id, IS_ALIVE)
     return {row[0]: row[1] for row in many.chosen(db, (record_id, version), record_id, record_ids, *alive)}
 
 
 def load_rows(db: Session, config_id: str, key: Any, values: Iterable[Any]) -> list[LinkRow]:
     """The links of a config whose column `key` is one of these values."""
-    alive = (Link.config_id == config_id, Link.state != LinkState.TOMBSTONE)
+    alive = (Link.config_id == config_id, IS_ALIVE)
     return [LinkRow._make(row) for row in many.chosen(db, _ROW, key, values, *alive)]
 
 
@@ -274,7 +274,6 @@ class Decided:
     approved: Mapping[str, frozenset[str]]
     dismissed: frozenset[str]
     held: Mapping[str, frozenset[str]]
-    waits_for_first_run: bool  # the plan of the first run was held, and not all of it is done
 
 
 def load_decided(db: Session, config_id: str, now: datetime) -> Decided:
@@ -284,6 +283,7 @@ def load_decided(db: Session, config_id: str, now: datetime) -> Decided:
     for row in db.execute(
         select(Change.fingerprint, Change.guard, Change.state, Change.decided_at).where(
             Change.config_id == config_id,
+            IS_OPEN,
             Change.state.in_((ChangeState.HELD, ChangeState.APPROVED, ChangeState.DISMISSED)),
         )
     ):
@@ -297,18 +297,15 @@ def load_decided(db: Session, config_id: str, now: datetime) -> Decided:
         {key: frozenset(value) for key, value in approved.items()},
         frozenset(dismissed),
         {key: frozenset(value) for key, value in held.items()},
-        bool(
-            db.scalar(
-                select(Change.id)
-                .where(
-                    Change.config_id == config_id,
-                    Change.guard == FIRST_RUN,
-                    Change.state != ChangeState.APPLIED,
-                )
-                .limit(1)
-            )
-        ),
     )
+
+
+def waits_for_first_run(db: Session, config_id: str) -> bool:
+    """Whether the plan of the first run was held, and not all of it is done."""
+    query = select(Change.id).where(
+        Change.config_id == config_id, Change.guard == FIRST_RUN, Change.state != ChangeState.APPLIED
+    )
+    return db.scalar(query.limit(1)) is not None
 
 
 def rested(db: Session, config_id: str, now: datetime) -> dict[tuple[str, str], Issue]:
@@ -527,7 +524,11 @@ def count_conflicts(db: Session, config_id: str) -> int:
 
 def count_held(db: Session, config_id: str) -> int:
     return (
-        db.scalar(select(func.count()).where(Change.config_id == config_id, Change.state == ChangeState.HELD))
+        db.scalar(
+            select(func.count()).where(
+                Change.config_id == config_id, IS_OPEN, Change.state == ChangeState.HELD
+            )
+        )
         or 0
     )
 
@@ -681,7 +682,9 @@ def store_outcomes(db: Session, entries: Sequence[Entry]) -> None:
 def open_changes(db: Session, config_id: str, states: Sequence[ChangeState]) -> list[Change]:
     return list(
         db.scalars(
-            select(Change).where(Change.config_id == config_id, Change.state.in_(states)).order_by(Change.id)
+            select(Change)
+            .where(Change.config_id == config_id, IS_OPEN, Change.state.in_(states))
+            .order_by(Change.id)
         )
     )
 

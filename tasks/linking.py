@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
-from models.links import Link, LinkState, Shadow
+from models.links import IS_ALIVE, Link, LinkState, Shadow
 from models.sync_configs import SyncConfig
 from sync.records import SIDES, Record, Side
 from tasks import audit, ledger
@@ -83,7 +83,7 @@ def _links_of(db: Session, config_id: str, left_id: str, right_id: str) -> list[
         db.scalars(
             select(Link).where(
                 Link.config_id == config_id,
-                Link.state != LinkState.TOMBSTONE,
+                IS_ALIVE,
                 or_(Link.left_id == left_id, Link.right_id == right_id),
             )
         )

@@ -122,7 +122,7 @@ def look(
         known=index.linked,
         was_populated={side: index.on_side[side] > 0 or _count(baseline, side) > 0 for side in SIDES},
         counts={side: scans[side].read for side in SIDES},
-        first_contact=_is_first_contact(baseline, scans, index, decided),
+        first_contact=_is_first_contact(ctx, pairing, baseline, scans, index),
         first_load_done=baseline is not None and baseline.full_at is not None,
         migration=(remap or moved) and baseline is not None and baseline.full_at is not None,
         approved=decided.approved,
@@ -326,13 +326,22 @@ def _key_there(pair: FieldPair, side: Side, intent: Intent) -> Value:
 
 
 def _is_first_contact(
-    baseline: Baseline | None, scans: Mapping[Side, Scan], index: LinkIndex, decided: ledger.Decided
+    ctx: Context,
+    pairing: Pairing,
+    baseline: Baseline | None,
+    scans: Mapping[Side, Scan],
+    index: LinkIndex,
 ) -> bool:
     """Whether two sides that both held records meet. A first load that was broken off, of a side that was
     empty, is not that: what stands there by now came from us."""
-    no_base = baseline is None or baseline.full_at is None
-    goes_on = bool(index.by_id) and not decided.waits_for_first_run
-    return no_base and not goes_on and all(scan.read > 0 for scan in scans.values())
+    if (baseline is not None and baseline.full_at is not None) or not all(
+        scan.read > 0 for scan in scans.values()
+    ):
+        return False
+    if not index.by_id:
+        return True
+    with ctx.reads() as db:
+        return ledger.waits_for_first_run(db, pairing.config_id)
 
 
 def _count(baseline: Baseline | None, side: Side) -> int:

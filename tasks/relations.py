@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from connectors.base import Outcome, StreamOptions, Write
 from connectors.errors import ConnectorError
 from models.journal import Change, ChangeState
-from models.links import Link, LinkState
+from models.links import IS_ALIVE, Link, LinkState
 from models.sync_configs import SyncConfig
 from sync.definition import Built
 from sync.diff import Scan
@@ -336,7 +336,7 @@ def set_the_rest(work: Work, linker: Linker) -> None:
                 link_id=db.scalar(
                     select(Link.id).where(
                         Link.config_id == work.config_id, column == record_id,
-                        Link.state != LinkState.TOMBSTONE,
+                        IS_ALIVE,
                     )
                 ),
                 before=encode_fields(before), after=encode_fields(after), rule=LINKED,

@@ -14,7 +14,7 @@ from sqlalchemy.orm import Session
 
 from connectors.base import Write
 from models.journal import Change, ChangeState
-from models.links import Link, LinkState, Shadow
+from models.links import IS_ALIVE, Link, LinkState, Shadow
 from models.sync_runs import RunKind, SyncRun
 from sync.mapping import Seen
 from sync.order import ASIDE
@@ -250,7 +250,7 @@ def _link(
         select(Link.id).where(
             Link.config_id == work.config_id,
             column == far_id,
-            Link.state != LinkState.TOMBSTONE,
+            IS_ALIVE,
             Link.id != change.link_id,
         )
     )
