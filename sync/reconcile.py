@@ -876,6 +876,8 @@ def _create(tie: Tie, here: Side, look: Seen, rules: Rules, rule: str) -> Decisi
         if crossed is not MISSING:
             after[pair.name] = crossed
             settle[pair.name] = value
+    if len(after) == len(settle) and all(after.get(name) is value for name, value in settle.items()):
+        settle = after  # a first load holds them for every record
     if problems:
         return Decision(problems=tuple(problems))  # no half record
     intent = Intent(side=to, operation="create", rule=rule, after=after, settle=settle)

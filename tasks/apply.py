@@ -143,7 +143,7 @@ def send_all(
     for batch in _batches(work, sendings, follower):
         work.reins.checkpoint()
         if done >= foreseen:
-            foreseen += _foresee(work, sendings[done:])
+            foreseen += _foresee(work, sendings[done : done + AHEAD])
         if follower is not None:
             batch = [follower.bind(item) for item in batch]
         _mark_sent(work, batch)
@@ -160,7 +160,7 @@ def send_all(
 
 def _foresee(work: Work, coming: Sequence[Sending]) -> int:
     """Tell the next side's connector which writes follow; of how many it was told."""
-    ahead = list(takewhile(lambda item: item.side == coming[0].side, coming[:AHEAD]))
+    ahead = list(takewhile(lambda item: item.side == coming[0].side, coming))
     end = work.pairing.end(coming[0].side)
     call(
         lambda: end.connector.foresee(end.stream, end.options, [item.write for item in ahead]),
@@ -282,6 +282,8 @@ def _settle(
             _settle_one(work, db, changes[item.change_id], outcome, now, moves)
         moves.store()
         ledger.store_outcomes(db, list(stored.values()))
+    for entry in stored.values():
+        entry.let_go()
     return [(by_marker[outcome.marker], outcome) for outcome in resolved]
 
 

@@ -48,6 +48,10 @@ class Entry:
     decided_by: str | None = None
     decided_at: datetime | None = None
 
+    def let_go(self) -> None:
+        """Forget the values once they are stored: a large run would hold all of them until its end."""
+        self.before = self.after = self.settle = self.result = self.own = None
+
 
 Journalled = Change | Entry
 COLUMNS = tuple(item.name for item in Change.__table__.columns)

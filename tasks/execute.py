@@ -766,6 +766,7 @@ def _change_row(
     now: Any,
 ) -> Entry:
     intent = change.intent
+    after = encode_fields(intent.after) if intent.operation != "delete" else None
     return Entry(
         marker=work.ctx.new_id(),
         workspace_id=work.workspace_id,
@@ -778,12 +779,12 @@ def _change_row(
         record_id=_chosen_id(work, change) if intent.operation == "create" else change.record_id,
         origin_id=change.origin_id,
         before=encode_fields(intent.before) if intent.operation != "create" else None,
-        after=encode_fields(intent.after) if intent.operation != "delete" else None,
+        after=after,
         own=intent.after,
         rule=intent.rule[:60],
         state=ChangeState.PLANNED,
         fingerprint=change.fingerprint,
-        settle=_settle_with(change, item, outlook),
+        settle=_settle_with(change, item, outlook, after),
         created_at=now,
     )
 
@@ -800,10 +801,14 @@ def _chosen_id(work: Work, change: PlannedChange) -> str | None:
     return None
 
 
-def _settle_with(change: PlannedChange, item: Item | None, outlook: Outlook) -> dict[str, Any]:
-    """What of the link moves when this change is confirmed, as a crash leaves it for the next run."""
+def _settle_with(
+    change: PlannedChange, item: Item | None, outlook: Outlook, after: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What of the link moves when this change is confirmed, as a crash leaves it for the next run. `after` is
+    what it writes, where that is encoded already."""
     intent = change.intent
-    settle_: dict[str, Any] = {"other": encode_fields(intent.settle)}
+    other_ = after if after is not None and intent.settle is intent.after else encode_fields(intent.settle)
+    settle_: dict[str, Any] = {"other": other_}
     if intent.rule == ASIDE:
         return {**settle_, "aside": True}
     if rest := outlook.unmapped.get((intent.side, change.record_id or "")):
