@@ -10,7 +10,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
-from sqlalchemy import Boolean, ColumnElement, ForeignKey, Index, Integer, String, Text, literal_column, text
+from sqlalchemy import ForeignKey, Index, Integer, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.db import Base
@@ -102,4 +102,4 @@ class Change(Base):
     decided_at: Mapped[datetime | None]
 
 
-IS_OPEN: ColumnElement[bool] = literal_column(f"changes.{_OPEN}", Boolean)
+IS_OPEN = text(f"changes.{_OPEN}")

@@ -8,13 +8,10 @@ from typing import Any
 
 from sqlalchemy import (
     BigInteger,
-    Boolean,
-    ColumnElement,
     ForeignKey,
     Index,
     Integer,
     String,
-    literal_column,
     text,
 )
 from sqlalchemy.orm import Mapped, mapped_column
@@ -77,7 +74,7 @@ class Link(Base):
     written_at: Mapped[datetime | None]  # our own last write to either side
 
 
-IS_ALIVE: ColumnElement[bool] = literal_column(f"links.{_ALIVE}", Boolean)
+IS_ALIVE = text(f"links.{_ALIVE}")
 
 
 class Shadow(Base):

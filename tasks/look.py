@@ -161,7 +161,7 @@ def _may_be_as_known(
     """Whether it is worth a try to prove by one number that all of a side is as it was: not where it also
     holds records that no link knows."""
     known = index.on_side[side]
-    return sinces[side] is None and known > 0 and _count(baseline, side) == known
+    return sinces[side] is None and 0 < known >= _count(baseline, side)
 
 
 def _as_known(end: End, known: Total, pairing: Pairing, reins: Reins | None) -> Scan | None:

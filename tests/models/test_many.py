@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +14,8 @@ from sqlalchemy.orm import Session
 from models import many
 from models.connections import Connection
 from models.db import make_engine, make_sessions
-from models.links import Link, LinkState, Shadow
+from models.journal import IS_OPEN, Change
+from models.links import IS_ALIVE, Link, LinkState, Shadow
 from models.people import Workspace
 from models.sync_configs import SyncConfig
 from models.tables import metadata
@@ -157,3 +159,19 @@ def test_ids_are_given_once(engine: Engine) -> None:
         first = list(many.new_ids(db, Link, 5))
         many.insert_rows(db, Link, [link(id_) for id_ in first])
         assert not set(first) & set(many.new_ids(db, Link, 5))
+
+
+def test_few_of_many_rows_are_found_by_an_index_also_on_sqlite(tmp_path: Path) -> None:
+    engine = make_engine(f"sqlite:///{tmp_path / 'plan.db'}")
+    metadata.create_all(engine)
+    queries = {
+        "ix_changes_open": select(Change.id).where(Change.config_id == "s", IS_OPEN, Change.state == "held"),
+        "uq_links_left": select(Link.id).where(Link.config_id == "s", IS_ALIVE, Link.left_id.in_(["1", "2"])),
+    }
+    with engine.connect() as connection:
+        for index, query in queries.items():
+            compiled = query.compile(engine, compile_kwargs={"render_postcompile": True})
+            asked = tuple(compiled.params[name] for name in compiled.positiontup or ())
+            plan = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {compiled}", asked)
+            assert index in " ".join(row[-1] for row in plan)
+    engine.dispose()

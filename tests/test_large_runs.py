@@ -1,0 +1,137 @@
+"""Runs over many records, on PostgreSQL from end to end: what is not read, and what is written at once."""
+
+from __future__ import annotations
+
+import base64
+import secrets
+from collections.abc import Iterator
+from typing import Any, cast
+
+import psycopg
+import pytest
+
+from connectors.sql import Sql
+from tests.house import House
+
+COUNT = 120
+TABLE = "CREATE TABLE goods (sku int PRIMARY KEY, name varchar(20), price numeric(8, 2), since date)"
+FILLED = f"""
+    INSERT INTO goods
+    SELECT n, 'Name ' || n, n / 4.0, date '2026-01-01' + n FROM generate_series(1, {COUNT}) n"""
+
+
+class Warehouse:
+    """Two tables that are kept in agreement, and Syncline's own database beside them."""
+
+    def __init__(self, house: House, url: str) -> None:
+        self.house = house
+        house.env |= {
+            "DATABASE_URL": url,
+            "SECRET_KEY": secrets.token_urlsafe(48),
+            "ENCRYPTION_KEYS": f"k1:{base64.b64encode(bytes(range(32))).decode()}",
+            "ALLOWED_NETWORKS": "127.0.0.0/8",
+        }
+        plain = url.replace("+psycopg", "")
+        self._db = psycopg.connect(plain, autocommit=True)
+        for side in ("one", "two"):
+            self._db.execute(f"CREATE SCHEMA {side}")
+            self._db.execute(TABLE.replace("goods", f"{side}.goods"))
+        assert house.run("release").code == 0
+        said = house.apply(f"""
+            connections:
+              db: {{connector: sql, options: {{url: "{plain}"}}}}
+            syncs:
+              goods:
+                left: {{connection: db, stream: one.goods}}
+                right: {{connection: db, stream: two.goods}}
+                match: [sku]
+                deletes: propagate
+                guards: off
+        """)
+        assert said.code == 0, said
+
+    def run(self, statement: str) -> list[tuple[Any, ...]]:
+        done = self._db.execute(statement.encode())
+        return done.fetchall() if done.description else []
+
+    def sync(self) -> dict[str, Any]:
+        return cast("dict[str, Any]", self.house.json("sync", "goods"))
+
+    @property
+    def sides(self) -> tuple[list[tuple[Any, ...]], list[tuple[Any, ...]]]:
+        one, two = (self.run(f"SELECT * FROM {side}.goods ORDER BY sku") for side in ("one", "two"))
+        return one, two
+
+    def close(self) -> None:
+        self._db.close()
+
+
+@pytest.fixture
+def warehouse(house: House, pg_url: str) -> Iterator[Warehouse]:
+    warehouse = Warehouse(house, pg_url)
+    warehouse.run(FILLED.replace("goods", "one.goods"))
+    first = warehouse.sync()
+    assert (first["status"], first["right"]["created"]) == ("success", COUNT), first["errors"]
+    yield warehouse
+    warehouse.close()
+
+
+def counts(summary: dict[str, Any]) -> tuple[str, int, int, int]:
+    did = [summary[side][name] for side in ("left", "right") for name in ("created", "updated", "deleted")]
+    return summary["status"], summary["left"]["read"], summary["unchanged"], sum(did)
+
+
+def test_a_side_of_which_nothing_moved_is_not_read_again(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read(*_: Any) -> Any:
+        raise AssertionError("it was read")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sql, "read", read)
+        found = warehouse.sync()
+    assert counts(found) == ("success", COUNT, COUNT, 0), found["errors"]
+    warehouse.run("UPDATE two.goods SET name = 'another' WHERE sku = 7")
+    assert counts(warehouse.sync()) == ("success", COUNT, COUNT - 1, 1)
+    assert warehouse.sides[0] == warehouse.sides[1]
+
+
+@pytest.mark.parametrize(
+    "edits",
+    [
+        # Whatever moves, the number of rows and all that they hold together may stay the same.
+        ["UPDATE one.goods SET name = CASE sku WHEN 1 THEN 'Name 2' ELSE 'Name 1' END WHERE sku < 3"],
+        ["DELETE FROM one.goods WHERE sku = 5", "INSERT INTO one.goods VALUES (500, 'Name 5', 1.25, NULL)"],
+        ["UPDATE one.goods SET price = -price WHERE sku IN (3, 4)"],
+        ["UPDATE one.goods SET since = NULL WHERE sku = 9", "UPDATE two.goods SET name = '' WHERE sku = 9"],
+        ["DELETE FROM two.goods WHERE sku = 11"],
+    ],
+)
+def test_no_edit_hides_behind_a_total_that_is_the_same(warehouse: Warehouse, edits: list[str]) -> None:
+    for edit in edits:
+        warehouse.run(edit)
+    found = warehouse.sync()
+    assert found["status"] == "success", found
+    assert warehouse.sides[0] == warehouse.sides[1], found
+    assert counts(warehouse.sync())[3] == 0
+
+
+def test_many_updates_arrive_exactly_and_a_refused_one_stays_alone(warehouse: Warehouse) -> None:
+    warehouse.run("ALTER TABLE two.goods ADD CHECK (name <> 'Name 77!')")
+    warehouse.run(
+        "UPDATE one.goods SET name = name || '!', price = NULLIF(price + 0.01, 1.01), since = since - 400"
+    )
+    found = warehouse.sync()
+    assert (found["status"], found["right"]["updated"], found["failed"]) == ("partial", COUNT - 1, 1)
+    assert [error["key"] for error in found["errors"]] == ["77"]
+    one, two = warehouse.sides
+    assert [row for row in one if row not in two] == [row for row in one if row[0] == 77]
+
+
+def test_values_that_must_be_unique_change_places_among_many_updates(warehouse: Warehouse) -> None:
+    warehouse.run("ALTER TABLE one.goods ADD UNIQUE (name) DEFERRABLE")
+    warehouse.run("ALTER TABLE two.goods ADD UNIQUE (name)")
+    warehouse.run(f"UPDATE one.goods SET name = 'Name ' || ({COUNT} + 1 - sku)")
+    found = warehouse.sync()
+    assert found["status"] == "success", found["errors"]
+    assert warehouse.sides[0] == warehouse.sides[1]
