@@ -347,7 +347,7 @@ class Postgres(Database):
         return sa.cast(self._number_of(table), sa.Text)
 
     def _number_of(self, table: Table) -> sa.ColumnElement[int]:
-        """A hash of a row's text. Not hash_record_extended, though it is twice as quick: it takes 5 for -5, and
+        """A hash of a row's text. Not hash_record_extended, though it is twice as quick: to it 5 is -5, and
         what two rows exchange leaves its sum as it was."""
         row = sa.cast(sa.func.row(*table.clause.c), sa.Text)
         return sa.func.hashtextextended(row, sa.literal(table.seed, sa.BigInteger), type_=sa.BigInteger)
