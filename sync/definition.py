@@ -193,6 +193,25 @@ class ScheduleSpec(_Model):
     missed: Literal["latest", "skip", "all"] = "latest"
 
 
+class ImpactSpec(_Model):
+    """What a record that does not get through means for the business. Fields by their left names."""
+
+    who: str | None = None  # different values of it are counted, such as customers
+    called: str | None = None  # the word for several of them; omitted, the field's name
+    amount: str | None = None
+    above: Decimal | None = None  # an amount that counts as large
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.who is None and self.amount is None:
+            raise ValueError("impact needs `who`, `amount` with `above`, or both")
+        if self.called is not None and self.who is None:
+            raise ValueError("`called` is the word for what `who` counts: say `who` too")
+        if (self.amount is None) != (self.above is None):
+            raise ValueError("`amount` and `above` go together: which field, and from where on it is large")
+        return self
+
+
 class SyncDefinition(_Model):
     """One entry under `syncs:`."""
 
@@ -228,6 +247,7 @@ class SyncDefinition(_Model):
     auto: bool = True
     priority: Literal["high", "normal", "low"] = "normal"
     after: Annotated[tuple[str, ...], BeforeValidator(_as_list)] = ()
+    impact: ImpactSpec | None = None  # told with issues; decides nothing
 
     @field_validator("guards", mode="before")
     @classmethod
@@ -252,6 +272,11 @@ class SyncDefinition(_Model):
             raise ValueError("exclusive is for one direction: in a two-way sync no record is foreign")
         if self.granularity is Granularity.RECORD and any(item.conflict for item in self.fields or ()):
             raise ValueError("a field cannot have a conflict policy of its own with granularity: record")
+        if self.impact is not None and self.fields is not None:
+            mapped = [spec.left for spec in self.fields]
+            for name in (self.impact.who, self.impact.amount):
+                if name is not None and name not in mapped:
+                    raise ValueError(f"impact: '{name}' is not a mapped field.{nearest(name, mapped)}")
         deletes = self.delete_policies
         if DeletePolicy.ARCHIVE in (deletes.left_to_right, deletes.right_to_left) and not deletes.archive:
             raise ValueError(

@@ -136,6 +136,7 @@ syncs:
     auto: true
     priority: high
     after: [first]
+    impact: {who: email, called: customers, amount: balance, above: 1000}
 """
 
 

@@ -38,6 +38,14 @@ ONE_WAY: dict[str, Any] = between("orders", "fulfilment.csv") | {
     "deletes": "never",
     "conflict": "manual",
     "modified": None,
+    "fields": [
+        {"left": "order", "right": "Order", "type": "text"},
+        {"left": "customer", "right": "Customer", "type": "text"},
+        {"left": "quantity", "right": "Quantity", "type": "decimal"},
+        {"left": "total", "right": "Total", "type": "decimal", "scale": 2},
+    ],
+    "match": ["order"],
+    "impact": {"who": "customer", "called": "customers", "amount": "total", "above": "1000"},
 }
 
 
@@ -239,8 +247,12 @@ class Stage(World):
         for number in range(3):
             self.change(self.partial, key=f"ORD-21{number}")
         self._calls(sent)
-        for error in errors:
-            self.issue(config, error["key"], code=error["code"], side=error["side"], message=error["message"])
+        for number, error in enumerate(errors):
+            held: dict[str, Any] = {"customer": f"C-{number % 5}", "total": Decimal(350 * number)}
+            self.issue(
+                config, error["key"], code=error["code"], side=error["side"], message=error["message"],
+                link_id=self.link(config, error["key"], agreed=held),
+            )  # fmt: skip
         return config
 
     def _calls(self, refused: list[int]) -> None:

@@ -28,7 +28,7 @@ from models.secrets import KeyRing
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunLine, RunState, SyncRun
 from settings import Settings
-from sync.values import dumps, encode_fields
+from sync.values import Fields, dumps, encode_fields
 from tasks import people
 from tasks.context import Context
 from tasks.people import DEFAULT_WORKSPACE
@@ -264,8 +264,11 @@ class World:
             db.flush()
             return issue.id
 
-    def link(self, config_id: str, key: str = "mary@example.com", **changed: Any) -> int:
-        """A tie between two records that agree; its id."""
+    def link(
+        self, config_id: str, key: str = "mary@example.com", *, agreed: Fields | None = None, **changed: Any
+    ) -> int:
+        """A tie between two records that agree, on these values; its id."""
+        held = encode_fields({"name": "Mary"} if agreed is None else agreed)
         values: dict[str, Any] = {
             "config_id": config_id,
             "state": "linked",
@@ -277,7 +280,7 @@ class World:
             link = Link(**(values | changed))
             db.add(link)
             db.flush()
-            db.add(Shadow(link_id=link.id, left={"name": "Mary"}, right={"name": "Mary"}))
+            db.add(Shadow(link_id=link.id, left=held, right=held))
             return link.id
 
     def beats(self, *, workers: int = 1, ticks: bool = True) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from tasks.bulk import Selection
 from web.causes import Cause, cause, title
 from web.database import db
 from web.languages import _
+from web.reads import impact
 from web.reads.query import BadFilter, Count, Export, Slice, config_names, damaged, export, keyset, whole
 
 STATES = ("open", "muted", "healed")
@@ -89,6 +90,11 @@ class Group:
     message: str  # one of them
     retry_at: datetime | None
     muted_until: datetime | None
+    impact: impact.Impact | None = None  # where its sync names columns for it
+
+    @property
+    def weight(self) -> tuple[int, int]:
+        return self.impact.weight if self.impact is not None else (0, 0)
 
     @property
     def cause(self) -> Cause:
@@ -147,7 +153,17 @@ def groups(workspace_id: str, wanted: IssueFilter, args: Mapping[str, str]) -> S
         for row in shown
     ]
     more = len(found) > GROUPS
-    return Slice(items, older=f"{items[-1].number}~{items[-1].config_id}~{items[-1].code}" if more else None)
+    older = f"{items[-1].number}~{items[-1].config_id}~{items[-1].code}" if more else None
+    return Slice(_with_impact(items, wanted), older=older)
+
+
+def _with_impact(items: Sequence[Group], wanted: IssueFilter) -> list[Group]:
+    """The groups of one page, those first that mean most for the business."""
+    if wanted.state == "healed":
+        return list(items)
+    means = impact.of_causes([(item.config_id, item.code) for item in items], wanted.condition)
+    found = [replace(item, impact=means.get((item.config_id, item.code))) for item in items]
+    return sorted(found, key=lambda item: item.weight, reverse=True)
 
 
 def _position(cursor: str) -> tuple[int, str, str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -21,6 +21,7 @@ from models.sync_runs import RunKind, RunState, SyncRun
 from web.database import db
 from web.languages import _, counted, forms
 from web.reads.conflicts import is_waiting
+from web.reads.impact import Impact, of_syncs
 from web.reads.query import BadFilter, Slice, in_index, is_word
 from web.words import SYNC_STATES, Badge, both
 
@@ -60,6 +61,13 @@ class Sync:
     held: int
     issues: int
     now: datetime
+    impact: Impact | None = None  # of its issues, on the desk, where it names columns for it
+
+    @property
+    def urgency(self) -> tuple[bool, int, int]:
+        """Larger is worse: a failed run, then what the issues mean for the business."""
+        failed = self.last is not None and self.last.state == RunState.FAILED
+        return (failed, *(self.impact.weight if self.impact is not None else (0, 0)))
 
     @property
     def badge(self) -> Badge:
@@ -175,10 +183,13 @@ def counts(workspace_id: str) -> dict[str, int]:
 
 
 def attention(workspace_id: str, now: datetime, limit: int = 20) -> list[Sync]:
-    """The syncs that need somebody, the ones that failed first."""
+    """The syncs that need somebody: those that failed first, then those that mean most for the business."""
     found = [item for item in standings(workspace_id) if item.state == "attention"]
     found.sort(key=lambda item: item.last_state != RunState.FAILED)
-    return _fill(found[:limit], now)
+    shown = _fill(found[:limit], now)
+    means = of_syncs([sync.config.id for sync in shown], (_is_open(),))
+    told = [replace(sync, impact=means.get(sync.config.id)) for sync in shown]
+    return sorted(told, key=lambda sync: sync.urgency, reverse=True)
 
 
 def late(workspace_id: str, now: datetime, limit: int = 20) -> list[SyncConfig]:
