@@ -11,9 +11,10 @@ from typing import Any
 
 from werkzeug.serving import WSGIRequestHandler, make_server
 
+from models.drafts import Draft
 from models.people import Role
 from models.sync_runs import RunState
-from tasks import tokens
+from tasks import drafts, tokens
 from tasks.context import Context
 from tasks.rights import Capability
 from tests.web.world import OTHER, OWN, Clock, World, make_context
@@ -98,6 +99,9 @@ def listening(folder: Path) -> Iterator[Service]:
 
 def _furnish(world: World) -> None:
     config = world.config(CANARY)
+    draft = drafts.begin(world.ctx, OWN, f"{OWN}-crm", f"{OWN}-sheets", by=CANARY)
+    with world.write() as db:
+        db.get_one(Draft, draft).name = CANARY
     run = world.run(config, RunState.FAILED, error=CANARY, error_code="unavailable")
     world.change(run, key=CANARY)
     world.change(run, key=CANARY, state="held", guard="mass_delete", operation="delete")

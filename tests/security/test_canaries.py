@@ -11,7 +11,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from ipaddress import ip_network
-from itertools import count
+from itertools import count, product
 from typing import Any
 from urllib.parse import quote
 
@@ -24,11 +24,15 @@ from sqlalchemy import select
 from connectors.errors import AuthError, BadAnswer, OptionsError, RateLimited, Unavailable
 from connectors.parse import Parse
 from connectors.sql import Sql
+from models.bulk import BulkRetry
 from models.connections import Connection
+from models.drafts import Draft
+from models.issues import Conflict
 from models.people import User
-from models.questions import QuestionKind
+from models.questions import Question, QuestionKind
+from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, SyncRun
-from tasks import doctor, jobs, logs, questions, redaction, saving, shift, tokens
+from tasks import doctor, drafts, jobs, logs, questions, redaction, saving, shift, tokens
 from tasks.calls import FAILURE_KEPT
 from tasks.context import Context
 from tasks.errors import DefinitionError
@@ -38,6 +42,7 @@ from tasks.people import one_time_sign_in
 from tasks.rights import Capability
 from tests.house import House
 from web import create_app
+from web.api.wire import operation_of
 
 pytestmark = pytest.mark.security
 
@@ -109,6 +114,7 @@ def test_no_secret_comes_out_anywhere(house: House, log: Log, monkeypatch: pytes
             questions.answer(ctx, questions.ask(ctx, OWN, kind, by="ada", connection_id=connection))
     questions.answer(ctx, questions.ask(ctx, OWN, QuestionKind.TIE, by="ada", config_id=sync))
     run(ctx, sync)
+    drafts.begin(ctx, OWN, crm, app, by="ada")
     said.append(str(list(doctor.examine(ctx))))
     for args in (
         ["check", "--json"],
@@ -240,7 +246,6 @@ def crawl(ctx: Context, app: Flask) -> list[str]:
     """Every page and every answer of the API that can be got, as an administrator sees them; and exports."""
     with ctx.reads() as db:
         user = db.scalars(select(User)).one()
-        ids = list(db.scalars(select(Connection.id)))
         runs = list(db.scalars(select(SyncRun.id)))
     token = tokens.make(ctx, user.id, OWN, "t", tuple(Capability), days=None, by="test").token
     client, found = app.test_client(), []
@@ -267,21 +272,9 @@ def crawl(ctx: Context, app: Flask) -> list[str]:
     csrf = re.search(r'name="csrf_token" value="([^"]+)"', client.get("/").text)
     assert csrf
     headers = {"Authorization": f"Bearer {token}"}
-    paths = [
-        "connections",
-        "connectors",
-        "configs",
-        "runs",
-        "issues",
-        "conflicts",
-        "held",
-        "audit?limit=200",
-        "jobs",
-        "people",
-        "tokens",
-    ]
-    for path in [*paths, *(f"connections/{id}" for id in ids)]:
-        found.append(client.get(f"/api/v1/{path}", headers=headers).text)
+    walked = [client.get(path, headers=headers) for path in every_address(ctx, app)]
+    assert sum(answer.status_code == 200 for answer in walked) > 30, "they were there to be looked at"
+    found += [answer.text for answer in walked]
     for id in runs:
         found.append(client.get(f"/api/v1/runs/{id}/calls?limit=200", headers=headers).text)
         for form in ("csv", "json"):
@@ -292,6 +285,27 @@ def crawl(ctx: Context, app: Flask) -> list[str]:
         found.append(client.post("/api/v1/audit/exports", json={"form": form}, headers=headers).text)
     found.append(client.get("/api/health").text)
     return found
+
+
+def every_address(ctx: Context, app: Flask) -> Iterator[str]:
+    """All that the API answers to a GET, from the URL map, about everything that there is."""
+    things: dict[str, list[str]] = {"name": list(jobs.registry()), "workspace_id": [OWN]}
+    with ctx.reads() as db:
+        for model in (Connection, SyncConfig, SyncRun, Question, Draft, BulkRetry, Conflict):
+            name = {"connections": "connection_id", "sync_configs": "config_id", "sync_runs": "run_id"}.get(
+                model.__tablename__, f"{model.__name__.lower()}_id"
+            )
+            things[name] = [str(id) for id in db.scalars(select(model.id).limit(40))]
+    for rule in app.url_map.iter_rules():
+        view = operation_of(app.view_functions[rule.endpoint])
+        if view is None or "GET" not in (rule.methods or ()):
+            continue
+        names = re.findall(r"<(?:[^:>]*:)?(\w+)>", rule.rule)
+        for values in product(*(things.get(name, ["nothing"]) for name in names)):
+            path = rule.rule
+            for value in values:
+                path = re.sub(r"<[^>]+>", value, path, count=1)
+            yield path + ("?key=x" if path.endswith("/records") else "")
 
 
 def test_what_was_decrypted_is_known_in_every_form() -> None:

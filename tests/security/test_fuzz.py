@@ -47,13 +47,13 @@ def test_two_people_in_two_workspaces_break_nothing_and_see_nothing_of_each_othe
             "--exclude-tag",
             "outside",
             phases="coverage,fuzzing",
-            examples=2,
+            examples=6,
         )
         assert service.leaks == []
         assert service.broken == []
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
         assert _of_acme(dump(service.world)) == before, "somebody else's rows were touched"
-        done = fuzz(tmp_path, service.address, service.alice, phases="fuzzing", examples=2)
+        done = fuzz(tmp_path, service.address, service.alice, phases="fuzzing", examples=6)
         assert service.broken == []
         assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-2000:]
 

@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 from html.parser import HTMLParser
-from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
-from models.people import User, Workspace
+from flask import Flask
+
+from models.connections import Connection
+from models.drafts import Draft
+from models.issues import IssueNote
+from models.people import Role, User, Workspace
+from models.questions import Question
 from models.sync_runs import RunState
+from tasks import bulk, invitations
 from tests.web.browser import Browser
+from tests.web.test_doors import routes
 from tests.web.world import DEFINITION, OWN, World, summary
+from web.reads.drafts import STEPS
 
 PROBES = [
     "<script>alert(1)</script>",
@@ -120,3 +129,65 @@ def test_parameters_stay_text_when_they_are_echoed(alice: Browser, world: World)
                 assert hostile(response.text) == [], (path, names)
         response = alice.post("/sign-in", email=probe, next=probe)
         assert hostile(response.text) == []
+
+
+PROBE = "<script>alert(1)</script>\"'><img src=x onerror=alert(1)>{{7*7}}"
+
+
+def test_no_page_of_the_url_map_lets_a_probe_through(app: Flask, alice: Browser, world: World) -> None:
+    """What systems answered, what people typed, what they are called: on every page that there is."""
+    definition = DEFINITION | {
+        side: {"connection": PROBE, "stream": PROBE} for side in ("left", "right")
+    }  # fmt: skip
+    config = world.config(PROBE, definition=definition)
+    run = world.run(config, RunState.FAILED, error=PROBE, error_code="unavailable", reason=PROBE)
+    world.change(run, PROBE, message=PROBE, state="held", guard="mass_delete", operation="delete")
+    world.issue(config, PROBE, message=PROBE, code="rejected", field=PROBE)
+    stream = {"name": PROBE, "key": [PROBE], "writable": False, "read_only_because": PROBE}
+    column = {"name": PROBE, "type": "text", "writable": True, "generated": False, "key": True}
+    answers = {
+        "discover": {"message": PROBE, "streams": [{**stream, "fields": [column]}]},
+        "sample": {"stream": {**stream, "fields": [column]}, "fields": [PROBE], "records": [[PROBE]]},
+    }
+    asked = {}
+    with world.write() as db:
+        alice_row, connection = db.get_one(User, "user-alice"), db.get_one(Connection, f"{OWN}-crm")
+        alice_row.name = connection.name = db.get_one(Workspace, OWN).name = PROBE
+        connection.options = {"url": PROBE}
+        for kind, answer in answers.items():
+            for side in ("left", "right"):
+                asked[f"{kind} {side}"] = f"{kind}-{side}"
+                db.add(
+                    Question(
+                        id=f"{kind}-{side}", workspace_id=OWN, kind=kind, connection_id=connection.id,
+                        options={}, asked_by=PROBE, state="answered", answer=answer,
+                        created_at=world.clock.now, rung_at=world.clock.now, finished_at=world.clock.now,
+                    )
+                )  # fmt: skip
+        db.add(
+            Draft(
+                id="draft", workspace_id=OWN, name=PROBE, definition=definition, questions=asked,
+                proposal={"pairs": {PROBE: [PROBE, PROBE]}, "match": [PROBE]}, made_by=PROBE,
+                created_at=world.clock.now, updated_at=world.clock.now,
+            )
+        )  # fmt: skip
+        db.add(IssueNote(config_id=config, code="rejected", at=world.clock.now, by=PROBE, text=PROBE))
+    invitations.invite(world.ctx, OWN, "eve@example.com", Role.VIEWER, by="alice@example.com")
+    things: dict[str, object] = {
+        "bulk_id": bulk.plan(world.ctx, bulk.Selection(OWN), said=PROBE, by=PROBE),
+        "config_id": config, "connection_id": f"{OWN}-crm", "connector": "csv", "draft_id": "draft",
+        "run_id": run, "conflict_id": world.conflict(config, PROBE, field=PROBE, note=PROBE),
+        "code": "rejected", "digest": "0", "name": "x", "token": "nothing",
+    }  # fmt: skip
+    seen = 0
+    for route in routes(app):
+        if route.method != "GET":
+            continue
+        for step in STEPS if "<step>" in route.rule else ("",):
+            for lead in ("", f"?q={quote(PROBE)}&key={quote(PROBE)}"):
+                page = alice.get(route.path(things | {"step": step}) + lead)
+                assert page.status_code < 500, (route, page.status_code)
+                if page.mimetype == "text/html":
+                    assert hostile(page.text) == [], (route, step)
+                    seen += "&lt;script&gt;" in page.text
+    assert seen > 20, "the probe was there"
