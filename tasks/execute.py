@@ -41,6 +41,9 @@ from tasks.relations import Linker, set_the_rest
 from tasks.sides import Pairing, make_missing, opened, records_at, will_make
 from tasks.summary import Summary
 
+_VERSIONS = {"left_version", "right_version"}
+JOURNALLED_AT_ONCE = 500  # changes in one transaction
+
 
 def carry_out(ctx: Context, claim: Claim, reins: Reins) -> Summary:
     """Carry out a claimed run. Raises ConnectorError, WorkError and the Signals (see tasks.shift)."""
@@ -465,9 +468,13 @@ def _copy_what_goes(work: Work, outlook: Outlook) -> None:
 
 
 def _store(work: Work, outlook: Outlook) -> list[Sending]:
-    """Everything that the plan says, in one transaction; what is to be sent, in order."""
-    plan = outlook.plan
-    flowing, held = plan.flowing, plan.held
+    """Everything that the plan says; what is to be sent, in order. Nothing is sent before all is stored."""
+    plan, held = outlook.plan, outlook.plan.held
+    steps = [
+        step
+        for step in in_order(plan.flowing, work.pairing.built.rules)
+        if step.change.intent.operation != "relink"
+    ]
     work.reins.progress("storing the plan", 0, len(plan.changes))
     with work.ctx.sessions.begin() as db:
         work.reins.fence(db)
@@ -476,12 +483,12 @@ def _store(work: Work, outlook: Outlook) -> list[Sending]:
         _settle_unknown(work, db, outlook, now)
         _store_problems(work, db, outlook, now)
         _store_held(work, db, outlook, held, link_ids, now)
-        sendings = _store_changes(work, db, outlook, flowing, link_ids, now)
+        approved = _take_approved(work, db, outlook, steps, link_ids, now)
         for side in SIDES:
             ledger.note_seen(db, outlook.index, side, plan.missing[side])
             ledger.note_missing(db, side, plan.missing[side], now)
         _tell_what_waits(work, db, outlook, now)
-    return sendings
+    return _journal(work, outlook, steps, approved, link_ids, now)
 
 
 def _tell_what_waits(work: Work, db: Session, outlook: Outlook, now: Any) -> None:
@@ -522,10 +529,16 @@ def _store_items(work: Work, db: Session, outlook: Outlook, now: Any) -> dict[in
     link_ids: dict[int, int] = {}
     fresh: list[Item] = []
     rows: list[tuple[dict[str, Any], Any, Any]] = []
+    versions: list[dict[str, Any]] = []
     for item in outlook.plan.items:
         if item.tie.id is not None:
             link_ids[id(item.tie)] = item.tie.id
-            _move(work, db, item, now)
+            values = _move(work, db, item, now)
+            if values.keys() <= _VERSIONS:
+                versions.append({"id": item.tie.id, **values})
+            else:
+                # One after the other: an id that one link lets go of may be another one's from now on.
+                ledger.move_link(db, item.tie.id, **values)
             continue
         if not (isinstance(item.left, Seen) and isinstance(item.right, Seen)):
             continue  # a single record: its link is made when its twin exists
@@ -548,15 +561,17 @@ def _store_items(work: Work, db: Session, outlook: Outlook, now: Any) -> dict[in
         )
     for item, link_id in zip(fresh, ledger.add_links(db, work.config_id, rows), strict=True):
         link_ids[id(item.tie)] = link_id
-    open_ = set(ledger.links_in_conflict(db, work.config_id))
+    ledger.move_links(db, versions)
+    contested = set(ledger.links_in_conflict(db, work.config_id))
     for item in outlook.plan.items:
-        if item.decision.conflicts or item.tie.id in open_:
-            _store_item_conflicts(work, db, item, link_ids.get(id(item.tie)), now)
+        its_link = link_ids.get(id(item.tie))
+        if item.decision.conflicts or its_link in contested:
+            _store_item_conflicts(work, db, item, its_link, now)
     return link_ids
 
 
-def _move(work: Work, db: Session, item: Item, now: Any) -> None:
-    """What moves at once for a link that exists: agreed shadows, a new id, its state, its versions."""
+def _move(work: Work, db: Session, item: Item, now: Any) -> dict[str, Any]:
+    """What moves at once for a link that exists: agreed shadows here; its id, state, versions as returned."""
     link_id, decision, tie, row = item.tie.id, item.decision, item.tie, item.row
     if link_id is None or row is None:
         raise AssertionError("only stored links are moved")
@@ -599,8 +614,7 @@ def _move(work: Work, db: Session, item: Item, now: Any) -> None:
     for problem in decision.problems:
         if problem.code in ("ping_pong", "volatile"):
             ledger.keep_worn_out(db, link_id, problem.field_name, work.run_id)
-    if values:
-        ledger.move_link(db, link_id, **values)
+    return values
 
 
 def _dissolved(item: Item, move: LinkMove) -> dict[str, Any]:
@@ -700,61 +714,90 @@ def _store_held(
         work.reins.log("info", f"{withdrawn} held changes were withdrawn: their reason went away.")
 
 
-def _store_changes(
+def _take_approved(
     work: Work,
     db: Session,
     outlook: Outlook,
-    flowing: Sequence[PlannedChange],
+    steps: Sequence[Step],
     link_ids: dict[int, int],
     now: Any,
-) -> list[Sending]:
+) -> dict[int, Change]:
+    """The rows of approved changes that this plan carries out, by id(step)."""
     approved: dict[str, list[Change]] = {}
     for row in ledger.open_changes(db, work.config_id, (ChangeState.APPROVED,)):
         approved.setdefault(row.fingerprint, []).append(row)
     items = {id(item.tie): item for item in outlook.plan.items}
-    sendings: list[tuple[Step, Journalled]] = []
-    fresh: list[Entry] = []
-    for step in in_order(flowing, work.pairing.built.rules):
+    taken: dict[int, Change] = {}
+    for step in steps:
         change = step.change
-        if change.intent.operation == "relink":
-            continue
         answers = None if step.is_aside else approved.pop(change.fingerprint, None)
-        journalled: Journalled
         if answers is None:
-            journalled = _change_row(work, change, items.get(id(change.tie)), outlook, link_ids, now)
-            fresh.append(journalled)
-        else:
-            # The approved row itself is carried out: who said yes stays with it. Each yes is good once.
-            journalled, *spent = answers
-            for other_row in spent:
-                other_row.state, other_row.settled_at = ChangeState.WITHDRAWN, now
-                other_row.message = "Approved as well; the change is carried out once."
-            journalled.run_id, journalled.state = work.run_id, ChangeState.PLANNED
-            journalled.settle = _settle_with(change, items.get(id(change.tie)), outlook)
-            journalled.link_id = link_ids.get(id(change.tie))
-        if step.moved:
-            # What an earlier step of this run leaves there: a look after a crash must know it for ours.
-            stood = {"stood": encode_fields(step.moved)}
-            journalled.settle = {**(journalled.settle or {}), **stood}
-        sendings.append((step, journalled))
+            continue
+        # The approved row itself is carried out: who said yes stays with it. Each yes is good once.
+        row, *spent = answers
+        for other_row in spent:
+            other_row.state, other_row.settled_at = ChangeState.WITHDRAWN, now
+            other_row.message = "Approved as well; the change is carried out once."
+        row.run_id, row.state = work.run_id, ChangeState.PLANNED
+        row.settle = _with_what_stood(_settle_with(change, items.get(id(change.tie)), outlook), step)
+        row.link_id = link_ids.get(id(change.tie))
+        taken[id(step)] = row
     for row in (row for rows in approved.values() for row in rows):
         if row.operation in ("relink", "container"):
             row.state, row.settled_at, row.run_id = ChangeState.APPLIED, now, work.run_id
-    ledger.store_changes(db, fresh)
-    return [
-        Sending(
-            row.id,
-            row.marker,
-            step.change.intent.side,
-            "aside" if step.is_aside else step.change.intent.operation,
-            step.change.key,
-            _write(work, step, row, items.get(id(step.change.tie))),
-            row.link_id,
-            row.origin_id,
-            row if isinstance(row, Entry) else None,
-        )
-        for step, row in sendings
-    ]
+    return taken
+
+
+def _journal(
+    work: Work,
+    outlook: Outlook,
+    steps: Sequence[Step],
+    approved: dict[int, Change],
+    link_ids: dict[int, int],
+    now: Any,
+) -> list[Sending]:
+    """Journal what is to be sent, some at a time: on SQLite whoever else writes waits that long.
+
+    What a crash between two transactions leaves is a plan of which nothing was sent: it is taken back.
+    """
+    items = {id(item.tie): item for item in outlook.plan.items}
+    sendings: list[Sending] = []
+    for start in range(0, len(steps), JOURNALLED_AT_ONCE):
+        work.reins.progress("storing the plan", start, len(steps))
+        part = steps[start : start + JOURNALLED_AT_ONCE]
+        fresh: dict[int, Entry] = {}
+        for step in part:
+            if id(step) not in approved:
+                item = items.get(id(step.change.tie))
+                entry = _change_row(work, step.change, item, outlook, link_ids, now)
+                entry.settle = _with_what_stood(entry.settle, step)
+                fresh[id(step)] = entry
+        if fresh:
+            with work.ctx.sessions.begin() as db:
+                work.reins.fence(db)
+                ledger.store_changes(db, list(fresh.values()))
+        for step in part:
+            change = step.change
+            row: Journalled = fresh.get(id(step)) or approved[id(step)]
+            sendings.append(
+                Sending(
+                    row.id,
+                    row.marker,
+                    change.intent.side,
+                    "aside" if step.is_aside else change.intent.operation,
+                    change.key,
+                    _write(work, step, row, items.get(id(change.tie))),
+                    row.link_id,
+                    row.origin_id,
+                    fresh.get(id(step)),
+                )
+            )
+    return sendings
+
+
+def _with_what_stood(settle: dict[str, Any] | None, step: Step) -> dict[str, Any] | None:
+    """What an earlier step of this run leaves there: a look after a crash must know it for ours."""
+    return {**(settle or {}), "stood": encode_fields(step.moved)} if step.moved else settle
 
 
 def _change_row(

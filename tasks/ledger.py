@@ -373,6 +373,11 @@ def move_link(db: Session, link_id: int, **values: Any) -> None:
     db.execute(update(Link).where(Link.id == link_id).values(**values))
 
 
+def move_links(db: Session, rows: Sequence[Mapping[str, Any]]) -> None:
+    """The same for many: each row with its `id` and what becomes of it."""
+    many.update_rows(db, Link, rows)
+
+
 def merge_shadow(
     db: Session, link_id: int, left: Mapping[str, Any], right: Mapping[str, Any], *, replace: bool = False
 ) -> Shadow:
