@@ -108,8 +108,8 @@ def _strike_and_recover(
                 assert stage.deaths.has_struck, where
         if stage.deaths.has_struck:
             stage.recover()
-            newest = stage.newest_run()
-            if stage.count_runs() == known or newest.state == RunState.FAILED or stage.failed_in(newest):
+            newest = stage.newest_run() if stage.count_runs() > known else None
+            if newest is None or newest.state == RunState.FAILED or stage.failed_in(newest):
                 theatre.play.again(scene)  # whoever asked for it sees that, and asks again
             got = _at_rest(theatre, scene, wanted)
             assert got == wanted, f"{where}\n{apart(got, wanted)}"
