@@ -7,12 +7,13 @@ values, and settled conflicts and issues, stay until COPY_RETENTION_DAYS have pa
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from pydantic import Field
-from sqlalchemy import ColumnElement, and_, delete, exists, func, or_, select
-from sqlalchemy.orm import Session, aliased
+from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select
+from sqlalchemy.orm import InstrumentedAttribute, aliased
 
 from models.bulk import BulkPart, BulkRetry, PartState
 from models.calls import RunCall
@@ -23,8 +24,9 @@ from models.sync_runs import ENDED, RunKind, RunLine, RunState, SyncRun
 from tasks.jobs import Duty, Job, JobOptions
 from tasks.runs import count
 
+_Old = Change | SyncRun | JobExecution | BulkRetry | Alert | Conflict | Issue
 RUNS_AT_ONCE = 50
-CHANGES_AT_ONCE = 1000
+CHANGES_AT_ONCE = 500
 
 _REMEMBERED = (
     ChangeState.PLANNED,
@@ -47,18 +49,25 @@ def cleanup_old_logs(duty: Duty, options: Options) -> Mapping[str, int]:
         now = duty.ctx.db_now(db)
     before = now - timedelta(days=days)
     copies_before = now - timedelta(days=max(days, settings.copy_retention_days))
+    is_old = _is_old(before)
+    over = JobExecution.state.in_((ExecutionState.SUCCESS, ExecutionState.FAILED))
     return {
-        "lines": _in_batches(duty, lambda db: _delete_of_runs(db, RunLine, before)),
-        "calls": _in_batches(duty, lambda db: _delete_of_runs(db, RunCall, before)),
-        "changes": _in_batches(duty, lambda db: _delete_changes(db, before, copies_before)),
-        "runs": _in_batches(duty, lambda db: _delete_runs(db, before)),
-        "executions": _in_batches(duty, lambda db: _delete_executions(db, before)),
-        "bulk_retries": _in_batches(duty, lambda db: _delete_bulk_retries(db, before)),
-        "alerts": _in_batches(duty, lambda db: _delete_some(db, Alert, Alert.cleared_at < before)),
-        "conflicts": _in_batches(
-            duty, lambda db: _delete_some(db, Conflict, Conflict.closed_at < copies_before)
+        "lines": _of_old_runs(duty, RunLine, before),
+        "calls": _of_old_runs(duty, RunCall, before),
+        "changes": _in_batches(duty, Change, CHANGES_AT_ONCE, *_old_changes(before, copies_before)),
+        "runs": _in_batches(
+            duty,
+            SyncRun,
+            RUNS_AT_ONCE,
+            is_old,
+            ~exists().where(Change.run_id == SyncRun.id),
+            ~_is_last_word(),
         ),
-        "issues": _in_batches(duty, lambda db: _delete_some(db, Issue, Issue.closed_at < copies_before)),
+        "executions": _in_batches(duty, JobExecution, RUNS_AT_ONCE, over, JobExecution.finished_at < before),
+        "bulk_retries": _in_batches(duty, BulkRetry, RUNS_AT_ONCE, *_old_bulk_retries(before)),
+        "alerts": _in_batches(duty, Alert, CHANGES_AT_ONCE, Alert.cleared_at < before),
+        "conflicts": _in_batches(duty, Conflict, CHANGES_AT_ONCE, Conflict.closed_at < copies_before),
+        "issues": _in_batches(duty, Issue, CHANGES_AT_ONCE, Issue.closed_at < copies_before),
         "retention_days": days,
     }
 
@@ -72,64 +81,54 @@ JOB = Job(
 )
 
 
-def _in_batches(duty: Duty, delete_some: Callable[[Session], int]) -> int:
-    """Delete batch by batch, each in a transaction of its own, until nothing is left to delete."""
+def _in_batches(duty: Duty, model: type[_Old], size: int, *old: ColumnElement[bool]) -> int:
+    """Delete what is old, batch by batch, each in a short transaction of its own. How many rows.
+
+    The batches are looked for without a lock, from one id to the next, so that no row is looked at twice.
+    """
     total = 0
+    for ids in _ids(duty, select(model.id).where(*old), model.id, size):
+        with duty.ctx.sessions.begin() as db:
+            total += count(db.execute(delete(model).where(model.id.in_(ids), *old)))
+    return total
+
+
+def _of_old_runs(duty: Duty, model: type[RunLine | RunCall], before: datetime) -> int:
+    """Delete what hangs on old runs, some runs at a time. How many rows."""
+    total = 0
+    theirs = exists().where(model.run_id == SyncRun.id)
+    for ids in _ids(duty, select(SyncRun.id).where(_is_old(before), theirs), SyncRun.id, RUNS_AT_ONCE):
+        with duty.ctx.sessions.begin() as db:
+            total += count(db.execute(delete(model).where(model.run_id.in_(ids))))
+    return total
+
+
+def _ids(
+    duty: Duty, query: Select[Any], id: InstrumentedAttribute[Any], size: int
+) -> Iterator[Sequence[Any]]:
+    found: Sequence[Any] = ()
     while True:
         duty.checkpoint()
-        with duty.ctx.sessions.begin() as db:
-            deleted = delete_some(db)
-        if not deleted:
-            return total
-        total += deleted
+        part = query.where(id > found[-1]) if found else query
+        with duty.ctx.reads() as db:
+            found = db.scalars(part.order_by(id).limit(size)).all()
+        if not found:
+            return
+        yield found
 
 
-def _delete_of_runs(db: Session, model: type[RunLine | RunCall], before: datetime) -> int:
-    of_runs = select(SyncRun.id).where(_is_old(before), exists().where(model.run_id == SyncRun.id))
-    return count(db.execute(delete(model).where(model.run_id.in_(of_runs.limit(RUNS_AT_ONCE)))))
-
-
-def _delete_changes(db: Session, before: datetime, copies_before: datetime) -> int:
+def _old_changes(before: datetime, copies_before: datetime) -> tuple[ColumnElement[bool], ...]:
     age = func.coalesce(Change.settled_at, Change.created_at)
     is_copy = and_(Change.state == ChangeState.APPLIED, Change.operation != "create")
-    chosen = (
-        select(Change.id)
-        .join(SyncRun, SyncRun.id == Change.run_id)
-        .where(
-            SyncRun.state.in_(ENDED),
-            Change.state.not_in(_REMEMBERED),
-            age < before,
-            or_(~is_copy, age < copies_before),
-        )
-        .order_by(Change.id)
-        .limit(CHANGES_AT_ONCE)
+    return (
+        exists().where(SyncRun.id == Change.run_id, SyncRun.state.in_(ENDED)),
+        Change.state.not_in(_REMEMBERED),
+        age < before,
+        or_(~is_copy, age < copies_before),
     )
-    return count(db.execute(delete(Change).where(Change.id.in_(chosen))))
 
 
-def _delete_runs(db: Session, before: datetime) -> int:
-    chosen = (
-        select(SyncRun.id)
-        .where(_is_old(before), ~exists().where(Change.run_id == SyncRun.id), ~_is_last_word())
-        .order_by(SyncRun.created_at)
-        .limit(RUNS_AT_ONCE)
-    )
-    return count(db.execute(delete(SyncRun).where(SyncRun.id.in_(chosen))))
-
-
-def _delete_executions(db: Session, before: datetime) -> int:
-    chosen = (
-        select(JobExecution.id)
-        .where(
-            JobExecution.state.in_((ExecutionState.SUCCESS, ExecutionState.FAILED)),
-            JobExecution.finished_at < before,
-        )
-        .limit(RUNS_AT_ONCE)
-    )
-    return count(db.execute(delete(JobExecution).where(JobExecution.id.in_(chosen))))
-
-
-def _delete_bulk_retries(db: Session, before: datetime) -> int:
+def _old_bulk_retries(before: datetime) -> tuple[ColumnElement[bool], ...]:
     """Those that are over; their parts go with them."""
     is_open = exists().where(
         BulkPart.bulk_id == BulkRetry.id,
@@ -138,15 +137,7 @@ def _delete_bulk_retries(db: Session, before: datetime) -> int:
             exists().where(SyncRun.id == BulkPart.run_id, SyncRun.state.not_in(ENDED)),
         ),
     )
-    last_touched = func.coalesce(BulkRetry.confirmed_at, BulkRetry.expires_at)
-    return _delete_some(db, BulkRetry, last_touched < before, ~is_open)
-
-
-def _delete_some(
-    db: Session, model: type[BulkRetry | Alert | Conflict | Issue], *old: ColumnElement[bool]
-) -> int:
-    chosen = select(model.id).where(*old).limit(CHANGES_AT_ONCE)
-    return count(db.execute(delete(model).where(model.id.in_(chosen))))
+    return func.coalesce(BulkRetry.confirmed_at, BulkRetry.expires_at) < before, ~is_open
 
 
 def _is_old(before: datetime) -> ColumnElement[bool]:
