@@ -84,3 +84,11 @@ def test_the_number_of_questions_does_not_grow_with_the_records(alice: Browser, 
         for number in range(20):
             order(world, config, f"{name}{number}", f"{number}", "5", code=f"code_{number % 4}")
     assert ask() == before
+
+
+def test_a_record_that_was_set_aside_before_it_was_planned_counts_too(alice: Browser, world: World) -> None:
+    config = sync(world)
+    world.link(config, "Mary@Example.com ", agreed={"customer": "A", "total": Decimal(7000)})
+    world.link(config, "other@example.com", agreed={"customer": "B", "total": Decimal(7000)})
+    world.issue(config, "Mary@Example.com ", code="does_not_fit", link_id=None)
+    assert "1 customer, 1 record with total above 1,000" in alice.words("/issues")

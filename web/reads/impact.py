@@ -17,12 +17,13 @@ from sqlalchemy import select
 
 from models.issues import Issue
 from models.journal import Change, ChangeState
-from models.links import Shadow
+from models.links import Link, LinkState, Shadow
 from models.sync_configs import SyncConfig
 from sync.definition import ImpactSpec
 from sync.values import decode, display
 from web.database import db
 from web.languages import counted, number
+from web.reads.records import key_forms
 from web.words import plain
 
 MOST = 2_000  # records that are looked at for one page
@@ -145,6 +146,16 @@ def _values(rows: Sequence[Any]) -> dict[_Record, dict[str, Any]]:
             found[by_link[link_id]] = _decoded(left)
     wanted = {(row.config_id, row.key) for row in rows if row.key}
     configs = {config for config, _key in wanted}
+    # What was set aside before it was planned names no link: it is found by its key.
+    forms = {form: row.key for row in rows if row.link_id is None and row.key for form in key_forms(row.key)}
+    for part in _parts(list(forms)):
+        for config_id, form, left in db.session.execute(
+            select(Link.config_id, Link.key, Shadow.left)
+            .join(Shadow, Shadow.link_id == Link.id)
+            .where(Link.config_id.in_(configs), Link.key.in_(part), Link.state != LinkState.TOMBSTONE)
+        ):
+            if (record := (config_id, forms[form])) in wanted:
+                found[record] = _decoded(left) | found[record]
     for keys in _parts(sorted({key for _config, key in wanted})):
         changes = db.session.execute(
             select(Change.config_id, Change.key, Change.after)

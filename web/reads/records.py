@@ -20,7 +20,7 @@ from models.sync_configs import SyncConfig
 from models.sync_runs import RunState, SyncRun
 from sync.values import MISSING, dumps
 from web import words
-from web.causes import cause
+from web.causes import Cause, cause
 from web.database import db
 from web.languages import _, counted
 from web.reads.query import begins_with, is_word
@@ -82,6 +82,21 @@ class Story:
     entries: Sequence[Entry]
     last_run: SyncRun | None
 
+    @property
+    def issue(self) -> Issue | None:
+        """The newest thing that fails with it."""
+        return self.issues[0] if self.issues else None
+
+    @property
+    def cause(self) -> Cause | None:
+        return cause(self.issue.code) if self.issue is not None else None
+
+    @property
+    def next_run_at(self) -> datetime | None:
+        """When the next run looks at it by itself."""
+        runs = self.config.active and self.config.auto and self.config.paused_at is None
+        return self.config.next_run_at if runs else None
+
 
 def search(workspace_id: str, text: str) -> list[Hit]:
     """The records that have this id or key on either side, or whose key begins with it."""
@@ -92,7 +107,7 @@ def search(workspace_id: str, text: str) -> list[Hit]:
         config.id: config
         for config in db.session.scalars(select(SyncConfig).where(SyncConfig.workspace_id == workspace_id))
     }
-    found = _labels(configs, Link.key.in_(_keys(text)), Change.key.in_([text, text.lower()]), text)
+    found = _labels(configs, Link.key.in_(key_forms(text)), Change.key.in_([text, text.lower()]), text)
     if not found:
         head = dumps(text)[:-1]
         found = _labels(
@@ -130,7 +145,7 @@ def story(workspace_id: str, config_id: str, key: str) -> Story | None:
         *(
             select(Link.id).where(Link.config_id == config_id, condition)
             for condition in (
-                Link.key.in_(_keys(key)),
+                Link.key.in_(key_forms(key)),
                 and_(Link.left_id == key, _ALIVE),
                 and_(Link.right_id == key, _ALIVE),
             )
@@ -190,7 +205,7 @@ def _labels(
     return [(config_id, key, link) for (config_id, key), link in found.items()]
 
 
-def _keys(text: str) -> list[str]:
+def key_forms(text: str) -> list[str]:
     """How a match key may be stored: as it is, or as the value that was compared."""
     forms = [text, dumps(text), dumps(text.strip().lower())]
     if "," in text:
