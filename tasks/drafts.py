@@ -92,24 +92,25 @@ def sample(ctx: Context, draft_id: str, *, by: str) -> None:
 
 
 def _ask(ctx: Context, draft_id: str, kind: QuestionKind, by: str) -> None:
-    with ctx.reads() as db:
-        draft = _draft(db, draft_id)
-        rows = {side: _named(db, draft, str(draft.definition[side]["connection"])) for side in SIDES}
-    asked: dict[str, str] = {}
-    for side in SIDES:
-        end = draft.definition[side]
-        options: dict[str, Any] = {}
-        if kind is QuestionKind.SAMPLE:
-            if end.get("create"):
-                continue  # there is nothing to look at yet
-            options = {name: value for name, value in end.items() if name not in ("connection", "filter")}
-        asked[place_of(kind, side)] = questions.ask(
-            ctx, draft.workspace_id, kind, by=by, connection_id=rows[side].id, options=options
-        )
+    # In one transaction: an answer that came before the draft knows its question would be lost on it.
     with ctx.sessions.begin() as db:
-        found = _draft(db, draft_id)
-        others = {place: id for place, id in found.questions.items() if place.partition(" ")[0] != kind.value}
-        found.questions = {**others, **asked}
+        draft = _draft(db, draft_id)
+        asked: dict[str, str] = {}
+        for side in SIDES:
+            end = draft.definition[side]
+            row = _named(db, draft, str(end["connection"]))
+            options: dict[str, Any] = {}
+            if kind is QuestionKind.SAMPLE:
+                if end.get("create"):
+                    continue  # there is nothing to look at yet
+                options = {name: value for name, value in end.items() if name not in ("connection", "filter")}
+            asked[place_of(kind, side)] = questions.ask_in(
+                ctx, db, draft.workspace_id, kind, by=by, connection_id=row.id, options=options
+            )
+        others = {place: id for place, id in draft.questions.items() if place.partition(" ")[0] != kind.value}
+        draft.questions = {**others, **asked}
+    for question_id in asked.values():
+        ctx.ask(question_id)
 
 
 def take_in(db: Session, question: Question) -> None:

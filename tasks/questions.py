@@ -51,32 +51,53 @@ def ask(
 
     Raises WorkError when too many wait already.
     """
-    wanted = dict(options or {})
     with ctx.sessions.begin() as db:
-        now = ctx.db_now(db)
-        waiting = db.scalars(
-            select(Question).where(
-                Question.workspace_id == workspace_id,
-                Question.state.in_((QuestionState.ASKED, QuestionState.RUNNING)),
-            )
-        ).all()
-        for row in waiting:
-            same = (row.kind, row.connection_id, row.config_id, row.options) == (
-                kind, connection_id, config_id, wanted,
-            )  # fmt: skip
-            if same and row.state == QuestionState.ASKED:
-                return row.id
-        if len(waiting) >= MOST_AT_ONCE:
-            raise WorkError(
-                "Too many questions wait for an answer. Is the scheduler running?", code="too_many"
-            )
-        row = Question(
-            id=ctx.new_id(), workspace_id=workspace_id, kind=kind.value, connection_id=connection_id,
-            config_id=config_id, options=wanted, asked_by=by[:320], state=QuestionState.ASKED.value,
-            created_at=now, rung_at=now,
+        question_id = ask_in(
+            ctx, db, workspace_id, kind, by=by, connection_id=connection_id, config_id=config_id,
+            options=options,
         )  # fmt: skip
-        db.add(row)
-    ctx.ask(row.id)
+    ctx.ask(question_id)
+    return question_id
+
+
+def ask_in(
+    ctx: Context,
+    db: Session,
+    workspace_id: str,
+    kind: QuestionKind,
+    *,
+    by: str,
+    connection_id: str | None = None,
+    config_id: str | None = None,
+    options: Mapping[str, Any] | None = None,
+) -> str:
+    """As `ask`, inside the caller's transaction: nobody answers before its end. The caller rings then."""
+    wanted = dict(options or {})
+    now = ctx.db_now(db)
+    waiting = db.scalars(
+        select(Question)
+        .where(
+            Question.workspace_id == workspace_id,
+            Question.state.in_((QuestionState.ASKED, QuestionState.RUNNING)),
+        )
+        .order_by(Question.id)
+        .with_for_update()
+    ).all()
+    for row in waiting:
+        same = (row.kind, row.connection_id, row.config_id, row.options) == (
+            kind, connection_id, config_id, wanted,
+        )  # fmt: skip
+        if same and row.state == QuestionState.ASKED:
+            return row.id
+    if len(waiting) >= MOST_AT_ONCE:
+        raise WorkError("Too many questions wait for an answer. Is the scheduler running?", code="too_many")
+    row = Question(
+        id=ctx.new_id(), workspace_id=workspace_id, kind=kind.value, connection_id=connection_id,
+        config_id=config_id, options=wanted, asked_by=by[:320], state=QuestionState.ASKED.value,
+        created_at=now, rung_at=now,
+    )  # fmt: skip
+    db.add(row)
+    db.flush()
     return row.id
 
 

@@ -47,6 +47,16 @@ def test_a_scope_is_a_limit_and_never_a_gift(caller: Callers, world: World) -> N
     assert caller("bob", Capability.READ, Capability.RUN).post(f"/configs/{config}/runs").status_code == 202
 
 
+def test_where_a_connection_leads_is_told_to_those_who_may_connect(ada: Caller, caller: Callers) -> None:
+    """As in the panel."""
+    made = ada.post("/connections", CRM).json
+    assert made is not None and "db.example.com" in str(made["options"])
+    for who in (caller("bob"), caller("vera"), caller("alice", Capability.READ)):
+        assert who.json(f"/connections/{made['id']}")["options"] == {}
+        assert "db.example.com" not in who.get("/connections").text
+    assert ada.json(f"/connections/{made['id']}")["options"] == made["options"]
+
+
 def test_a_connection_is_made_changed_and_deleted(ada: Caller) -> None:
     made = ada.post("/connections", {**CRM, "options": {**CRM["options"], "password": "very-secret-word"}})  # type: ignore[dict-item]
     assert made.status_code == 201, made.text

@@ -22,7 +22,7 @@ from tasks import drafts, execute, questions, shift
 from tasks.context import Context
 from tasks.heartbeat import Heartbeat
 from tests.web.browser import Browser
-from tests.web.world import Clock, World, make_context
+from tests.web.world import OWN, Clock, World, make_context
 
 SHEET = "E-mail,Customer,Balance\nann@example.com,Ann,10\nbob@example.com,Bob,20\ncy@example.com,Cy,30\n"
 
@@ -164,6 +164,23 @@ def test_what_was_proposed_stays_as_it_was_looked_at(
         "match": ["email"],
     }
     assert "ann@example.com" not in str(kept), "values are forgotten sooner than a draft"
+
+
+def test_an_answer_that_comes_at_once_is_not_lost_on_the_draft(
+    ctx: Context, world: World, ends: tuple[str, str]
+) -> None:
+    """The control queue may be quicker than whoever asked."""
+
+    def answer(question_id: str) -> None:
+        questions.answer(ctx, question_id)
+
+    quick = replace(ctx, ask=answer)
+    draft = drafts.begin(quick, OWN, *ends, by="alice@example.com")
+    chosen = {"left": {"stream": "customers"}, "right": {"stream": "customers.csv", "key": "E-mail"}}
+    drafts.choose_streams(quick, draft, chosen, by="alice@example.com")
+    with ctx.reads() as db:
+        proposal = db.get_one(Draft, draft).proposal
+    assert proposal is not None and proposal["match"] == ["email"]
 
 
 def test_other_streams_have_another_proposal(alice: Browser, world: World, ends: tuple[str, str]) -> None:

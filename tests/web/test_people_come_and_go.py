@@ -425,3 +425,15 @@ def test_syncs_that_others_run_after_hold_no_account_back(ctx: Context, world: W
         assert left == {mine, mine_too, theirs}, "theirs needs the second, which needs the first"
         with pytest.raises(WorkError, match="may not run"):
             people.owner_must_be_allowed(db, db.get_one(SyncConfig, mine))
+
+
+def test_a_narrow_token_gets_no_reply_that_another_token_of_its_person_was_given(
+    caller: Callable[..., Caller],
+) -> None:
+    whole, narrow = caller("alice"), caller("alice", Capability.READ)
+    wish = {"name": "deploy", "scopes": ["administer"]}
+    made = whole.post("/tokens", wish, Idempotency_Key="guessable")
+    assert made.status_code == 201 and made.json is not None
+    assert whole.post("/tokens", wish, Idempotency_Key="guessable").json == made.json
+    refused = narrow.post("/tokens", wish, Idempotency_Key="guessable")
+    assert refused.status_code == 422 and made.json["token"] not in refused.text

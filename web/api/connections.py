@@ -29,7 +29,7 @@ CHECKS = "30 per minute"
 
 
 class ConnectionOut(Output):
-    """`options` hold no secret; `secrets` names those that are stored."""
+    """`options` hold no secret, and are told to those who may connect; `secrets` names what is stored."""
 
     id: str
     name: str
@@ -266,7 +266,7 @@ def _shown(row: Connection) -> ConnectionOut:
         id=row.id,
         name=row.name,
         connector=row.connector,
-        options=row.options,
+        options=row.options if auth.person().may("connect") else {},
         secrets=_secret_names(row),
         created_at=row.created_at,
         updated_at=row.updated_at,
