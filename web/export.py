@@ -28,6 +28,8 @@ _NUMBER = re.compile(r"[+\-\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][
 
 def is_formula(text: str) -> bool:
     """Whether a spreadsheet may take this cell for something to be computed."""
+    if text[:1].isascii() and text[:1].isalnum():
+        return False  # most cells: nothing that follows makes one of it
     if text[:1] in ("\t", "\r", "\n", "\x00"):
         return True
     shown = unicodedata.normalize("NFKC", text.strip(_INVISIBLE + " \u00a0").lstrip())
