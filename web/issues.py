@@ -158,7 +158,7 @@ def _mute(config_id: str, code: str, *, on: bool, lasts: timedelta | None = None
 
 def _muted(number: int, *, on: bool, lasts: str) -> str:
     if not on:
-        return counted("%(num)s issue is heard again.", "%(num)s issues are heard again.", number)
+        return counted("%(num)s issue is unmuted.", "%(num)s issues are unmuted.", number)
     if not lasts:
         return counted(
             "%(num)s issue is muted until something about it changes.",

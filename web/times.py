@@ -40,22 +40,25 @@ class Clock:
             day=local.day,
             month=month(local),
             year=local.year,
-            time=f"{local:%H:%M:%S}",
-            zone=f"{local:%Z}",
+            time=local.strftime("%H:%M:%S"),
+            zone=local.tzname(),
         )
 
     def short(self, moment: datetime) -> str:
         """As short as it can be told today: `14:05`, `22 Nov 14:05`, `22 Nov 2025`."""
         local, today = self.local(moment), self.local(self.now)
+        time = local.strftime("%H:%M")
         if local.date() == today.date():
-            return f"{local:%H:%M}"
+            return time
         if local.year == today.year or abs(local - today) < timedelta(days=90):
-            return _("%(day)s %(month)s %(time)s", day=local.day, month=month(local), time=f"{local:%H:%M}")
+            return _(
+                "%(day)s %(month)s %(time)s", day=local.day, month=month(local), time=local.strftime("%H:%M")
+            )
         return _("%(day)s %(month)s %(year)s", day=local.day, month=month(local), year=local.year)
 
     def day_and_time(self, moment: datetime) -> str:
         local, today = self.local(moment), self.local(self.now)
-        time = f"{local:%H:%M}"
+        time = local.strftime("%H:%M")
         match (local.date() - today.date()).days:
             case -1:
                 return _("yesterday %(time)s", time=time)
@@ -90,10 +93,10 @@ def duration(seconds: float) -> str:
         minutes, rest = divmod(whole, _MINUTE)
         if not rest:
             return _("%(minutes)s min", minutes=minutes)
-        return _("%(minutes)s min %(seconds)s s", minutes=minutes, seconds=f"{rest:02d}")
+        return _("%(minutes)s min %(seconds)s s", minutes=minutes, seconds=_two(rest))
     if whole < 2 * _DAY:
         hours, rest = divmod(whole, _HOUR)
-        return _("%(hours)s h %(minutes)s min", hours=hours, minutes=f"{rest // _MINUTE:02d}")
+        return _("%(hours)s h %(minutes)s min", hours=hours, minutes=_two(rest // _MINUTE))
     return counted("%(num)s day", "%(num)s days", whole // _DAY)
 
 
@@ -113,3 +116,7 @@ def _rough(seconds: float) -> str:
     if seconds < _DAY:
         return _("%(hours)s h", hours=int(seconds // _HOUR))
     return counted("%(num)s day", "%(num)s days", int(seconds // _DAY))
+
+
+def _two(number: int) -> str:
+    return f"{number:02d}"

@@ -56,7 +56,7 @@ RUN_KINDS: Mapping[RunKind, str] = {
 }
 
 CHANGE_STATES: Mapping[ChangeState, Badge] = {
-    ChangeState.PLANNED: Badge(mark("Planned"), "hourglass-split", "wait", mark("Journalled, not sent yet.")),
+    ChangeState.PLANNED: Badge(mark("Planned"), "hourglass-split", "wait", mark("Stored, not sent yet.")),
     ChangeState.SENT: Badge(mark("On its way"), "arrow-repeat", "busy", mark("Sent; the answer is awaited.")),
     ChangeState.APPLIED: Badge(
         mark("Written"), "check-circle-fill", "good", mark("Confirmed by the system.")
@@ -183,7 +183,7 @@ _MANY_ACTS: Mapping[str, tuple[str, str]] = {
     "create": forms("create %(num)s record on %(side)s", "create %(num)s records on %(side)s"),
     "update": forms("update %(num)s record on %(side)s", "update %(num)s records on %(side)s"),
     "delete": forms("delete %(num)s record on %(side)s", "delete %(num)s records on %(side)s"),
-    "relink": forms("tie %(num)s record anew on %(side)s", "tie %(num)s records anew on %(side)s"),
+    "relink": forms("link %(num)s record anew on %(side)s", "link %(num)s records anew on %(side)s"),
 }
 
 
@@ -325,12 +325,12 @@ _RULES: Mapping[str, str] = {
     "back on left": mark("it is back on left"),
     "back on right": mark("it is back on right"),
     "filled": mark("a value beats an empty one"),
-    "first contact": mark("first contact"),
+    "first contact": mark("both sides met for the first time"),
     "new": mark("new record"),
-    "renamed": mark("renamed"),
-    "undo": mark("undo"),
-    "key filled": mark("key filled"),
-    "container changed": mark("container changed"),
+    "renamed": mark("it was renamed"),
+    "undo": mark("an undo"),
+    "key filled": mark("its key was filled in"),
+    "container changed": mark("the mapping or a stream changed"),
     "merged": mark("additions and removals of both sides were merged"),
     "left_wins": mark("both were edited: left wins"),
     "right_wins": mark("both were edited: right wins"),
@@ -338,17 +338,17 @@ _RULES: Mapping[str, str] = {
     "drift: overwrite": mark("edited at the destination: overwritten"),
     "deleted on left": mark("deleted on left"),
     "deleted on right": mark("deleted on right"),
-    "delete wins": mark("delete wins"),
-    "newest wins: deleted": mark("newest wins: deleted"),
-    "revived: edit wins": mark("revived: edit wins"),
-    "revived: newest wins": mark("revived: newest wins"),
-    "revived: left_wins": mark("revived: left wins"),
-    "revived: right_wins": mark("revived: right wins"),
-    "resolved: left": mark("resolved: left"),
-    "resolved: right": mark("resolved: right"),
-    "resolved: value": mark("resolved: value"),
-    "resolved: revived": mark("resolved: revived"),
-    "resolved: deleted": mark("resolved: deleted"),
+    "delete wins": mark("edited on one side, deleted on the other: the deletion wins"),
+    "newest wins: deleted": mark("edited on one side, deleted on the other: the deletion is newer"),
+    "revived: edit wins": mark("edited on one side, deleted on the other: the edit wins"),
+    "revived: newest wins": mark("edited on one side, deleted on the other: the edit is newer"),
+    "revived: left_wins": mark("edited on one side, deleted on the other: left wins"),
+    "revived: right_wins": mark("edited on one side, deleted on the other: right wins"),
+    "resolved: left": mark("a person decided: left"),
+    "resolved: right": mark("a person decided: right"),
+    "resolved: value": mark("a person decided: another value"),
+    "resolved: revived": mark("a person decided: it is made again"),
+    "resolved: deleted": mark("a person decided: it is deleted"),
 }
 
 
@@ -368,6 +368,6 @@ def policy(name: str) -> str:
 _POLICIES: Mapping[str, str] = {
     "left_wins": mark("left wins"),
     "right_wins": mark("right wins"),
-    "newest_wins": mark("newest wins"),
-    "manual": mark("manual"),
+    "newest_wins": mark("the newer edit wins"),
+    "manual": mark("a person decides"),
 }

@@ -45,7 +45,7 @@ def test_every_connector_has_its_form(alice: Browser) -> None:
 def test_a_new_one_is_asked_at_once_whether_it_works(alice: Browser, world: World) -> None:
     response = alice.post("/connections", **PARSE)
     assert response.status_code == 303, response.text[:2000]
-    assert "Asking app ..." in alice.text(response.location)
+    assert "Asking app …" in alice.text(response.location)
     answered(world, state="answered", answer={"message": "Parse Server 8 answers."})
     page = alice.text(response.location)
     assert "Parse Server 8 answers." in page
@@ -115,4 +115,4 @@ def test_an_operator_checks_but_does_not_change(bob: Browser, path: str) -> None
     assert bob.post("/connections", **FOLDER).status_code == 403
     assert bob.post(f"/connections/{OWN}-crm/checks").status_code == 303
     page = bob.text(f"/connections/{OWN}-crm")
-    assert "Check" in page and ">Change<" not in page and "Delete" not in page
+    assert "Check" in page and ">Change it<" not in page and "Delete" not in page

@@ -113,7 +113,7 @@ def test_a_first_sync_is_made_from_nothing(
     world.clock.now = datetime.now(UTC)
     page = drafted(alice, world, ends)
     review = alice.words(f"{page}/review")
-    assert "3 pairs, tied by email" in review and "E-mail" in review
+    assert "3 pairs, matched by email" in review and "E-mail" in review
     preview_page = alice.post(f"{page}/completion").location
     preview = work_off(world, preview_page.rsplit("/", 1)[1])
     assert preview.state == "success", preview.error

@@ -62,7 +62,7 @@ def test_what_is_called_fixed_and_comes_back_says_so(bob: Browser, world: World,
         assert set(db.scalars(select(Issue.closed_by))) == {"bob@example.com"}
     world.clock.passes(hours=2)
     world.issue(config, "a", opened_at=world.clock.now)
-    assert "It came back: bob@example.com called it fixed 2 h ago" in bob.words(page)
+    assert "It came back: bob@example.com marked it as fixed 2 h ago" in bob.words(page)
 
 
 def test_notes_stay_and_tell_who_wrote_them(bob: Browser, vera: Browser, config: str) -> None:

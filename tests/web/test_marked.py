@@ -32,13 +32,14 @@ TAKES_NAMES = {
 }
 SEEN = {"aria-label", "title", "placeholder", "alt", "data-copied", "label"}
 # The same in every language.
-OURS = {"Syncline", "CSV", "JSON", "API", "UTC"}
+OURS = {"Syncline", "CSV", "JSON", "API", "UTC", "ms"}
 
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _TAG = re.compile(r"<[A-Za-z/!][^>]*>")
 _ATTRIBUTE = re.compile(r'([\w-]+)="([^"]*)"')
 _LOOSE = re.compile(r'[\w-]+="[^"]*"')  # attributes that a macro writes into somebody else's tag
 _EXAMPLE = re.compile(r"&\w+;|\S+@\S+|\S+\d")
+_CODE = re.compile(r"<code>[^<]*</code>")  # commands, the same in every language
 _PLACE = re.compile(r"[\ue000-\uf8ff]")
 
 
@@ -48,7 +49,7 @@ def unmarked(app: Flask, name: str) -> list[str]:
     exprs: list[nodes.Node] = []
     flat = "".join(_flat(tree.body, exprs))
     found = list(_of_statements(tree))
-    seen = [_TAG.sub("\n", flat)]
+    seen = [_TAG.sub("\n", _CODE.sub("\n", flat))]
     for tag in _TAG.findall(flat):
         seen += [text for attribute, text in _ATTRIBUTE.findall(tag) if attribute in SEEN]
     for text in seen:

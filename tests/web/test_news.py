@@ -17,7 +17,7 @@ def test_what_is_new_is_told_until_it_was_seen(bob: Browser, world: World) -> No
     world.issue(config, "old", opened_at=NOW - timedelta(days=3))
     world.issue(config, "well", opened_at=NOW - timedelta(days=3), closed_at=NOW - timedelta(hours=1))
     page = bob.words("/")
-    for said in ("1 run failed", "1 slot was missed", "1 new issue", "1 issue healed by itself"):
+    for said in ("1 run failed", "1 scheduled run was missed", "1 new issue", "1 issue healed by itself"):
         assert said in page, page
     assert "Since yesterday" in page
     assert bob.post("/looks").status_code == 303

@@ -50,7 +50,7 @@ class Exported(Output):
 
 
 @operation(
-    bp, "GET", "/audit", needs="administer", summary="Acts, the newest first", query=AuditQuery,
+    bp, "GET", "/audit", needs="administer", summary="Actions, the newest first", query=AuditQuery,
     returns=PageOf[EventOut],
 )  # fmt: skip
 def index(query: AuditQuery) -> PageOf[EventOut]:

@@ -36,7 +36,7 @@ _DELETE: Mapping[DeletePolicy, str] = {
     DeletePolicy.NEVER: mark("The %(other)s copy stays; the record is excluded"),
     DeletePolicy.PROPAGATE: mark("It is deleted on %(other)s; a full copy stays in the journal"),
     DeletePolicy.ARCHIVE: mark("The %(other)s copy is archived"),
-    DeletePolicy.UNLINK: mark("The %(other)s copy stays and is no longer tied"),
+    DeletePolicy.UNLINK: mark("The %(other)s copy stays and is no longer linked"),
     DeletePolicy.APPROVE: mark("Held until somebody approves the deletion on %(other)s"),
 }
 _DRIFT: Mapping[Drift, str] = {
@@ -233,7 +233,7 @@ def _one_way(found: SyncDefinition) -> list[Rule]:
         Rule(_("Edited on %(side)s", side=away), _(_DRIFT[found.drift])),
         Rule(_("Deleted on %(side)s", side=here), _delete(deletes_as, there)),
         Rule(
-            _("Only on %(side)s, never tied", side=away),
+            _("Only on %(side)s, never linked", side=away),
             _("It is deleted; a full copy stays in the journal")
             if found.exclusive
             else _("It is left alone"),
@@ -263,14 +263,14 @@ def _limits(found: SyncDefinition) -> list[tuple[str, str]]:
         guards = _(
             "Deletions are held above %(number)s with more than %(share)s of the records",
             number=limits.above,
-            share=f"{limits.share:.0%}",
+            share=format(limits.share, ".0%"),
         )
     strict = found.validation == "strict"
     moved = found.mode == "incremental"
     said = [
         (_("Guards"), guards),
         (
-            _("A bad record"),
+            _("A record that is not valid"),
             _("Stops the run before its first write") if strict else _("Set aside; the rest goes on"),
         ),
         (_("Reads"), _("What moved since the last run") if moved else _("All records each time")),

@@ -53,7 +53,12 @@ def since(workspace_id: str, moment: datetime) -> Sequence[News]:
     )
     told = (
         News(failed, *forms("%(num)s run failed", "%(num)s runs failed"), "runs.index", "failed"),
-        News(missed, *forms("%(num)s slot was missed", "%(num)s slots were missed"), "runs.index", "skipped"),
+        News(
+            missed,
+            *forms("%(num)s scheduled run was missed", "%(num)s scheduled runs were missed"),
+            "runs.index",
+            "skipped",
+        ),
         News(opened, *forms("%(num)s new issue", "%(num)s new issues"), "issues.index"),
         News(contested, *forms("%(num)s new conflict", "%(num)s new conflicts"), "conflicts.index"),
         News(

@@ -286,8 +286,8 @@ def _status(
         return words.ATTENTION, why
     if held:
         return words.ATTENTION, counted(
-            "%(num)s change of it held until somebody has looked.",
-            "%(num)s changes of it held until somebody has looked.",
+            "%(num)s change of it is held until somebody has looked.",
+            "%(num)s changes of it are held until somebody has looked.",
             len(held),
         )
     if open_issues:
@@ -298,12 +298,12 @@ def _status(
     if config.paused_at is not None:
         return words.PAUSED, _("Its sync is paused. Edits wait on their side until it goes on.")
     if link is None:
-        return words.WAITING, _("It is not tied to a record on the other side yet.")
+        return words.WAITING, _("It is not linked to a record on the other side yet.")
     match link.state:
         case LinkState.EXCLUDED:
             return words.EXCLUDED, _("It takes no part: %(why)s.", why=words.excluded_because(link.reason))
         case LinkState.UNLINKED:
-            return words.EXCLUDED, _("Its tie was dissolved: both copies stay as they are.")
+            return words.EXCLUDED, _("It was unlinked: both copies stay as they are.")
         case LinkState.TOMBSTONE:
             return words.EXCLUDED, _("It is gone on both sides.")
     if link.left_missing or link.right_missing:
