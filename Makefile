@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST ?= -n auto
 UV ?= uv
 
-.PHONY: help setup setup-dev bench demo demo-once demo-saas demo-saas-once demo-reset test test-browser test-security test-parse test-faults test-faults-short test-steps test-machine test-laws screenshots docs lint format lock
+.PHONY: help setup setup-dev bench demo demo-once demo-saas demo-saas-once demo-reset test test-browser test-security test-parse test-faults test-faults-short test-steps test-machine test-laws screenshots docs words lint format lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -84,6 +84,9 @@ docs: setup-dev ## Write the pages that are made from the code
 	$(BIN)/python -m connectors.handbook
 	$(BIN)/python -m tests.pages
 	$(BIN)/python -m tests.scenarios.table
+
+words: setup-dev ## Bring the language files up to date with the texts of the panel; LANGUAGE=fr begins one
+	$(BIN)/python -m tests.catalogue $(LANGUAGE)
 
 lock: ## Pin what pyproject.toml asks for, with hashes (needs uv)
 	$(UV) pip compile pyproject.toml --extra local --universal --python-version 3.11 \

@@ -1,7 +1,8 @@
 """The texts of the panel, gathered from its sources, and the language files that follow them.
 
 `python -m tests.catalogue` brings every file of web/translations/ up to date: new texts come in empty, the
-ones that no page uses go out, what is translated stays. `python -m tests.catalogue fr` begins a language.
+ones that no page uses go out, what is translated stays. `python -m tests.catalogue fr` begins a language;
+its name in `web.languages.LANGUAGES` offers it.
 """
 
 from __future__ import annotations
