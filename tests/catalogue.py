@@ -21,6 +21,7 @@ from connectors import catalog as connectors
 from sync.guard import SENTENCES
 from tasks import jobs
 from web.languages import FOLDER
+from web.words import plain
 
 WEB = FOLDER.parent
 KEYWORDS = {
@@ -51,10 +52,10 @@ def _foreign() -> Iterator[tuple[str, str]]:
     for name in connectors.names():
         kind = connectors.get(name)
         for model in (kind.Options, kind.StreamOptions):
-            for info in model.model_fields.values():
-                for text in (info.title, info.description):
-                    if text:
-                        yield f"connectors/{name}.py", text
+            for option, info in model.model_fields.items():
+                yield f"connectors/{name}.py", info.title or plain(option)
+                if info.description:
+                    yield f"connectors/{name}.py", info.description
 
 
 def languages() -> list[Path]:

@@ -235,7 +235,7 @@ def _page(draft: reads.DraftView, step: str, *, problem: str = "") -> ResponseRe
         live=f"drafts/_{step}.html",
         draft=draft,
         step=step,
-        steps=reads.STEPS,
+        steps={name: _(title) for name, title in reads.STEPS.items()},
         problem=problem,
         **(_EXTRAS[step](draft) if step in _EXTRAS else {}),
     )

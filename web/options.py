@@ -63,7 +63,7 @@ def fields(
         found.append(
             OptionField(
                 name=name,
-                label=_(info.title) if info.title else plain(name),
+                label=_(info.title or plain(name)),
                 kind=kind,
                 hint=_(info.description) if info.description else "",
                 required=info.is_required(),
