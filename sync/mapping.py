@@ -381,7 +381,11 @@ def contract_problem(pair: FieldPair, side: Side, value: Value, stream: Stream) 
         return f"{spec.name} holds {spec.max_length} characters; the value has {len(value)}."
     if spec.options is not None and isinstance(value, str) and value not in spec.options:
         return f"{spec.name} has no option {display(value)!r}."
-    if spec.max_integer is not None and isinstance(value, int) and abs(value) > spec.max_integer:
+    if (
+        spec.max_integer is not None
+        and isinstance(value, int)
+        and not (least(spec.max_integer) <= value <= spec.max_integer)
+    ):
         return f"{spec.name} keeps whole numbers only up to {spec.max_integer} exactly."
     if spec.scale is not None and pair.own_type(side) is FieldType.DECIMAL:
         coarse = rounded(value, spec.scale)
@@ -390,6 +394,11 @@ def contract_problem(pair: FieldPair, side: Side, value: Value, stream: Stream) 
         ):
             return f"{spec.name} keeps {spec.scale} decimal places; {display(value)} has more."
     return None
+
+
+def least(largest: int) -> int:
+    """The smallest whole number of a type whose largest is this: all bits set reaches one further down."""
+    return ~largest if largest & (largest + 1) == 0 else -largest
 
 
 def fits(pair: FieldPair, side: Side, stream: Stream) -> Callable[[Value], bool]:
@@ -403,7 +412,10 @@ def fits(pair: FieldPair, side: Side, stream: Stream) -> Callable[[Value], bool]
     if kind is FieldType.TEXT and (longest := spec.max_length) is not None:
         return lambda value: nullable if value is None else type(value) is str and len(value) <= longest
     if kind is FieldType.INTEGER and (largest := spec.max_integer) is not None:
-        return lambda value: nullable if value is None else type(value) is int and abs(value) <= largest
+        smallest = least(largest)
+        return lambda value: (
+            nullable if value is None else type(value) is int and smallest <= value <= largest
+        )
     if kind is FieldType.DECIMAL and (scale := spec.scale) is not None:
         return lambda value: (
             nullable if value is None else type(value) is Decimal and keeps_places(value, scale)

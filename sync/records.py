@@ -47,7 +47,7 @@ class Field:
     max_length: int | None = None  # characters of a text
     scale: int | None = None  # decimal places that are kept
     digits: int | None = None  # of a decimal, those before and behind the point together
-    max_integer: int | None = None  # the largest absolute whole number that is kept exactly
+    max_integer: int | None = None  # the largest whole number that is kept exactly
     options: tuple[str, ...] | None = None  # the only values that are accepted
     unique: bool = False
     id: str | None = None  # the system's own id of the field: it survives a rename

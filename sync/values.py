@@ -71,6 +71,7 @@ class ValueProblem(ValueError):
 _EXACT = Context(prec=1_000_000)  # the usual one rounds to 28 digits, or refuses to
 _TRUE = frozenset({"true", "t", "yes", "y", "1", "on", "checked"})
 _FALSE = frozenset({"false", "f", "no", "n", "0", "off", "unchecked"})
+_FAR = 131_072  # decimal places either way of the point: no system that we know of keeps more of them
 _BROWSERS = 2**53  # the largest integer that other readers of JSON keep
 _HALVES = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[+-]?\d+")
@@ -111,7 +112,7 @@ def _text(raw: Value) -> str:
         case int():
             return str(raw)
         case Decimal():
-            return plain(raw)
+            return plain(_decimal(raw) if raw.is_finite() else raw)
         case float():
             # A float has no "1.0" of its own: as a text, and so as a key, it is the number 1.
             return str(int(raw)) if raw.is_integer() else plain(_from_float(raw))
@@ -165,7 +166,14 @@ def _decimal(raw: Value) -> Decimal:
         raise ValueProblem(f"{short(raw)} is not a number")
     if not number.is_finite():
         raise ValueProblem(f"{short(raw)} is not a finite number")
+    if not _is_near(number):
+        raise ValueProblem(f"{short(raw)} has an exponent beyond {_FAR}: no system holds such a number")
     return number
+
+
+def _is_near(number: Decimal) -> bool:
+    """Whether a finite number can be written out: 1E+1000000000 is twelve characters, and a gigabyte."""
+    return -_FAR <= number.adjusted() <= _FAR
 
 
 def _from_float(raw: float) -> Decimal:
@@ -277,7 +285,7 @@ _PARSERS: Final[Mapping[FieldType, Callable[[Value], Value]]] = {
 _IS_OWN: Final[Mapping[FieldType, Callable[[Any], bool]]] = {
     FieldType.TEXT: lambda raw: type(raw) is str and raw.isascii(),
     FieldType.INTEGER: lambda raw: type(raw) is int,
-    FieldType.DECIMAL: lambda raw: type(raw) is Decimal and raw.is_finite(),
+    FieldType.DECIMAL: lambda raw: type(raw) is Decimal and raw.is_finite() and _is_near(raw),
     FieldType.BOOLEAN: lambda raw: raw is True or raw is False,
     FieldType.DATE: lambda raw: type(raw) is date,
     FieldType.DATETIME: lambda raw: type(raw) is datetime and raw.tzinfo is UTC,

@@ -598,8 +598,8 @@ def _not_done(change: Change) -> Outcome:
         change.marker,
         "rejected",
         code="not_done",
-        message="The answer to this write was lost. A look showed that it did not happen; the next run sends"
-        " it again.",
+        message="The answer to this write was lost. A look showed that it did not happen; "
+        + ("undo the run once more to send it." if change.rule == "undo" else "the next run sends it again."),
     )
 
 

@@ -216,6 +216,21 @@ def test_V16_a_number_that_the_contract_does_not_allow(tell: Callable[..., Story
     assert story.right.get("x") == 1
 
 
+@pytest.mark.parametrize("largest", [2**63 - 1, 32767])
+def test_V16_the_smallest_number_of_a_type_is_written(tell: Callable[..., Story], largest: int) -> None:
+    story = tell(
+        fields=(Field("k", T.TEXT), Field("x", T.INTEGER)),
+        right_fields=(Field("k", T.TEXT), Field("x", T.INTEGER, max_integer=largest)),
+    )
+    story.define(fields=[{"left": "k", "right": "k"}, {"left": "x", "right": "x"}])
+    story.base("k", x=1)
+    story.left.edit(x=-largest - 1)
+    assert story.run() == f"R.x={-largest - 1}"
+    story.left.edit(x=-largest - 2)
+    assert story.run() == "issue(does_not_fit)"
+    assert story.right.get("x") == -largest - 1
+
+
 def test_V20_a_text_that_the_contract_does_not_allow(tell: Callable[..., Story]) -> None:
     story = tell(right_fields=(*FIELDS[:1], Field("x", T.TEXT, max_length=10), *FIELDS[2:]))
     story.base("k", x="short")

@@ -164,3 +164,20 @@ def test_the_order_of_a_list_counts_only_where_it_was_said(items: list[Any], cha
     assert comparable(one, FieldType.LIST) == comparable(two, FieldType.LIST)
     in_order = comparable(one, FieldType.LIST, ordered=True) == comparable(two, FieldType.LIST, ordered=True)
     assert in_order is all(encode(a) == encode(b) for a, b in zip(one, two, strict=True))
+
+
+@pytest.mark.parametrize("raw", ["1e1000000000", "-1e-1000000000", Decimal("1e1000000000")])
+@pytest.mark.parametrize("kind", [FieldType.DECIMAL, FieldType.INTEGER])
+def test_a_number_too_far_from_the_point_to_be_written_out_is_refused(raw: Any, kind: FieldType) -> None:
+    with pytest.raises(ValueProblem, match=r"has an exponent beyond 131072: no system holds such a number"):
+        parse(raw, kind)
+
+
+def test_such_a_number_is_no_text_either() -> None:
+    with pytest.raises(ValueProblem, match="has an exponent"):
+        parse(Decimal("1e1000000000"), FieldType.TEXT)
+
+
+@pytest.mark.parametrize("raw", ["1e131072", "1e-131072"])
+def test_the_largest_numbers_that_databases_hold_are_kept(raw: str) -> None:
+    assert parse(raw, FieldType.DECIMAL) == Decimal(raw)
