@@ -26,7 +26,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, date, datetime
-from decimal import ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
+from decimal import MAX_EMAX, MIN_EMIN, ROUND_HALF_EVEN, Context, Decimal, InvalidOperation
 from enum import Enum, StrEnum
 from typing import Any, Final, assert_never
 
@@ -68,10 +68,13 @@ class ValueProblem(ValueError):
     """A value does not fit its type. The message is a sentence without the record's other values."""
 
 
-_EXACT = Context(prec=1_000_000)  # the usual one rounds to 28 digits, or refuses to
+# The usual one rounds to 28 digits, or refuses to.
+_EXACT = Context(prec=1_000_000, Emax=MAX_EMAX, Emin=MIN_EMIN)
 _TRUE = frozenset({"true", "t", "yes", "y", "1", "on", "checked"})
 _FALSE = frozenset({"false", "f", "no", "n", "0", "off", "unchecked"})
 _FAR = 131_072  # decimal places either way of the point: no system that we know of keeps more of them
+_DIGITS = 4_300  # of a whole number: Python makes no text of a longer one
+_TOO_LONG = 10**_DIGITS
 _BROWSERS = 2**53  # the largest integer that other readers of JSON keep
 _HALVES = re.compile("[\ud800-\udfff]")
 _INTEGER = re.compile(r"[+-]?\d+")
@@ -110,7 +113,7 @@ def _text(raw: Value) -> str:
         case bool():
             return "true" if raw else "false"
         case int():
-            return str(raw)
+            return str(_integer(raw))
         case Decimal():
             return plain(_decimal(raw) if raw.is_finite() else raw)
         case float():
@@ -139,10 +142,14 @@ def _integer(raw: Value) -> int:
     if isinstance(raw, bool):
         return int(raw)
     if isinstance(raw, int):
+        if not -_TOO_LONG < raw < _TOO_LONG:
+            raise ValueProblem(f"a whole number of more than {_DIGITS} digits is more than we can hold")
         return raw
-    if isinstance(raw, str) and _INTEGER.fullmatch(raw.strip()):
+    if isinstance(raw, str) and len(raw) <= _DIGITS and _INTEGER.fullmatch(raw.strip()):
         return int(raw)
     number = _decimal(raw)
+    if number.adjusted() >= _DIGITS:
+        raise ValueProblem(f"{short(raw)} has more than {_DIGITS} digits, which is more than we can hold")
     if number != number.to_integral_value():
         raise ValueProblem(f"{short(raw)} is not a whole number")
     return int(number)
@@ -236,7 +243,9 @@ def _datetime(raw: Value) -> datetime:
 def _json(raw: Value) -> Value:
     if isinstance(raw, str):
         try:
-            return json.loads(raw, parse_float=Decimal, parse_constant=_no_constant)
+            return json.loads(raw, parse_float=_decimal, parse_int=_integer, parse_constant=_no_constant)
+        except ValueProblem:
+            raise
         except ValueError:
             raise ValueProblem(f"{short(raw)} is not JSON") from None
     return raw
@@ -284,7 +293,7 @@ _PARSERS: Final[Mapping[FieldType, Callable[[Value], Value]]] = {
 # What tells at a glance that a value is a canonical one of a type, as most are.
 _IS_OWN: Final[Mapping[FieldType, Callable[[Any], bool]]] = {
     FieldType.TEXT: lambda raw: type(raw) is str and raw.isascii(),
-    FieldType.INTEGER: lambda raw: type(raw) is int,
+    FieldType.INTEGER: lambda raw: type(raw) is int and -_TOO_LONG < raw < _TOO_LONG,
     FieldType.DECIMAL: lambda raw: type(raw) is Decimal and raw.is_finite() and _is_near(raw),
     FieldType.BOOLEAN: lambda raw: raw is True or raw is False,
     FieldType.DATE: lambda raw: type(raw) is date,
@@ -480,6 +489,8 @@ def _ordered(value: Value) -> Value:
         case int():
             return value
         case Decimal():
+            if not -_FAR <= value.adjusted() < _DIGITS:
+                return {"$n": str(value.normalize(_EXACT))}
             return (
                 int(value) if value == value.to_integral_value() else {"$n": plain(value.normalize(_EXACT))}
             )
@@ -498,7 +509,7 @@ def json_text(value: Value) -> str:
     through a float."""
     match value:
         case Decimal():
-            return plain(value)
+            return plain(value) if _is_near(value) else str(value)
         case Mapping():
             parts = (f"{_json_string(str(key))}: {json_text(item)}" for key, item in value.items())
             return "{" + ", ".join(parts) + "}"

@@ -178,6 +178,22 @@ def test_U02_what_was_undone_is_not_undone_twice(story: Story) -> None:
     assert story.right.keys == ["k"]
 
 
+def test_U02_a_write_that_did_not_come_is_made_by_undoing_once_more(story: Story) -> None:
+    story.base("k", x="a")
+    story.left.edit(x="b")
+    story.run()
+    run_id = story.run_id
+    story.right.knobs.lost_requests = 1
+    assert undo(story, run_id) == "issue(not_done)"
+    assert [error.message for error in story.summary.errors] == [
+        "The answer to this write was lost. A look showed that it did not happen; undo the run once more to"
+        " send it."
+    ]
+    assert story.right.get("x") == "b"
+    assert story.run() == "nothing", "no ordinary run does it"
+    assert undo(story, run_id) == "R.x=a"
+
+
 def test_U02_the_restored_record_meets_the_one_that_comes_back(story: Story) -> None:
     story.define(**PROPAGATE)
     story.base("k", x="a")

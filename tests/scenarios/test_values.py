@@ -231,6 +231,21 @@ def test_V16_the_smallest_number_of_a_type_is_written(tell: Callable[..., Story]
     assert story.right.get("x") == -largest - 1
 
 
+@pytest.mark.parametrize("raw", ["9" * 5_000, "1e1000000000"], ids=["long", "far"])
+def test_V16_a_number_that_nobody_can_write_out_stops_no_other_record(
+    tell: Callable[..., Story], raw: str
+) -> None:
+    fields = (Field("k", T.TEXT), Field("x", T.INTEGER))
+    story = tell(fields=fields, right_fields=fields)
+    story.define(fields=[{"left": "k", "right": "k"}, {"left": "x", "right": "x"}])
+    story.base("k", "k1", x=1)
+    story.left.edit("k", x=raw)
+    story.left.edit("k1", x=2)
+    story.run()
+    assert [error.code for error in story.summary.errors] == ["bad_value"]
+    assert (story.right.get("x", "k"), story.right.get("x", "k1")) == (1, 2)
+
+
 def test_V20_a_text_that_the_contract_does_not_allow(tell: Callable[..., Story]) -> None:
     story = tell(right_fields=(*FIELDS[:1], Field("x", T.TEXT, max_length=10), *FIELDS[2:]))
     story.base("k", x="short")

@@ -21,6 +21,7 @@ from sync.values import (
     display,
     encode,
     encode_fields,
+    json_text,
     parse,
 )
 
@@ -181,3 +182,54 @@ def test_such_a_number_is_no_text_either() -> None:
 @pytest.mark.parametrize("raw", ["1e131072", "1e-131072"])
 def test_the_largest_numbers_that_databases_hold_are_kept(raw: str) -> None:
     assert parse(raw, FieldType.DECIMAL) == Decimal(raw)
+
+
+LONG = 10**4_300
+
+
+@pytest.mark.parametrize(
+    "raw",
+    ["9" * 5_000, f"-{'9' * 5_000}", LONG, -LONG, Decimal("1e5000"), "1e5000"],
+    ids=["text", "negative text", "number", "negative number", "decimal", "exponent"],
+)
+def test_a_whole_number_too_long_to_be_written_out_is_refused(raw: Any) -> None:
+    with pytest.raises(ValueProblem, match="more than 4300 digits"):
+        parse(raw, FieldType.INTEGER)
+
+
+def test_the_longest_whole_number_is_kept() -> None:
+    for number in (LONG - 1, 1 - LONG):
+        assert parse(str(number), FieldType.INTEGER) == parse(number, FieldType.INTEGER) == number
+        assert decode(encode(number)) == number
+        assert parse(number, FieldType.TEXT) == str(number)
+
+
+def test_such_a_whole_number_is_no_text_either() -> None:
+    with pytest.raises(ValueProblem, match="more than 4300 digits"):
+        parse(LONG, FieldType.TEXT)
+
+
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ('{"a": 1e1000000000}', "has an exponent"),
+        ("[-1e-1000000000]", "has an exponent"),
+        (f"[{'9' * 5_000}]", "more than 4300 digits"),
+    ],
+    ids=["far", "near zero", "long"],
+)
+def test_json_with_such_a_number_is_refused_with_its_reason(text: str, why: str) -> None:
+    with pytest.raises(ValueProblem, match=why):
+        parse(text, FieldType.JSON)
+
+
+@pytest.mark.parametrize(
+    ("one", "two"),
+    [("1e1000000000", "10e999999999"), ("1e5000", "10e4999"), ("1e-1000000000", "10e-1000000001")],
+)
+def test_within_json_that_a_system_gave_such_a_number_equals_itself_alone(one: str, two: str) -> None:
+    far, same, other = ({"a": Decimal(text)} for text in (one, two, f"2{one[1:]}"))
+    assert comparable(far, FieldType.JSON) == comparable(same, FieldType.JSON)
+    assert comparable(far, FieldType.JSON) != comparable(other, FieldType.JSON)
+    assert decode(encode(far)) == far
+    assert len(json_text(far)) < 10_000
