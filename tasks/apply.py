@@ -433,7 +433,7 @@ def confirm(
     is_new = change.operation == "create"
     reset = bool(settle_with.get("resolves"))
     if is_new:
-        shadow.flaps = None  # nothing was written to it before
+        shadow.flaps = None  # counted from its first update on
     elif not settle_with.get("aside"):
         ledger.flap(shadow, side, change.after or {}, reset, work.run_id, work.previous_run_id)
     moved: dict[str, Any] = {"written_at": now, **(settle_with.get("move") or {})}

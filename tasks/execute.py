@@ -19,7 +19,7 @@ from connectors.base import Write, is_unkeyed
 from models.db import unindexed_in
 from models.journal import IS_OPEN, Change, ChangeState
 from models.sync_configs import Baseline
-from models.sync_runs import RunKind, RunState, SyncRun
+from models.sync_runs import GOT_THROUGH, RunKind, SyncRun
 from sync import guard
 from sync.guard import PlannedChange
 from sync.mapping import Seen
@@ -153,7 +153,7 @@ def _previous_run(db: Session, run: SyncRun) -> str | None:
             SyncRun.config_id == run.config_id,
             SyncRun.id != run.id,
             SyncRun.kind != RunKind.PREVIEW,
-            unindexed_in(SyncRun.state, (RunState.SUCCESS, RunState.PARTIAL)),
+            unindexed_in(SyncRun.state, GOT_THROUGH),
         )
         .order_by(SyncRun.created_at.desc(), SyncRun.id.desc())
         .limit(1)
@@ -561,7 +561,7 @@ def _store_items(work: Work, db: Session, outlook: Outlook, now: Any) -> dict[in
         )
     for item, link_id in zip(fresh, ledger.add_links(db, work.config_id, rows), strict=True):
         link_ids[id(item.tie)] = link_id
-    ledger.move_links(db, versions)
+    ledger.update_links(db, versions)
     contested = set(ledger.links_in_conflict(db, work.config_id))
     for item in outlook.plan.items:
         its_link = link_ids.get(id(item.tie))

@@ -26,7 +26,7 @@ from sync.plan import FieldConflict, Resolution, Tie
 from sync.planner import Item, LinkIndex, LinkRow
 from sync.records import SIDES, Problem, Side, other
 from sync.values import MISSING, Value, ValueProblem, decode, encode_fields
-from tasks.entries import Entry, row_of
+from tasks.entries import Entry, Journalled, row_of
 
 CHUNK = 500  # ids in one IN list
 WORN_OUT = 3  # the same write so many runs in a row is not made again
@@ -78,31 +78,22 @@ def load_versions(db: Session, config_id: str, side: Side) -> dict[str, str | No
     return many.pairs(db, record_id, version, *alive)
 
 
-def version_totals(db: Session, config_id: str) -> dict[Side, Total]:
-    """What the versions of each side's linked records add up to, where all are whole numbers and our database
-    can tell. In a transaction of its own, which such a question may end."""
-    if not many.is_postgresql(db):
-        return {}
-    columns = [
-        column
-        for side in SIDES
-        for record_id, version in (_columns_on(side),)
-        for column in (
-            func.count(record_id),
-            func.sum(cast(version, BigInteger)).filter(record_id.is_not(None)),
-            func.count().filter(record_id.is_not(None), version.is_(None)),
-        )
-    ]
-    alive = (Link.config_id == config_id, IS_ALIVE)
+def can_add_versions(db: Session) -> bool:
+    """Whether our database adds up numbers of any size."""
+    return many.is_postgresql(db)
+
+
+def version_total(db: Session, config_id: str, side: Side) -> Total | None:
+    """What the versions of a side's linked records add up to; None where some version is unknown, or no whole
+    number. In a transaction of its own, which such a question may end."""
+    record_id, version = _columns_on(side)
+    total = select(func.count(), func.count(version), func.sum(cast(version, BigInteger)))
     try:
-        found = db.execute(select(*columns).where(*alive)).one()
-    except DataError:
-        return {}
-    totals: dict[Side, Total] = {}
-    for side, (count, versions, unknown) in zip(SIDES, (found[:3], found[3:]), strict=True):
-        if not unknown:
-            totals[side] = Total(count, int(versions or 0))
-    return totals
+        found = db.execute(total.where(Link.config_id == config_id, IS_ALIVE, record_id.is_not(None))).one()
+    except DataError:  # versions of another kind
+        return None
+    count, known, versions = found
+    return Total(count, int(versions or 0)) if known == count else None
 
 
 def versions_of(db: Session, config_id: str, side: Side, record_ids: Sequence[str]) -> dict[str, str | None]:
@@ -373,11 +364,6 @@ def move_link(db: Session, link_id: int, **values: Any) -> None:
     db.execute(update(Link).where(Link.id == link_id).values(**values))
 
 
-def move_links(db: Session, rows: Sequence[Mapping[str, Any]]) -> None:
-    """The same for many: each row with its `id` and what becomes of it."""
-    many.update_rows(db, Link, rows)
-
-
 def merge_shadow(
     db: Session, link_id: int, left: Mapping[str, Any], right: Mapping[str, Any], *, replace: bool = False
 ) -> Shadow:
@@ -644,7 +630,7 @@ def open_fields(db: Session, config_id: str, code: str, side: Side) -> set[str]:
     return set(db.scalars(query))
 
 
-def close_unknown(db: Session, change: Change | Entry, now: datetime) -> None:
+def close_unknown(db: Session, change: Journalled, now: datetime) -> None:
     """It is known by now what became of this change."""
     db.execute(
         update(Issue)

@@ -15,7 +15,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from connectors.base import Can, Page, Total, is_unkeyed
+from connectors.base import Can, Page, is_unkeyed
 from connectors.errors import RetryableError
 from models.links import Link
 from models.sync_configs import Baseline
@@ -90,18 +90,13 @@ def look(
     everything = full or remap or moved or redecide or bool(decided.approved or answered)
 
     look_at_all = remap or moved or redecide
-    sinces = {side: None if everything else _cursor(pairing, side, baseline, now) for side in SIDES}
-    totals: Mapping[Side, Total] = {}
-    if not look_at_all and any(_may_be_as_known(side, sinces, index, baseline) for side in SIDES):
-        with ctx.reads() as db:
-            totals = ledger.version_totals(db, pairing.config_id)
 
     def read(side: Side) -> Scan:
-        end, since = pairing.end(side), sinces[side]
-        if side in totals and _may_be_as_known(side, sinces, index, baseline):
-            scan = _as_known(end, totals[side], pairing, reins)
-            if scan is not None:
-                return scan
+        end, since = pairing.end(side), None if everything else _cursor(pairing, side, baseline, now)
+        # What also holds records that no link knows would never add up.
+        may_be_as_known = since is None and 0 < index.on_side[side] >= _count(baseline, side)
+        if not look_at_all and may_be_as_known and (scan := _as_known(ctx, pairing, end, reins)) is not None:
+            return scan
         return _scan(ctx, pairing, end, reins, since, look_at_all=look_at_all, unread=unread)
 
     scans = _both(read, apart=all(pairing.end(side).connector.reads_apart for side in SIDES))
@@ -155,29 +150,24 @@ def look(
     )  # fmt: skip
 
 
-def _may_be_as_known(
-    side: Side, sinces: Mapping[Side, str | None], index: LinkIndex, baseline: Baseline | None
-) -> bool:
-    """Whether it is worth a try to prove by one number that all of a side is as it was: not where it also
-    holds records that no link knows."""
-    known = index.on_side[side]
-    return sinces[side] is None and 0 < known >= _count(baseline, side)
-
-
-def _as_known(end: End, known: Total, pairing: Pairing, reins: Reins | None) -> Scan | None:
-    """A complete scan of a side of which nothing has moved; None where something has, or may have."""
+def _as_known(ctx: Context, pairing: Pairing, end: End, reins: Reins | None) -> Scan | None:
+    """A complete scan of a side of which one number proves that nothing has moved; None where something has,
+    or may have."""
+    with ctx.reads() as db:
+        if end.to_make is not None or not ledger.can_add_versions(db):
+            return None
     if reins is not None:
         reins.checkpoint()
-        reins.progress(f"reading {end.side}", 0, known.count)
-
-    def ask() -> Total | None:
-        return None if end.to_make is not None else end.connector.total(end.stream, end.options)
-
+        reins.progress(f"reading {end.side}", 0)
     with reins.toward(end.connection_id) if reins is not None else nullcontext():
-        found = call(ask, retries=pairing.definition.retries)
+        found = call(lambda: end.connector.total(end.stream, end.options), retries=pairing.definition.retries)
+    if found is None:
+        return None
+    with ctx.reads() as db:
+        known = ledger.version_total(db, pairing.config_id, end.side)
     if found != known:
         return None
-    return Scan(read=known.count, complete=True, incomplete_because="", cursor=found.cursor)
+    return Scan(read=found.count, complete=True, incomplete_because="", cursor=found.cursor)
 
 
 def _vanished(
