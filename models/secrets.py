@@ -80,6 +80,11 @@ class KeyRing:
             return self._keys
 
     @property
+    def ids(self) -> list[str]:
+        """The ids of all keys, the newest first."""
+        return list(self._now().by_id)
+
+    @property
     def newest(self) -> str:
         """The id of the key that encrypts."""
         return self._now().newest

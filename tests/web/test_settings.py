@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +11,8 @@ import pytest
 from flask import Flask
 
 from models.connections import Connection
-from settings import DataKey, Settings
+from models.secrets import KeyRing
+from settings import Settings
 from tests.web.browser import Browser
 from tests.web.world import OWN, World
 from web.database import _EXTENSION
@@ -22,6 +24,10 @@ def with_settings(app: Flask, **changed: Any) -> Flask:
     ctx = app.extensions[_EXTENSION]
     app.extensions[_EXTENSION] = replace(ctx, settings=replace(ctx.settings, **changed))
     return app
+
+
+def with_ring(app: Flask, ring: KeyRing) -> None:
+    app.extensions[_EXTENSION] = replace(app.extensions[_EXTENSION], ring=ring)
 
 
 def test_it_says_what_is_set_and_by_which_variable(app: Flask, alice: Browser, world: World) -> None:
@@ -47,12 +53,20 @@ def test_keys_are_named_with_what_they_encrypt(app: Flask, alice: Browser, world
     with world.write() as db:
         for number, connection in enumerate(db.query(Connection).filter_by(workspace_id=OWN)):
             connection.secrets = f"v1.{'old' if number else 'lost'}.nonce.text"
-    keys = (DataKey("new", b"1" * 32), DataKey("old", b"2" * 32))
-    with_settings(app, encryption_keys=keys)
+    with_ring(app, KeyRing({"new": b"1" * 32, "old": b"2" * 32}))
     words = alice.words("/settings")
     assert "new newest 0 connections" in words and "old 1 connection" in words
     assert "1 connection is stored under a key that is not here" in words
     assert "syncline keys rotate" in words
+
+
+def test_keys_are_those_that_are_in_use_by_now(app: Flask, alice: Browser) -> None:
+    changed: list[Mapping[str, bytes]] = []
+    with_ring(app, KeyRing({"first": b"1" * 32}, lambda: changed.pop() if changed else None))
+    assert "first newest" in alice.words("/settings")
+    changed.append({"second": b"2" * 32, "first": b"1" * 32})
+    words = alice.words("/settings")
+    assert "second newest" in words and "first 0 connections" in words
 
 
 @pytest.mark.parametrize("local", [True, False])

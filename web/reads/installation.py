@@ -61,7 +61,7 @@ class Installation:
 def of(ctx: Context) -> Installation:
     """Three queries."""
     settings = ctx.settings
-    ring = [key.id for key in settings.encryption_keys]
+    ring = ctx.ring.ids  # as it is now: it may stand in a file
     used = Counter(_keys_in_use())
     return Installation(
         database=_database(),
