@@ -1650,11 +1650,16 @@ def test_a_connection_is_cut_during_a_slow_commit(postgresql: Place, monkeypatch
     begin = connector._db._prepare
 
     def begin_and_cut_soon(connection: Any, *, writes: bool) -> Any:
-        begun = begin(connection, writes=writes)
-        driver: Any = begun.connection.driver_connection
-        if writes:
-            line = os.dup(driver.pgconn.socket)
+        begun: Any = begin(connection, writes=writes)
+        commit = begun.commit
+
+        def commit_and_cut_soon() -> None:
+            line = os.dup(begun.connection.driver_connection.pgconn.socket)
             threading.Timer(0.7, cut, [line]).start()
+            commit()
+
+        if writes:  # however long the statements before it take
+            begun.commit = commit_and_cut_soon
         return begun
 
     def cut(line: int) -> None:
