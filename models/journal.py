@@ -32,6 +32,8 @@ class ChangeState(StrEnum):
     ABANDONED = "abandoned"  # planned by a run that ended before it was sent
 
 
+# Sent, and not known to stand there.
+NOT_THROUGH = (ChangeState.REJECTED, ChangeState.UNKNOWN, ChangeState.STALE)
 # States that something may still follow. Written out in the index and in queries: SQLite uses a partial index
 # only where it reads its very condition.
 _OPEN = "state IN ('planned', 'sent', 'unknown', 'held', 'approved', 'dismissed')"

@@ -30,6 +30,8 @@ class RunState(StrEnum):
     SKIPPED = "skipped"
 
 
+GOT_THROUGH = (RunState.SUCCESS, RunState.PARTIAL)  # read both sides and decided
+CARRIED_OUT = (*GOT_THROUGH, RunState.FAILED)  # neither cancelled nor skipped
 ENDED = frozenset({RunState.SUCCESS, RunState.PARTIAL, RunState.FAILED, RunState.CANCELLED, RunState.SKIPPED})
 
 

@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING
 from sqlalchemy.orm import Session
 
 from models.sync_configs import SyncConfig
-from models.sync_runs import RunKind, RunState, SyncRun
+from models.sync_runs import GOT_THROUGH, RunKind, RunState, SyncRun
 from tasks import alerts, breaker, bulk, chains, retries
 from tasks.context import Context
 
 if TYPE_CHECKING:
     from tasks.claims import Ending
-
-GOT_THROUGH = (RunState.SUCCESS, RunState.PARTIAL)
 
 
 def of(ctx: Context, db: Session, run: SyncRun, ending: Ending) -> list[str]:

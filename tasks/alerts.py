@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 from models.db import unindexed_in
 from models.issues import Alert, AlertDelivery
 from models.sync_configs import SyncConfig
-from models.sync_runs import RunKind, RunState, SyncRun
+from models.sync_runs import CARRIED_OUT, GOT_THROUGH, RunKind, RunState, SyncRun
 from models.upsert import insert_or_ignore
 from tasks.context import Context
 
@@ -22,7 +22,6 @@ GRANT = "grant"  # the sign-in of a connection has ended
 CONNECTION = "connection"  # a connection fails: its circuit is open
 
 log = structlog.get_logger(__name__)
-_GOT_THROUGH = (RunState.SUCCESS, RunState.PARTIAL)
 
 
 def raise_alert(
@@ -84,7 +83,7 @@ def watch_failures(ctx: Context, db: Session, run: SyncRun, *, of_connection: bo
     A failure that a connection caused is left to its circuit, which raises one alert for all its configs.
     """
     at = run.finished_at or ctx.db_now(db)
-    if run.state in _GOT_THROUGH:
+    if run.state in GOT_THROUGH:
         clear_alert(db, FAILING, at=at, config_id=run.config_id)
     if run.state != RunState.FAILED or of_connection:
         return
@@ -93,7 +92,7 @@ def watch_failures(ctx: Context, db: Session, run: SyncRun, *, of_connection: bo
         .where(
             SyncRun.config_id == run.config_id,
             SyncRun.kind != RunKind.PREVIEW,
-            unindexed_in(SyncRun.state, (*_GOT_THROUGH, RunState.FAILED)),
+            unindexed_in(SyncRun.state, CARRIED_OUT),
         )
         .order_by(SyncRun.created_at.desc(), SyncRun.id.desc())
         .limit(ctx.settings.alert_failure_threshold)

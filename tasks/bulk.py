@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from models.bulk import BulkPart, BulkRetry, BulkState, PartState
 from models.issues import Issue
 from models.sync_configs import SyncConfig
-from models.sync_runs import RunKind, RunState, SyncRun, Wait
+from models.sync_runs import GOT_THROUGH, RunKind, RunState, SyncRun, Wait
 from tasks import audit, runs
 from tasks.context import Context
 from tasks.errors import NotFound, RunActive, WorkError, WrongState
@@ -29,7 +29,6 @@ NEEDS_REASON = 100  # so many records are not tried again without a word why
 RECALL = timedelta(seconds=30)
 GOOD_FOR = timedelta(hours=24)
 
-_GOT_THROUGH = (RunState.SUCCESS, RunState.PARTIAL)
 _IS_ON = (BulkState.FIRST, BulkState.STARTED)
 FIXED = "already fixed by a later run"
 BEYOND = f"beyond the first {MOST:,}: the next slice"
@@ -398,7 +397,7 @@ def _go_on(ctx: Context, db: Session, bulk_id: str, ended: SyncRun | None) -> li
     if bulk.state == BulkState.FIRST:
         if ended is None or ended.id != bulk.first_run_id:
             return []
-        if ended.state not in _GOT_THROUGH or bulk.first_key in failed_keys(ended):
+        if ended.state not in GOT_THROUGH or bulk.first_key in failed_keys(ended):
             bulk.state = BulkState.STOPPED
             bulk.ended_because = (
                 f"The first record, {bulk.first_key}, failed again: the others were not tried."

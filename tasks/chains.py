@@ -11,12 +11,11 @@ from sqlalchemy.orm import InstrumentedAttribute, Session
 from models.chains import ChainLink
 from models.db import unindexed_in
 from models.sync_configs import SyncConfig
-from models.sync_runs import RunKind, RunState, SyncRun
+from models.sync_runs import GOT_THROUGH, RunKind, RunState, SyncRun
 from tasks import audit, runs
 from tasks.context import Context
 from tasks.errors import DefinitionError, RunActive, WrongState
 
-_GOT_THROUGH = (RunState.SUCCESS, RunState.PARTIAL)
 _COUNTED = (RunKind.SCHEDULED, RunKind.MANUAL, RunKind.RETRY, RunKind.BACKFILL)
 
 
@@ -115,7 +114,7 @@ def _all_got_through(db: Session, config_id: str, run: SyncRun) -> bool:
         if after_id == run.config_id:
             continue
         last_end = db.scalar(
-            _newest(SyncRun.finished_at, after_id).where(unindexed_in(SyncRun.state, _GOT_THROUGH))
+            _newest(SyncRun.finished_at, after_id).where(unindexed_in(SyncRun.state, GOT_THROUGH))
         )
         if last_end is None or (last_start is not None and last_end < last_start):
             return False

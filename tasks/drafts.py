@@ -19,7 +19,7 @@ from models.questions import Question, QuestionKind
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind
 from sync.proposal import Column, propose
-from sync.records import SIDES, Side
+from sync.records import SIDES, Side, other
 from sync.values import FieldType
 from tasks import definitions, questions, runs, saving
 from tasks.context import Context
@@ -135,7 +135,7 @@ def columns(
     found = {side: _columns(samples.get(side) or {}) for side in SIDES}
     for side in SIDES:
         if (definition.get(side) or {}).get("create") and not found[side]:
-            twin = found["right" if side == "left" else "left"]
+            twin = found[other(side)]
             found[side] = [Column(item.name, item.type) for item in twin if not item.generated]
     return found
 

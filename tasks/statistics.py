@@ -12,13 +12,12 @@ from sqlalchemy.orm import Session
 from models.db import unindexed_in
 from models.newest import newest_of_each
 from models.sync_configs import SyncConfig
-from models.sync_runs import RunKind, RunState, SyncRun
+from models.sync_runs import CARRIED_OUT, RunKind, RunState, SyncRun
 from tasks import overdue
 
 WINDOW = timedelta(days=30)
 MOST_RUNS = 100  # the newest ones of the window
 LONGEST = timedelta(days=7)  # that a run waits and works: who ended in the window came no longer before it
-_COUNTED = (RunState.SUCCESS, RunState.PARTIAL, RunState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +54,7 @@ def of(db: Session, configs: Sequence[SyncConfig], now: datetime) -> dict[str, S
 
 def _counts(run: type[SyncRun], now: datetime) -> tuple[ColumnElement[bool], ...]:
     return (
-        unindexed_in(run.state, _COUNTED),
+        unindexed_in(run.state, CARRIED_OUT),
         run.kind != RunKind.PREVIEW,
         run.finished_at > now - WINDOW,
     )

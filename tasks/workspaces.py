@@ -12,6 +12,8 @@ from tasks import audit, definitions, saving
 from tasks.context import Context
 from tasks.errors import NotFound, WorkError
 
+MOST = 100  # workspaces of one person
+
 
 def listed(ctx: Context) -> list[dict[str, Any]]:
     """Every workspace of the installation, the oldest first: {"id", "name", "people"}."""
@@ -81,6 +83,3 @@ def id_of(ctx: Context, name: str) -> str:
 
 def _check_name(ctx: Context, name: str) -> None:
     definitions.check_name(saving.sent(ctx), ("workspaces", name, "name"), name)
-
-
-MOST = 100  # workspaces of one person

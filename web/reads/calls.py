@@ -11,14 +11,13 @@ from datetime import datetime
 from sqlalchemy import select
 
 from models.calls import RunCall
-from models.journal import Change, ChangeState
+from models.journal import NOT_THROUGH, Change
 from tasks.redaction import REMOVED
 from web.database import db
 from web.reads.query import BadFilter, Export
 
 MOST = 300  # three times over what one worker keeps: a run that was interrupted twice
 _CUT_OFF = 2_000  # letters of a message
-_DID_NOT_GET_THROUGH = (ChangeState.REJECTED, ChangeState.UNKNOWN, ChangeState.STALE)
 
 EXPORTED = (
     "number", "at", "side", "method", "url", "attempt", "status", "problem", "failed", "ms", "request_id",
@@ -118,7 +117,7 @@ def kept(run_id: str) -> KeptCalls:
         of_change |= dict.fromkeys(row.changes, row.id)
     changes = db.session.execute(
         select(Change.id, Change.key)
-        .where(Change.run_id == run_id, Change.state.in_(_DID_NOT_GET_THROUGH))
+        .where(Change.run_id == run_id, Change.state.in_(NOT_THROUGH))
         .order_by(Change.id)
         .limit(MOST)
     )

@@ -16,11 +16,11 @@ from pydantic import ValidationError
 from sqlalchemy import select
 
 from models.issues import Issue
-from models.journal import Change, ChangeState
+from models.journal import NOT_THROUGH, Change
 from models.links import Link, LinkState, Shadow
 from models.sync_configs import SyncConfig
 from sync.definition import ImpactSpec
-from sync.values import decode, display
+from sync.values import decode_fields, display
 from web.database import db
 from web.languages import counted, number
 from web.reads.records import key_forms
@@ -28,7 +28,6 @@ from web.words import plain
 
 MOST = 2_000  # records that are looked at for one page
 AT_ONCE = 500
-_REFUSED = (ChangeState.REJECTED, ChangeState.UNKNOWN, ChangeState.STALE)
 
 Cause = tuple[str, str]  # sync and code
 Place = TypeVar("Place", bound=Hashable)
@@ -59,7 +58,7 @@ class Impact:
                     "%(num)s records with %(field)s above %(amount)s",
                     self.large,
                     field=spec.amount,
-                    amount=f"{spec.above:,}",
+                    amount=format(spec.above, ","),
                 )
             )
         return ", ".join(said)
@@ -143,7 +142,7 @@ def _values(rows: Sequence[Any]) -> dict[_Record, dict[str, Any]]:
         for link_id, left in db.session.execute(
             select(Shadow.link_id, Shadow.left).where(Shadow.link_id.in_(ids))
         ):
-            found[by_link[link_id]] = _decoded(left)
+            found[by_link[link_id]] = decode_fields(left)
     wanted = {(row.config_id, row.key) for row in rows if row.key}
     configs = {config for config, _key in wanted}
     # What was set aside before it was planned names no link: it is found by its key.
@@ -155,21 +154,17 @@ def _values(rows: Sequence[Any]) -> dict[_Record, dict[str, Any]]:
             .where(Link.config_id.in_(configs), Link.key.in_(part), Link.state != LinkState.TOMBSTONE)
         ):
             if (record := (config_id, forms[form])) in wanted:
-                found[record] = _decoded(left) | found[record]
+                found[record] = decode_fields(left) | found[record]
     for keys in _parts(sorted({key for _config, key in wanted})):
         changes = db.session.execute(
             select(Change.config_id, Change.key, Change.after)
-            .where(Change.config_id.in_(configs), Change.key.in_(keys), Change.state.in_(_REFUSED))
+            .where(Change.config_id.in_(configs), Change.key.in_(keys), Change.state.in_(NOT_THROUGH))
             .order_by(Change.id)
         )
         for config_id, key, after in changes:
             if (config_id, key) in wanted:
-                found[config_id, key] |= _decoded(after or {})
+                found[config_id, key] |= decode_fields(after or {})
     return found
-
-
-def _decoded(stored: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: decode(value) for name, value in stored.items()}
 
 
 def _parts(items: Sequence[Any]) -> Iterable[Sequence[Any]]:

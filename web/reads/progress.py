@@ -11,14 +11,13 @@ from typing import Any
 from sqlalchemy import select
 
 from models.db import unindexed_in
-from models.sync_runs import RunKind, RunState, SyncRun
+from models.sync_runs import CARRIED_OUT, RunKind, SyncRun
 from web.database import db
 from web.reads.chart import GAP, HEIGHT, WIDTH, Piece, pieces
 from web.reads.query import BadFilter
 
 LENGTHS = (30, 90)  # runs that a chart shows
 WRITTEN = ("created", "updated", "deleted", "failed")  # from the ground up
-_TOLD = (RunState.SUCCESS, RunState.PARTIAL, RunState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +113,7 @@ def of_config(config_id: str, length: int) -> Progress:
         )
         .where(
             SyncRun.config_id == config_id,
-            unindexed_in(SyncRun.state, _TOLD),
+            unindexed_in(SyncRun.state, CARRIED_OUT),
             SyncRun.kind != RunKind.PREVIEW,
         )
         .order_by(SyncRun.created_at.desc(), SyncRun.id.desc())

@@ -17,7 +17,7 @@ from models.issues import Conflict, Issue
 from models.journal import Change, ChangeState
 from models.links import Link, LinkState, Shadow
 from models.sync_configs import SyncConfig
-from models.sync_runs import RunState, SyncRun
+from models.sync_runs import GOT_THROUGH, SyncRun
 from sync.values import MISSING, dumps
 from web import words
 from web.causes import Cause, cause
@@ -258,9 +258,7 @@ def _waiting(
 def _last_run(config_id: str) -> SyncRun | None:
     return db.session.scalar(
         select(SyncRun)
-        .where(
-            SyncRun.config_id == config_id, unindexed_in(SyncRun.state, (RunState.SUCCESS, RunState.PARTIAL))
-        )
+        .where(SyncRun.config_id == config_id, unindexed_in(SyncRun.state, GOT_THROUGH))
         .order_by(SyncRun.created_at.desc())
         .limit(1)
     )

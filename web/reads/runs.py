@@ -15,7 +15,7 @@ from models.db import unindexed, unindexed_in
 from models.journal import Change, ChangeState
 from models.newest import newest_of_each
 from models.sync_configs import SyncConfig
-from models.sync_runs import ENDED, RunKind, RunLine, RunState, SyncRun
+from models.sync_runs import CARRIED_OUT, ENDED, GOT_THROUGH, RunKind, RunLine, RunState, SyncRun
 from web.causes import Cause, cause
 from web.database import db
 from web.languages import _
@@ -444,7 +444,7 @@ def hours(workspace_id: str, since: datetime) -> Mapping[str, Mapping[str, int]]
     told = and_(
         SyncRun.workspace_id == workspace_id,
         SyncRun.created_at >= since,
-        SyncRun.state.in_((RunState.SUCCESS, RunState.PARTIAL, RunState.FAILED)),
+        SyncRun.state.in_(CARRIED_OUT),
         SyncRun.kind != RunKind.PREVIEW,
     )
     inner = select(hour.label("hour"), SyncRun.state).where(told).subquery()
@@ -475,7 +475,7 @@ def last_cost(workspace_id: str, config_id: str) -> Cost | None:
             SyncRun.workspace_id == workspace_id,
             SyncRun.kind == RunKind.PREVIEW,
             unindexed(SyncRun.config_id, config_id),
-            unindexed_in(SyncRun.state, (RunState.SUCCESS, RunState.PARTIAL)),
+            unindexed_in(SyncRun.state, GOT_THROUGH),
         )
         .order_by(SyncRun.created_at.desc())
         .limit(1)

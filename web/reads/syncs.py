@@ -17,7 +17,7 @@ from models.issues import Conflict, Issue
 from models.journal import Change
 from models.newest import newest_of_each
 from models.sync_configs import SyncConfig
-from models.sync_runs import RunKind, RunState, SyncRun
+from models.sync_runs import CARRIED_OUT, GOT_THROUGH, RunKind, RunState, SyncRun
 from web.database import db
 from web.languages import _, counted, forms
 from web.reads.conflicts import is_waiting
@@ -29,8 +29,6 @@ STRIP = 24  # runs in the little bar chart of a row
 SIZE = 50
 # A slot that a tick has not picked up after this long is late.
 LATE_AFTER = timedelta(minutes=3)
-
-_TOLD = (RunState.SUCCESS, RunState.PARTIAL, RunState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +84,7 @@ class Sync:
     @property
     def fresh_at(self) -> datetime | None:
         """When its data were last read with success, among its latest runs: older edits are on both sides."""
-        good = (RunState.SUCCESS, RunState.PARTIAL)
-        read = [run for run in self.strip if run.state in good and run.kind != RunKind.PREVIEW]
+        read = [run for run in self.strip if run.state in GOT_THROUGH and run.kind != RunKind.PREVIEW]
         return read[-1].started_at if read else None
 
     @property
@@ -305,7 +302,9 @@ def _latest_told() -> Any:
     run = aliased(SyncRun)
     return (
         select(run.id)
-        .where(run.config_id == SyncConfig.id, unindexed_in(run.state, _TOLD), run.kind != RunKind.PREVIEW)
+        .where(
+            run.config_id == SyncConfig.id, unindexed_in(run.state, CARRIED_OUT), run.kind != RunKind.PREVIEW
+        )
         .order_by(run.created_at.desc(), run.id.desc())
         .limit(1)
         .correlate(SyncConfig)
