@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 
 from sqlalchemy import (
     ColumnElement,
@@ -12,6 +12,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     MetaData,
+    Table,
     create_engine,
     event,
     func,
@@ -126,6 +127,17 @@ def make_sessions(engine: Engine) -> sessionmaker[Session]:
 def make_read_sessions(engine: Engine) -> sessionmaker[Session]:
     """Sessions that only read: on SQLite they do not wait for a writer, nor a writer for them."""
     return sessionmaker(engine.execution_options(syncline_begin="DEFERRED"), expire_on_commit=False)
+
+
+def in_index(model: type[Base], index: str) -> ColumnElement[bool]:
+    """The condition of one of a model's partial indexes, word by word.
+
+    SQLite takes such an index only where a query repeats its condition: `state = 'held'` alone does not
+    prove `state IN ('held', ...)` to it.
+    """
+    [found] = [item for item in cast("Table", model.__table__).indexes if item.name == index]
+    condition: ColumnElement[bool] = found.dialect_options["sqlite"]["where"]
+    return condition
 
 
 def unindexed(column: InstrumentedAttribute[str], value: str) -> ColumnElement[bool]:

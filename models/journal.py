@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import ForeignKey, Index, Integer, String, Text, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.db import Base
+from models.db import Base, in_index
 from models.links import BigId
 
 
@@ -34,9 +34,6 @@ class ChangeState(StrEnum):
 
 # Sent, and not known to stand there.
 NOT_THROUGH = (ChangeState.REJECTED, ChangeState.UNKNOWN, ChangeState.STALE)
-# States that something may still follow. Written out in the index and in queries: SQLite uses a partial index
-# only where it reads its very condition.
-_OPEN = "state IN ('planned', 'sent', 'unknown', 'held', 'approved', 'dismissed')"
 
 
 class Change(Base):
@@ -50,8 +47,8 @@ class Change(Base):
             "ix_changes_open",
             "config_id",
             "state",
-            sqlite_where=text(_OPEN),
-            postgresql_where=text(_OPEN),
+            sqlite_where=text("state IN ('planned', 'sent', 'unknown', 'held', 'approved', 'dismissed')"),
+            postgresql_where=text("state IN ('planned', 'sent', 'unknown', 'held', 'approved', 'dismissed')"),
         ),
         # What waits for a person, or did: the newest first.
         Index(
@@ -104,4 +101,4 @@ class Change(Base):
     decided_at: Mapped[datetime | None]
 
 
-IS_OPEN = text(f"changes.{_OPEN}")
+IS_OPEN = in_index(Change, "ix_changes_open")  # something may still follow

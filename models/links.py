@@ -9,7 +9,7 @@ from typing import Any
 from sqlalchemy import BigInteger, ForeignKey, Index, Integer, String, text
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.db import Base
+from models.db import Base, in_index
 
 BigId = BigInteger().with_variant(Integer, "sqlite")
 
@@ -19,10 +19,6 @@ class LinkState(StrEnum):
     EXCLUDED = "excluded"  # one side is gone or out of scope and stays so: `reason` says which
     UNLINKED = "unlinked"  # the tie was dissolved on purpose: the survivor is not created again
     TOMBSTONE = "tombstone"  # both copies are gone
-
-
-# Written out in indexes and queries: SQLite uses a partial index only where it reads its very condition.
-_ALIVE = "state <> 'tombstone'"
 
 
 class Link(Base):
@@ -35,16 +31,16 @@ class Link(Base):
             "config_id",
             "left_id",
             unique=True,
-            sqlite_where=text(_ALIVE),
-            postgresql_where=text(_ALIVE),
+            sqlite_where=text("state <> 'tombstone'"),
+            postgresql_where=text("state <> 'tombstone'"),
         ),
         Index(
             "uq_links_right",
             "config_id",
             "right_id",
             unique=True,
-            sqlite_where=text(_ALIVE),
-            postgresql_where=text(_ALIVE),
+            sqlite_where=text("state <> 'tombstone'"),
+            postgresql_where=text("state <> 'tombstone'"),
         ),
         # Pattern operators: PostgreSQL finds keys by how they begin, in any collation.
         Index("ix_links_key", "config_id", "key", postgresql_ops={"key": "varchar_pattern_ops"}),
@@ -67,7 +63,7 @@ class Link(Base):
     written_at: Mapped[datetime | None]  # our own last write to either side
 
 
-IS_ALIVE = text(f"links.{_ALIVE}")
+IS_ALIVE = in_index(Link, "uq_links_left")
 
 
 class Shadow(Base):

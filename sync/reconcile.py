@@ -228,16 +228,13 @@ def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
     # Where nobody asks for more, a field that stands as it was agreed on both sides is done with.
     is_ordinary = tie.state == "linked" and not tie.resolutions and not tie.volatile
     for pair, is_copied, _, _ in rules.ways["left"]:
-        if is_ordinary and is_copied and _stands(pair.name, left, right, tie):
-            draft.quiet.add(pair.name)
+        name = pair.name
+        one, one_was = left.get(name), tie.left.get(name, MISSING)
+        two, two_was = right.get(name), tie.right.get(name, MISSING)
+        if is_ordinary and is_copied and _stands(one, one_was) and _stands(two, two_was):
+            draft.quiet.add(name)
             continue
-        item = _Pair(
-            pair,
-            left.get(pair.name),
-            right.get(pair.name),
-            tie.left.get(pair.name, MISSING),
-            tie.right.get(pair.name, MISSING),
-        )
+        item = _Pair(pair, one, two, one_was, two_was)
         if item.left is MISSING or item.right is MISSING:
             continue  # not returned: neither an edit nor a clear
         if pair.name in tie.volatile:
@@ -268,15 +265,9 @@ def _both(tie: Tie, left: Seen, right: Seen, rules: Rules) -> Decision:
     return _finish(tie, left, right, draft, _left_alone(tie, left, right, rules, draft))
 
 
-def _stands(name: str, left: Seen, right: Seen, tie: Tie) -> bool:
-    """Whether both sides hold what their shadows say, to the letter."""
-    one, two = left.values.get(name, MISSING), right.values.get(name, MISSING)
-    return (
-        one is not MISSING
-        and two is not MISSING
-        and one == tie.left.get(name, MISSING)
-        and two == tie.right.get(name, MISSING)
-    )
+def _stands(value: Value, shadow: Value) -> bool:
+    """Whether a side holds what its shadow says, to the letter."""
+    return value is not MISSING and value == shadow
 
 
 def _by_field(rules: Rules) -> bool:

@@ -137,7 +137,7 @@ def _() -> None:
     *_in(VALUES, "test_V_a_rendering_is_no_edit"),
 )
 def _() -> None:
-    rewrite(reconcile._Pair, "shadow", "self.right_shadow", "self.left_shadow")
+    rewrite(reconcile, "_both", "tie.right.get(name, MISSING)", "tie.left.get(name, MISSING)")
 
 
 @cut(2, "shadows: each side is compared with the other", _row("T03", "left_wins"))

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from sqlalchemy import ColumnElement, Select, and_, func, select
 
-from models.db import unindexed
+from models.db import in_index, unindexed
 from models.journal import Change
 from models.sync_configs import Baseline, SyncConfig
 from sync.guard import APPROVAL, SENTENCES
 from web.database import db
 from web.languages import _, counted, mark
-from web.reads.query import BadFilter, Slice, in_index, is_word, keyset
+from web.reads.query import BadFilter, Slice, is_word, keyset
 from web.reads.runs import ChangeRow
 from web.words import both
 

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any, Generic, TypeVar, cast
+from typing import Any, Generic, TypeVar
 
-from sqlalchemy import ColumnElement, Integer, Select, Table, and_, func, literal_column, or_, select
+from sqlalchemy import ColumnElement, Integer, Select, and_, func, literal_column, or_, select
 from sqlalchemy.orm import InstrumentedAttribute
 
-from models.db import Base
 from models.sync_configs import SyncConfig
 from web.database import db
 from web.languages import _
@@ -71,17 +70,6 @@ def is_word(column: InstrumentedAttribute[Any], word: str) -> ColumnElement[bool
     if not word.isidentifier():
         raise ValueError(word)
     return column == literal_column(f"'{word}'")
-
-
-def in_index(model: type[Base], index: str) -> ColumnElement[bool]:
-    """The condition of one of a model's partial indexes, word by word.
-
-    SQLite takes such an index only where a query repeats its condition: `state = 'held'` alone does not
-    prove `state IN ('held', ...)` to it.
-    """
-    [found] = [item for item in cast(Table, model.__table__).indexes if item.name == index]
-    condition: ColumnElement[bool] = found.dialect_options["sqlite"]["where"]
-    return condition
 
 
 def begins_with(column: InstrumentedAttribute[str], text: str) -> ColumnElement[bool]:

@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Select, and_, func, select
 from sqlalchemy.orm import joinedload, load_only
 
-from models.db import unindexed, unindexed_in
+from models.db import in_index, unindexed, unindexed_in
 from models.journal import Change, ChangeState
 from models.newest import newest_of_each
 from models.sync_configs import SyncConfig
@@ -28,7 +28,6 @@ from web.reads.query import (
     as_count,
     capped,
     export,
-    in_index,
     is_word,
     keyset,
     whole,

@@ -14,7 +14,7 @@ from sqlalchemy.orm import aliased, joinedload
 
 from models.db import unindexed_in
 from models.issues import Conflict, Issue
-from models.journal import Change
+from models.journal import IS_OPEN, Change
 from models.newest import newest_of_each
 from models.sync_configs import SyncConfig
 from models.sync_runs import CARRIED_OUT, GOT_THROUGH, RunKind, RunState, SyncRun
@@ -22,7 +22,7 @@ from web.database import db
 from web.languages import _, counted, forms
 from web.reads.conflicts import is_waiting
 from web.reads.impact import Impact, of_syncs
-from web.reads.query import BadFilter, Slice, in_index, is_word
+from web.reads.query import BadFilter, Slice, is_word
 from web.words import SYNC_STATES, Badge, both
 
 STRIP = 24  # runs in the little bar chart of a row
@@ -325,7 +325,7 @@ def _states_of(ids: Iterable[str]) -> dict[str, str]:
 
 
 def _is_held() -> ColumnElement[bool]:
-    return and_(is_word(Change.state, "held"), in_index(Change, "ix_changes_open"))
+    return and_(is_word(Change.state, "held"), IS_OPEN)
 
 
 def _is_open() -> ColumnElement[bool]:
