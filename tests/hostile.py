@@ -210,6 +210,12 @@ class Hostile:
         made: type[HostileMemory] = type("HostileMemory", (HostileMemory,), declared)
         return made(self)
 
+    def connect_all(self, streams: Mapping[str, Hostile]) -> Connector:
+        """The connector of one run to a space that holds these streams, this one among them."""
+        if len(streams) == 1:
+            return self.connect()
+        return Streams({name: system.connect() for name, system in streams.items()})
+
     def creates(self) -> dict[str, int]:
         """marker -> how many records it made."""
         made: dict[str, int] = {}

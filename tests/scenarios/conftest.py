@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import structlog
 
-from tests.scenarios.world import Story
+from tests.scenarios.world import Making, Story, in_memory
 
 
 @pytest.fixture(autouse=True)
@@ -25,16 +25,22 @@ def swapped(request: pytest.FixtureRequest) -> bool:
 
 
 @pytest.fixture
-def tell(swapped: bool) -> Callable[..., Story]:
+def system() -> Making:
+    """What holds the records of a story."""
+    return in_memory
+
+
+@pytest.fixture
+def tell(swapped: bool, system: Making) -> Callable[..., Story]:
     """A new story, in both orientations."""
 
     def made(**values: Any) -> Story:
-        return Story(swapped=swapped, **values)
+        return Story(system=system, swapped=swapped, **values)
 
     return made
 
 
 @pytest.fixture
-def story(swapped: bool) -> Story:
+def story(swapped: bool, system: Making) -> Story:
     """A story of records with the text fields k (the key), x, y and z."""
-    return Story(swapped=swapped)
+    return Story(system=system, swapped=swapped)

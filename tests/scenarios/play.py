@@ -10,7 +10,7 @@ from typing import Any
 
 from sync.records import Side
 from tests.scenarios.truth import ROWS, Policy, Row
-from tests.scenarios.world import Story, Teller
+from tests.scenarios.world import Making, Story, Teller, in_memory
 
 _OPPOSITE: dict[Policy, Policy] = {
     "left_wins": "right_wins",
@@ -29,13 +29,13 @@ class Played:
     link: str
 
 
-def play(row: Row, policy: Policy, *, swapped: bool) -> Played:
+def play(row: Row, policy: Policy, *, swapped: bool, system: Making = in_memory) -> Played:
     """Play a row under a policy. Rows that need the same definition share one sync."""
-    return _play_all(_stage(row), policy, swapped)[ROWS.index(row)]
+    return _play_all(_stage(row), policy, swapped, system)[ROWS.index(row)]
 
 
 def play_alone(row: Row, policy: Policy, *, swapped: bool) -> Played:
-    return _play([row], policy, swapped)[ROWS.index(row)]
+    return _play([row], policy, swapped, in_memory)[ROWS.index(row)]
 
 
 def _stage(row: Row) -> str:
@@ -46,14 +46,14 @@ def _stage(row: Row) -> str:
 
 
 @cache
-def _play_all(stage: str, policy: Policy, swapped: bool) -> dict[int, Played]:
-    return _play([row for row in ROWS if _stage(row) == stage], policy, swapped)
+def _play_all(stage: str, policy: Policy, swapped: bool, system: Making) -> dict[int, Played]:
+    return _play([row for row in ROWS if _stage(row) == stage], policy, swapped, system)
 
 
-def _play(rows: list[Row], policy: Policy, swapped: bool) -> dict[int, Played]:
+def _play(rows: list[Row], policy: Policy, swapped: bool, system: Making) -> dict[int, Played]:
     like = rows[0]
     keys = {f"{row.id.lower()}-{ROWS.index(row)}": row for row in rows}
-    story = Story(swapped=swapped)
+    story = Story(system=system, swapped=swapped)
     before: Policy = "manual" if like.opened_by_hand else _OPPOSITE[policy] if like.switched else policy
     story.define(guards="off", modified={"left": "at", "right": "at"}, conflict=before, **like.policy)
     for key, row in keys.items():

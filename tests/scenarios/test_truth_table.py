@@ -8,6 +8,7 @@ from tests.scenarios.play import play
 from tests.scenarios.table import PAGE, page
 from tests.scenarios.truth import POLICIES, ROWS, Policy, Row
 from tests.scenarios.words import ordered
+from tests.scenarios.world import Making
 
 CASES = [
     pytest.param(row, policy, id=f"{row.name}-{policy}".replace(" ", "_"))
@@ -17,8 +18,8 @@ CASES = [
 
 
 @pytest.mark.parametrize(("row", "policy"), CASES)
-def test_row(row: Row, policy: Policy, swapped: bool) -> None:
-    played = play(row, policy, swapped=swapped)
+def test_row(row: Row, policy: Policy, swapped: bool, system: Making) -> None:
+    played = play(row, policy, swapped=swapped, system=system)
     assert played.did == ordered(row.expected(policy))
     if row.link:
         assert played.link == row.link

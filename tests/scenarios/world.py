@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 from sqlalchemy import select, update
 from sqlalchemy.orm import Session
@@ -51,7 +51,7 @@ from tasks.reins import Reins
 from tasks.relations import LINKED
 from tasks.sides import open_end, opened, place_of
 from tasks.summary import RunError, Summary
-from tests.hostile import Accepted, Hostile, Knobs, Streams
+from tests.hostile import Accepted, Hostile, Knobs
 from tests.scenarios import words
 from tests.scenarios.words import as_told, mirrored
 
@@ -87,9 +87,7 @@ class StoryContext(Context):
 
     def connector(self, name: str, options: Mapping[str, object]) -> Connector:
         streams = self.systems[str(options["space"])]
-        if len(streams) == 1:
-            return next(iter(streams.values())).connect()
-        return Streams({name: system.connect() for name, system in streams.items()})
+        return next(iter(streams.values())).connect_all(streams)
 
 
 class Place(NamedTuple):
@@ -97,12 +95,32 @@ class Place(NamedTuple):
     stream: str
 
 
+class Making(Protocol):
+    """Makes the system that holds one side's records: `space` is its connection's name."""
+
+    def __call__(
+        self, story: Story, place: Place, fields: Sequence[Field], *, key: Sequence[str], seed: int
+    ) -> Hostile: ...
+
+    def __hash__(self) -> int: ...
+
+
+def in_memory(
+    story: Story, place: Place, fields: Sequence[Field], *, key: Sequence[str], seed: int
+) -> Hostile:
+    return Hostile(
+        fields, Knobs(), key=key, space=place.space, stream=place.stream, access=story.access, seed=seed
+    )
+
+
 class Story:
-    """`root` is the story beside which this one is told: a second sync of the same house."""
+    """`root` is the story beside which this one is told: a second sync of the same house. `system` makes
+    what holds the records, in place of memory; it keeps to what `Hostile` offers."""
 
     def __init__(
         self,
         *,
+        system: Making = in_memory,
         swapped: bool = False,
         root: Story | None = None,
         places: Mapping[Side, Place] | None = None,
@@ -112,6 +130,7 @@ class Story:
         seed: int = 0,
     ) -> None:
         self.swapped = swapped
+        self.system = system
         self.previews = True
         self.repeats = True
         self.in_line = False  # whether runs are queued, claimed and ended as a worker does it
@@ -138,14 +157,11 @@ class Story:
                 db.add(_config(self.config, self.places["left"].space, self.places["right"].space))
         self.systems: dict[Side, Hostile] = {}
         for side in SIDES:
-            space, stream = self.places[side]
-            streams = self.ctx.systems.setdefault(space, {})
-            if stream not in streams:
-                streams[stream] = Hostile(
-                    told[as_told(side, swapped)], Knobs(), key=key, space=space, stream=stream,
-                    access=self.access, seed=seed,
-                )  # fmt: skip
-            self.systems[side] = streams[stream]
+            place = self.places[side]
+            streams = self.ctx.systems.setdefault(place.space, {})
+            if place.stream not in streams:
+                streams[place.stream] = system(self, place, told[as_told(side, swapped)], key=key, seed=seed)
+            self.systems[side] = streams[place.stream]
         # It never beats: the story's clock stands still while a run works.
         self._heartbeat = Heartbeat(self.ctx, "story", threading.Event(), sweeps=False)
         self._held_values: dict[Side, dict[tuple[str, str], list[Value]]] = {
@@ -173,7 +189,7 @@ class Story:
     ) -> Story:
         """A second sync: of another stream between the same two systems, or between the places named."""
         here: dict[Side, Place] = {teller.told: Place(teller.place.space, stream) for teller in self.tellers}
-        return Story(swapped=self.swapped, root=self.root, places=places or here, **more)
+        return Story(system=self.system, swapped=self.swapped, root=self.root, places=places or here, **more)
 
     @property
     def tellers(self) -> tuple[Teller, Teller]:
