@@ -139,7 +139,7 @@ VARIABLES: Mapping[str, str] = {
     "SECRET_KEY": "Signs browser sessions; at least 32 characters",
     "ENCRYPTION_KEYS": "Encrypts stored secrets: id:base64 of 32 bytes, newest first, separated by commas",
     "INTEGRATIONS_CRON_SECRET": "What an outside cron must send; two, separated by a comma, while rotating",
-    "ADMIN_EMAILS": "Addresses that become administrators, separated by commas",
+    "ADMIN_EMAILS": "Addresses of administrators, whoever they were before; separated by commas",
     "SCHEDULER_ALERT_WEBHOOK_URL": "Where alerts are posted",
     "SCHEDULER_ALERT_FAILURE_THRESHOLD": "Failures in a row before an alert (default 3)",
     "UPLOADS_PATH": "Where uploaded files are kept (default .syncline/uploads)",

@@ -191,7 +191,8 @@ class Csv(Connector):
                 stream=name,
             )
         path = files.allowed(self._folder() / name, self.access)
-        if Path(name).suffix.lower() not in SUFFIXES:
+        # A link must not show a file of another kind under a good name.
+        if not {Path(name).suffix.lower(), path.suffix.lower()} <= set(SUFFIXES):
             raise OptionsError(
                 f"{short(name)} is not a name that this connector opens: its files end in"
                 f" {' or '.join(SUFFIXES)}.",

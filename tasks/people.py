@@ -63,10 +63,11 @@ class SignedIn:
 
 
 def prepare(ctx: Context) -> list[str]:
-    """Make the default workspace and its administrators, where they are missing; the new ones' addresses.
+    """Make the default workspace and its administrators, where they are missing; the addresses of those who
+    are administrators only now.
 
-    Administrators are ADMIN_EMAILS; without it, on a local installation, admin@localhost. Any number of
-    processes may call it, at every start.
+    Administrators are ADMIN_EMAILS, whoever they were before; without it, on a local installation,
+    admin@localhost. Any number of processes may call it, at every start.
     """
     emails = ctx.settings.admin_emails or ((LOCAL_ADMIN,) if ctx.settings.is_local else ())
     with ctx.sessions.begin() as db:
@@ -77,15 +78,39 @@ def prepare(ctx: Context) -> list[str]:
 
 
 def _make_administrator(ctx: Context, db: Session, email: str, now: datetime) -> bool:
-    user = {"id": ctx.new_id(), "email": email, "name": "", "created_at": now}
-    is_new = db.execute(insert_or_ignore(db, User).values(user).returning(User.id)).first() is not None
-    if is_new:
-        membership = {"workspace_id": DEFAULT_WORKSPACE, "user_id": user["id"], "role": Role.ADMIN.value}
-        db.execute(insert_or_ignore(db, Membership).values(membership))
-        audit.record(
-            db, "user.added", email, by="installation", at=now, workspace_id=DEFAULT_WORKSPACE, role="admin"
-        )
-    return is_new
+    """Whether this address was no administrator's before. An account that was closed stays closed."""
+    user_id = ctx.new_id()
+    values = {"id": user_id, "email": email, "name": "", "created_at": now}
+    if db.execute(insert_or_ignore(db, User).values(values).returning(User.id)).first() is None:
+        user = db.scalars(select(User).where(User.email == email)).one()
+        is_open = user.disabled_at is None and user.deletion_due_at is None
+        return is_open and _promote(ctx, db, user, now)
+    _set_role(db, user_id, Role.ADMIN)
+    audit.record(
+        db, "user.added", email, by="installation", at=now, workspace_id=DEFAULT_WORKSPACE, role="admin"
+    )
+    return True
+
+
+def _promote(ctx: Context, db: Session, user: User, now: datetime) -> bool:
+    """Make somebody who has an account an administrator of the default workspace if ADMIN_EMAILS names them;
+    whether they were none. Their sessions end."""
+    if user.email not in ctx.settings.admin_emails:
+        return False
+    is_admin = select(Membership.id).where(
+        Membership.workspace_id == DEFAULT_WORKSPACE,
+        Membership.user_id == user.id,
+        Membership.role == Role.ADMIN,
+    )
+    if db.scalar(is_admin) is not None:
+        return False
+    _set_role(db, user.id, Role.ADMIN)
+    end_all_sessions(db, user.id)
+    audit.record(
+        db, "user.role_set", user.email, by="installation", at=now, workspace_id=DEFAULT_WORKSPACE,
+        role=Role.ADMIN.value, reason="named in ADMIN_EMAILS",
+    )  # fmt: skip
+    return True
 
 
 def first_administrator(ctx: Context) -> str | None:
@@ -138,19 +163,24 @@ def add(ctx: Context, email: str, role: Role, *, by: str, name: str = "") -> boo
         user_id = db.scalars(select(User.id).where(User.email == email)).one()
         if role is not Role.ADMIN:
             somebody_must_stay(db, DEFAULT_WORKSPACE, user_id)
-        membership = {"workspace_id": DEFAULT_WORKSPACE, "user_id": user_id, "role": role.value}
-        db.execute(insert_or_ignore(db, Membership).values(membership))
-        db.execute(
-            update(Membership)
-            .where(Membership.workspace_id == DEFAULT_WORKSPACE, Membership.user_id == user_id)
-            .values(role=role.value)
-        )
+        _set_role(db, user_id, role)
         end_all_sessions(db, user_id)
         audit.record(
             db, "user.added" if is_new else "user.role_set", email, by=by, at=now,
             workspace_id=DEFAULT_WORKSPACE, role=role.value,
         )  # fmt: skip
     return is_new
+
+
+def _set_role(db: Session, user_id: str, role: Role) -> None:
+    """Make a person a member of the default workspace in this role, whatever they were there."""
+    membership = {"workspace_id": DEFAULT_WORKSPACE, "user_id": user_id, "role": role.value}
+    db.execute(insert_or_ignore(db, Membership).values(membership))
+    db.execute(
+        update(Membership)
+        .where(Membership.workspace_id == DEFAULT_WORKSPACE, Membership.user_id == user_id)
+        .values(role=role.value)
+    )
 
 
 def somebody_must_stay(db: Session, workspace_id: str, leaving: str) -> None:
@@ -237,6 +267,7 @@ def sign_in_with_link(ctx: Context, token: str, *, client: str = "") -> str | No
         user = db.get(User, user_id) if user_id else None
         if user is None or user.disabled_at is not None:
             return None
+        _promote(ctx, db, user, now)
         return new_session(db, user, now, client, how="link")
 
 
@@ -258,6 +289,7 @@ def sign_in_with_password(
         if second_factor.passes(ctx, current, code, now):
             if _HASHER.check_needs_rehash(known):
                 current.password_hash = _hash(password)
+            _promote(ctx, db, current, now)
             return new_session(db, current, now, client, how="password")
     note_refused(ctx, "code", client=address, path="/sign-in")
     return None

@@ -48,9 +48,17 @@ def set_password() -> ResponseReturnValue:
 
 
 @bp.post("/second-factor")
+@limiter.limit(PER_ADDRESS)
 @needs("read")
 def begin_second_factor() -> ResponseReturnValue:
-    """Shows the picture for one's device, on the answer itself: it stands nowhere else."""
+    """Shows the picture for one's device, on the answer itself: it stands nowhere else.
+
+    The password is asked for: who finds a browser signed in must not lock its person out.
+    """
+    if not _has_password():
+        return _refused(_("Set a password first: the code is asked for beside it."))
+    if not people.fits(ctx(), person().id, request.form.get("current", "")):
+        return _refused(_("The current password is not right."))
     address = act(second_factor.begin, person().id)
     code = segno.make(address, error="m")
     rows = list(code.matrix_iter(border=4))

@@ -23,6 +23,7 @@ CHUNK = 32_000  # letters that are sent off at a time
 Cell = str | int | float | bool | datetime | None
 
 _INVISIBLE = "\ufeff\u200b\u200c\u200d\u2060\u00ad"
+_PART = re.compile(r"([;\t\r\n])([^;\t\r\n]+)")
 _NUMBER = re.compile(r"[+\-\u2212]?(?:\d{1,3}(?:,\d{3})+|\d+)?(?:\.\d+)?(?:[eE][+-]?\d+)?")
 
 
@@ -42,8 +43,18 @@ def is_formula(text: str) -> bool:
 
 
 def safe(text: str) -> str:
-    """The cell as it may stand in a CSV file: one quote before what would be a formula."""
-    return f"'{text}" if is_formula(text) else text
+    """The cell as it may stand in a CSV file: one quote before what would be a formula.
+
+    Also where one would begin in a program that splits at semicolons, tabs or line ends whatever the CSV
+    quotes say, as spreadsheets of many countries do.
+    """
+    behind = _PART.sub(_quoted, text)
+    return f"'{behind}" if is_formula(text) else behind
+
+
+def _quoted(found: re.Match[str]) -> str:
+    separator, part = found.groups()
+    return f"{separator}'{part}" if is_formula(part.replace('"', "")) else f"{separator}{part}"
 
 
 def answer(what: str, columns: Sequence[str], found: Export, *, form: str | None = None) -> Response:

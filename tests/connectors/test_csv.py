@@ -7,6 +7,7 @@ import os
 import stat
 import threading
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -534,6 +535,45 @@ def test_a_broken_file_hides_no_other(folder: Folder) -> None:
 def test_a_stream_is_a_file_name_and_no_path(folder: Folder, name: str) -> None:
     with pytest.raises(OptionsError):
         folder.connector.stream(name, OURS)
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "people", "people.txt", "people.csv.gz", "people.csv.exe", "csv", "people.csv ", "people.csv/",
+        "people.csv/..", "./people.csv", "..\\people.csv", ".csv", "people.xlsx", "secret_key",
+        "authorized_keys", "people.csv\n", "people.csv\x00.txt", "people.ｃｓｖ",
+    ],
+)  # fmt: skip
+def test_only_files_that_say_so_in_their_name_are_read_and_made(folder: Folder, name: str) -> None:
+    folder.holds(b"id,name\n1,a\n")
+    if "/" not in name and "\x00" not in name:
+        (folder.path / name).write_text("id,name\n1,secret\n")
+    before = sorted(path.name for path in folder.path.iterdir())
+    assert [stream.name for stream in folder.connector.discover()] == ["people.csv"]
+    with pytest.raises(OptionsError):
+        folder.connector.stream(name, OURS)
+    stream = folder.connector.stream("people.csv", OURS)
+    with pytest.raises(OptionsError):
+        folder.connector.create_stream(replace(stream, name=name), OURS)
+    assert sorted(path.name for path in folder.path.iterdir()) == before
+
+
+@pytest.mark.parametrize("suffix", ["csv", "tsv", "CSV", "Tsv"])
+def test_a_suffix_is_read_in_any_case(folder: Folder, suffix: str) -> None:
+    (folder.path / f"more.{suffix}").write_text("id\n1\n")
+    assert folder.connector.stream(f"more.{suffix}", OURS).name == f"more.{suffix}"
+
+
+@pytest.mark.parametrize("target", ["inside.txt", "secret_key", "../secret.csv", "loop"])
+def test_a_link_with_a_good_name_does_not_open_another_kind_of_file(folder: Folder, target: str) -> None:
+    if target == "loop":
+        folder.file.symlink_to(folder.file.name)
+    else:
+        (folder.path / target).write_text("id\n1\n")
+        folder.file.symlink_to(folder.path / target)
+    with pytest.raises(OptionsError):
+        folder.connector.stream("people.csv", OURS)
 
 
 def test_a_link_out_of_the_folder_is_refused(

@@ -7,11 +7,11 @@ from dataclasses import replace
 from datetime import timedelta
 
 import pytest
-from sqlalchemy import select
+from sqlalchemy import select, update
 
 from models.audit import AuditEvent
 from models.people import Membership, Role, SignInLink, User, WebSession, Workspace
-from tasks import people
+from tasks import farewell, members, people
 from tasks.errors import NotFound, WorkError, WrongState
 from tests.tasks.world import World
 
@@ -49,6 +49,57 @@ def test_the_first_start_makes_a_workspace_and_its_administrators_once(world: Wo
         assert people.role_in(db, alice, people.DEFAULT_WORKSPACE) is Role.ADMIN
         assert [workspace.id for workspace, _ in people.workspaces_of(db, alice)] == ["default"]
     assert people.first_administrator(world.ctx) == ALICE
+
+
+def named(world: World, *emails: str) -> list[str]:
+    """Start with these ADMIN_EMAILS; who became an administrator."""
+    world.ctx = replace(world.ctx, settings=replace(world.ctx.settings, admin_emails=emails))
+    return people.prepare(world.ctx)
+
+
+@pytest.mark.parametrize("was", [Role.VIEWER, Role.OPERATOR, None])
+def test_who_is_named_an_administrator_later_becomes_one_at_the_next_start(
+    world: World, alice: str, was: Role | None
+) -> None:
+    people.add(world.ctx, "bob@example.org", was or Role.VIEWER, by="test")
+    bob = people.user_id_of(world.ctx, "bob@example.org")
+    if was is None:
+        members.remove(world.ctx, people.DEFAULT_WORKSPACE, bob, by="test")
+    people.set_password(world.ctx, bob, PASSWORD, by="test")
+    session = people.sign_in_with_password(world.ctx, "bob@example.org", PASSWORD)
+    assert session
+    assert named(world, ALICE, "bob@example.org") == ["bob@example.org"]
+    assert named(world, ALICE, "bob@example.org") == []
+    with world.ctx.reads() as db:
+        assert people.role_in(db, bob, people.DEFAULT_WORKSPACE) is Role.ADMIN
+        told = db.scalars(select(AuditEvent).order_by(AuditEvent.id.desc()).limit(1)).one()
+    assert (told.action, told.actor, told.subject) == ("user.role_set", "installation", "bob@example.org")
+    assert told.detail == {"role": "admin", "reason": "named in ADMIN_EMAILS"}
+    assert people.find_session(world.ctx, session) is None, "more rights, a new session"
+
+
+@pytest.mark.parametrize("door", ["link", "password"])
+def test_who_is_named_an_administrator_is_one_when_they_sign_in(world: World, alice: str, door: str) -> None:
+    people.add(world.ctx, "bob@example.org", Role.ADMIN, by="test")
+    people.set_password(world.ctx, alice, PASSWORD, by="test")
+    members.set_role(world.ctx, people.DEFAULT_WORKSPACE, alice, Role.VIEWER, by="bob@example.org")
+    session = enter(world) if door == "link" else people.sign_in_with_password(world.ctx, ALICE, PASSWORD)
+    assert session
+    assert people.find_session(world.ctx, session)
+    with world.ctx.reads() as db:
+        assert people.role_in(db, alice, people.DEFAULT_WORKSPACE) is Role.ADMIN
+
+
+def test_naming_somebody_an_administrator_opens_no_closed_account(world: World, alice: str) -> None:
+    for email in ("gone@example.org", "going@example.org"):
+        people.add(world.ctx, email, Role.VIEWER, by="test")
+    with world.ctx.sessions.begin() as db:
+        db.execute(update(User).where(User.email == "gone@example.org").values(disabled_at=world.now()))
+    going = people.user_id_of(world.ctx, "going@example.org")
+    farewell.ask(world.ctx, going, "anonymise", by="test")
+    assert named(world, ALICE, "gone@example.org", "going@example.org") == []
+    with world.ctx.reads() as db:
+        assert db.get_one(User, going).deletion_due_at is not None
 
 
 def test_a_local_installation_has_an_administrator_without_being_told(small_world: World) -> None:

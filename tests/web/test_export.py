@@ -13,7 +13,7 @@ from models.audit import AuditEvent
 from models.sync_runs import RunState
 from tests.web.browser import Browser
 from tests.web.world import NOW, World
-from web.export import is_formula, safe
+from web.export import as_csv, is_formula, safe
 from web.reads import query
 
 RISKY = [
@@ -67,6 +67,49 @@ def test_formulas_get_a_quote(text: str) -> None:
 @pytest.mark.parametrize("text", HARMLESS)
 def test_everything_else_stays_as_it_is(text: str) -> None:
     assert safe(text) == text
+
+
+# What a spreadsheet that splits at semicolons, tabs or line ends, whatever the quotes say, would compute.
+BEHIND_A_SEPARATOR = {
+    "a;=1+1": "a;'=1+1",
+    "a;=cmd|' /C calc'!A0;": "a;'=cmd|' /C calc'!A0;",
+    "a; =1;b;@x": "a;' =1;b;'@x",
+    "a\t=1": "a\t'=1",
+    "a\n=1": "a\n'=1",
+    "a\r\n=1": "a\r\n'=1",
+    "a\r=1": "a\r'=1",
+    'a;"=1+1': "a;'\"=1+1",
+    'a;""=1+1': 'a;\'""=1+1',
+    "a;\ufeff=1": "a;'\ufeff=1",
+    "a;+1-1": "a;'+1-1",
+    "=1;=2": "'=1;'=2",
+    ";=1": ";'=1",
+    "a;\u200b;=1": "a;\u200b;'=1",
+}
+SEPARATED = ["a;b", "a;-1;+2", "a;size=1", "x\ny: 1", "a;", ";", 'a;"b"', "a,=1", "a|=1", "a\n\nb"]
+
+
+@pytest.mark.parametrize(("text", "written"), BEHIND_A_SEPARATOR.items())
+def test_a_formula_behind_another_separator_gets_a_quote_where_it_begins(text: str, written: str) -> None:
+    assert safe(text) == written
+
+
+@pytest.mark.parametrize("text", SEPARATED)
+def test_separators_before_what_is_no_formula_stay_as_they_are(text: str) -> None:
+    assert safe(text) == text
+
+
+@pytest.mark.parametrize("separator", [";", "\t"])
+def test_no_part_of_a_file_is_a_formula_however_it_is_split(separator: str) -> None:
+    cells = [*RISKY, *HARMLESS, *BEHIND_A_SEPARATOR, *SEPARATED, 'x";=1+1;"', '";"=1+1']
+    written = "".join(as_csv(["one", "two"], [["plain", cell] for cell in cells]))
+    # As such programs read it: a quote counts at the beginning of a cell only.
+    seen = [
+        part for line in csv.reader(io.StringIO(written, newline=""), delimiter=separator) for part in line
+    ]
+    assert [part for part in seen if is_formula(part)] == []
+    raw = [part for line in written.splitlines() for part in line.split(separator)]
+    assert [part for part in raw if is_formula(part.replace('"', ""))] == []
 
 
 def rows(body: str) -> list[dict[str, str]]:

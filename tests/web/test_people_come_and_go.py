@@ -164,7 +164,7 @@ def test_a_second_factor_is_asked_for_beside_the_password(
 ) -> None:
     people.set_password(ctx, "user-alice", PASSWORD, by="test")
     alice = browser().sign_in("alice")
-    page = alice.post("/account/second-factor").text
+    page = alice.post("/account/second-factor", current=PASSWORD).text
     secret = re.search(r"secret=([A-Z2-7]+)", page)
     assert secret
     assert "<svg" in page
@@ -181,6 +181,23 @@ def test_a_second_factor_is_asked_for_beside_the_password(
     assert sign_in(browser(), "12345é") == 422
     second_factor.switch_off(ctx, "user-alice", by="alice")
     assert people.sign_in_with_password(ctx, "alice@example.com", PASSWORD)
+
+
+def test_a_second_factor_is_set_up_by_who_knows_the_password(
+    alice: Browser, ctx: Context, world: World, browser: Callable[[], Browser]
+) -> None:
+    without = alice.post("/account/second-factor", current="")
+    assert without.status_code == 422
+    assert "Set a password first" in without.text
+    people.set_password(ctx, "user-alice", PASSWORD, by="test")
+    alice = browser().sign_in("alice")
+    for wrong in ("", "not it"):
+        refused = alice.post("/account/second-factor", current=wrong)
+        assert (refused.status_code, "secret=" in refused.text) == (422, False)
+        assert "The current password is not right." in refused.text
+    with ctx.reads() as db:
+        assert db.get_one(User, "user-alice").totp_secret is None
+    assert alice.post("/account/second-factor", current=PASSWORD).status_code == 200
 
 
 # -- sessions --------------------------------------------------------------------------------------
