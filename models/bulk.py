@@ -20,6 +20,9 @@ class BulkState(StrEnum):
     RECALLED = "recalled"  # taken back before anything began
 
 
+UNDER_WAY = (BulkState.FIRST, BulkState.STARTED)
+
+
 class PartState(StrEnum):
     PLANNED = "planned"
     WAITING = "waiting"  # its sync has another run: its turn comes after that one

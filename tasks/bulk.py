@@ -15,7 +15,7 @@ from datetime import datetime, timedelta
 from sqlalchemy import ColumnElement, or_, select, update
 from sqlalchemy.orm import Session
 
-from models.bulk import BulkPart, BulkRetry, BulkState, PartState
+from models.bulk import UNDER_WAY, BulkPart, BulkRetry, BulkState, PartState
 from models.issues import Issue
 from models.sync_configs import SyncConfig
 from models.sync_runs import GOT_THROUGH, RunKind, RunState, SyncRun, Wait
@@ -29,7 +29,6 @@ NEEDS_REASON = 100  # so many records are not tried again without a word why
 RECALL = timedelta(seconds=30)
 GOOD_FOR = timedelta(hours=24)
 
-_IS_ON = (BulkState.FIRST, BulkState.STARTED)
 FIXED = "already fixed by a later run"
 BEYOND = f"beyond the first {MOST:,}: the next slice"
 
@@ -287,7 +286,7 @@ def recall(ctx: Context, bulk_id: str, *, by: str) -> None:
         bulk, parts = _locked(db, bulk_id)
         now = ctx.db_now(db)
         asked = _runs_of(bulk, parts)
-        if bulk.state not in _IS_ON or bulk.starts_at is None or now >= bulk.starts_at:
+        if bulk.state not in UNDER_WAY or bulk.starts_at is None or now >= bulk.starts_at:
             raise WrongState("It has begun: it can only be stopped now.", code="too_late")
         if asked:
             db.execute(
@@ -313,7 +312,7 @@ def stop(ctx: Context, bulk_id: str, *, by: str, reason: str = "") -> int:
     """
     with ctx.sessions.begin() as db:
         bulk, parts = _locked(db, bulk_id)
-        if bulk.state not in _IS_ON:
+        if bulk.state not in UNDER_WAY:
             raise WrongState("It is not under way: there is nothing to stop.")
         asked = _runs_of(bulk, parts)
         bulk.state, bulk.ended_because = BulkState.STOPPED, f"Stopped by {by}."
@@ -360,7 +359,7 @@ def after_run(ctx: Context, db: Session, run: SyncRun, retry_id: str | None) -> 
             select(BulkRetry.id)
             .join(BulkPart, BulkPart.bulk_id == BulkRetry.id)
             .where(
-                BulkRetry.state.in_(_IS_ON),
+                BulkRetry.state.in_(UNDER_WAY),
                 or_(
                     BulkRetry.first_run_id == run.id,
                     (BulkPart.config_id == run.config_id) & (BulkPart.state == PartState.WAITING),

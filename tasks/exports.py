@@ -1,4 +1,4 @@
-"""That somebody took data out: who, what, and how many rows."""
+"""That somebody took data out, or looked behind a mask: who, what, and how much."""
 
 from __future__ import annotations
 
@@ -18,4 +18,12 @@ def note(ctx: Context, what: str, *, by: str, workspace_id: str, rows: int, form
             workspace_id=workspace_id,
             rows=rows,
             form=form,
+        )
+
+
+def reveal(ctx: Context, run_id: str, *, by: str, workspace_id: str, calls: int) -> None:
+    """Audit that somebody looks at what so many calls of a run carried."""
+    with ctx.sessions.begin() as db:
+        audit.record(
+            db, "run.calls_revealed", run_id, by=by, at=ctx.db_now(db), workspace_id=workspace_id, calls=calls
         )

@@ -15,7 +15,7 @@ from pydantic import Field
 from sqlalchemy import ColumnElement, Select, and_, delete, exists, func, or_, select
 from sqlalchemy.orm import InstrumentedAttribute, aliased
 
-from models.bulk import BulkPart, BulkRetry, PartState
+from models.bulk import UNDER_WAY, BulkPart, BulkRetry, PartState
 from models.calls import RunCall
 from models.issues import Alert, Conflict, Issue
 from models.journal import Change, ChangeState
@@ -133,7 +133,7 @@ def _old_bulk_retries(before: datetime) -> tuple[ColumnElement[bool], ...]:
     is_open = exists().where(
         BulkPart.bulk_id == BulkRetry.id,
         or_(
-            BulkPart.state == PartState.WAITING,
+            and_(BulkPart.state == PartState.WAITING, BulkRetry.state.in_(UNDER_WAY)),
             exists().where(SyncRun.id == BulkPart.run_id, SyncRun.state.not_in(ENDED)),
         ),
     )

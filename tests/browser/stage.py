@@ -364,7 +364,7 @@ class Stage(World):
             asked_by="alice@example.com",
             reason="First load of the archive, see ticket 4711",
             created_at=NOW - timedelta(minutes=3, seconds=20),
-            phase="writing right",
+            phase="writing",
             done=41_200,
             total=64_000,
             full=True,

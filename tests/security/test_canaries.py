@@ -276,7 +276,12 @@ def crawl(ctx: Context, app: Flask) -> list[str]:
     assert sum(answer.status_code == 200 for answer in walked) > 30, "they were there to be looked at"
     found += [answer.text for answer in walked]
     for id in runs:
-        found.append(client.get(f"/api/v1/runs/{id}/calls?limit=200", headers=headers).text)
+        listed = client.get(f"/api/v1/runs/{id}/calls?limit=200", headers=headers)
+        found.append(listed.text)
+        if ids := [item["id"] for item in listed.get_json()["items"][:100]]:
+            told = client.post(f"/api/v1/runs/{id}/calls/reveals", json={"ids": ids}, headers=headers)
+            assert told.status_code == 200
+            found.append(told.text)
         for form in ("csv", "json"):
             answer = client.post(f"/runs/{id}/calls/exports", data={"csrf_token": csrf[1], "form": form})
             assert answer.status_code == 200

@@ -394,6 +394,8 @@ def test_what_was_settled_around_old_runs_goes_and_what_is_open_stays(world: Wor
             ("never confirmed", "planned", "planned", None),
             ("waits", "started", "waiting", None),
             ("works", "started", "queued", busy),
+            ("stopped", "stopped", "waiting", None),
+            ("taken back", "recalled", "waiting", None),
         ):
             db.add(
                 BulkRetry(
@@ -409,7 +411,7 @@ def test_what_was_settled_around_old_runs_goes_and_what_is_open_stays(world: Wor
                 )
             )  # fmt: skip
     result = clean(world)
-    assert [result[name] for name in ("conflicts", "issues", "alerts", "bulk_retries")] == [1, 1, 1, 2]
+    assert [result[name] for name in ("conflicts", "issues", "alerts", "bulk_retries")] == [1, 1, 1, 4]
     assert ids(world, Conflict.key) == ids(world, Issue.key) == ids(world, Alert.message) == {"open"}
     assert ids(world, BulkRetry.id) == ids(world, BulkPart.id) == {"waits", "works"}
 

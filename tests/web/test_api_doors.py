@@ -134,6 +134,7 @@ _BODIES: dict[str, Any] = {
     "/api/v1/configs/<config_id>/name": {"name": "x"},
     "/api/v1/workspaces/<workspace_id>/name": {"name": "x"},
     "/api/v1/drafts/<draft_id>/streams": {"left": {"stream": "x"}, "right": {"stream": "y"}},
+    "/api/v1/runs/<run_id>/calls/reveals": {"ids": [1]},
     "/api/v1/configs/<config_id>/owner": {"user_id": "user-alice"},
     "/api/v1/configs/<config_id>/backfills": {"since": "2026-01-01T00:00:00Z"},
     "/api/v1/configs/<config_id>/retries": {"code": "rejected"},

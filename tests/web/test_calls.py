@@ -26,9 +26,14 @@ def fine(world: World, run: str, number: int) -> int:
     )
 
 
+def reveals(who: Browser, run: str) -> None:
+    assert who.post(f"/runs/{run}/calls/reveals").status_code == 303
+
+
 def test_the_page_shows_each_call_and_what_was_left_out(alice: Browser, world: World, run: str) -> None:
     fine(world, run, 1)
     world.call(run, number=9, attempt=2)
+    reveals(alice, run)
     words = alice.words(f"/runs/{run}/calls")
     assert "/v1/list?n=1" in words and "7 calls that went well are not kept" in words
     assert "attempt 2" in words and "takes whole numbers" in words and "req-7f3a" in words
@@ -62,6 +67,7 @@ def test_a_run_that_failed_leads_to_its_last_failed_call(alice: Browser, world: 
 
 def test_a_call_can_be_copied_as_curl_without_its_secrets(alice: Browser, world: World, run: str) -> None:
     world.call(run, sent='{"name": "O\'Neil"}')
+    reveals(alice, run)
     page = alice.text(f"/runs/{run}/calls")
     assert "curl --request POST 'https://api.example.com/v1/records?page=2'" in page
     assert "authorization: <SECRET>" in page
@@ -92,8 +98,48 @@ def test_the_api_gives_them_newest_first(world: World, run: str, caller: Callabl
     second = world.call(run, number=2, changes=[5])
     found = caller("bob").json(f"/runs/{run}/calls")["items"]
     assert [item["id"] for item in found] == [second, first]
-    assert found[0]["body"].startswith('{"error"') and found[0]["changes"] == [5]
+    assert "body" not in found[0] and found[0]["changes"] == [5]
+    assert found[0]["target"] == "/v1/records?…"
     assert [item["id"] for item in caller("bob").json(f"/runs/{run}/calls?failed=true")["items"]] == [second]
+
+
+def test_what_calls_carried_shows_when_it_is_asked_for_and_the_audit_says_who_looked(
+    alice: Browser, bob: Browser, world: World, run: str
+) -> None:
+    call = world.call(run, target="/v1/find?email=mary@example.com")
+    path = f"/runs/{run}/calls"
+    masked = bob.text(f"{path}?call={call}")
+    for hidden in ("mary@example.com", "takes whole numbers", "curl"):
+        assert hidden not in masked
+    assert "noted in the audit" in masked
+    answer = bob.post(f"{path}/reveals", call=str(call), failed="yes")
+    assert answer.location == f"{path}?failed=yes&call={call}#call-{call}"
+    shown = bob.text(path)
+    assert "mary@example.com" in shown and "takes whole numbers" in shown
+    assert "bob@example.com Run calls revealed calls 1" in alice.words("/audit?action=run.calls_revealed")
+    assert "mary@example.com" not in alice.text(path), "each for themselves"
+    other = world.run(world.config("other"))
+    world.call(other, target="/v1/find?email=ann@example.com")
+    assert "ann@example.com" not in bob.text(f"/runs/{other}/calls"), "this run, not every one"
+    world.clock.passes(minutes=31)
+    assert "mary@example.com" not in bob.text(path)
+
+
+def test_a_viewer_never_sees_what_calls_carried(vera: Browser, world: World, run: str) -> None:
+    world.call(run)
+    assert "Show what they carried" not in vera.text(f"/runs/{run}/calls")
+    assert vera.post(f"/runs/{run}/calls/reveals").status_code == 403
+
+
+def test_the_api_reveals_chosen_calls_and_the_audit_says_so(
+    alice: Browser, world: World, run: str, caller: Callable[..., Caller]
+) -> None:
+    call, elsewhere = world.call(run), world.call(world.run(world.config("other")))
+    answer = caller("bob").call("POST", f"/api/v1/runs/{run}/calls/reveals", {"ids": [call, elsewhere]})
+    (item,) = answer.json["items"]  # type: ignore[index]
+    assert item["id"] == call and item["body"].startswith('{"error"')
+    assert item["target"] == "/v1/records?page=2"
+    assert "Run calls revealed" in alice.words("/audit?action=run.calls_revealed")
 
 
 def test_a_run_of_files_says_why_there_is_none(alice: Browser, run: str) -> None:

@@ -16,7 +16,7 @@ def test_what_waits_tells_why_and_until_when(bob: Browser, world: World) -> None
         not_before=NOW + timedelta(minutes=6), wait_code="quota", wait_text="The base's quota is used up.",
     )  # fmt: skip
     world.run(
-        world.config("third"), RunState.RUNNING, phase="writing right", done=25, total=200,
+        world.config("third"), RunState.RUNNING, phase="writing", done=25, total=200,
         lease_owner="here:7:x", lease_until=NOW - timedelta(minutes=2),
     )  # fmt: skip
     page = bob.words("/queue")

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import re
 from datetime import timedelta
+from html import unescape
 
 import pytest
+from sqlalchemy import func, select
 
+from models.journal import Change
 from models.sync_runs import RunState, SyncRun
 from tests.web.browser import Browser
-from tests.web.world import NOW, World, summary
+from tests.web.world import DEFINITION, NOW, World, summary
 
 
 @pytest.fixture
@@ -94,12 +97,23 @@ def test_an_undo_is_a_run_of_its_own(bob: Browser, world: World, config: str) ->
         assert (undo.kind, undo.options, undo.reason) == ("undo", {"run": run}, "Wrong price list")
 
 
+def test_a_sync_that_has_run_by_hand_is_not_offered_to_be_switched_on(alice: Browser, world: World) -> None:
+    config = world.config(
+        auto=False, definition=DEFINITION | {"auto": False, "schedule": {"cron": "0 4 * * *"}}
+    )
+    preview = world.run(config, kind="preview")
+    assert "Switch it on" in alice.text(f"/runs/{preview}"), "it is new"
+    world.run(config, kind="manual")
+    page = alice.text(f"/runs/{preview}")
+    assert "Switch it on" not in page and "Run it now" in page
+
+
 def test_progress_is_shown(bob: Browser, world: World, config: str) -> None:
-    run = world.run(config, RunState.RUNNING, phase="writing right", done=25, total=200)
+    run = world.run(config, RunState.RUNNING, phase="writing", done=25, total=200)
     page = bob.text(f"/runs/{run}")
-    assert "Writing right" in page
+    assert "Writing" in page
     assert "25 of 200" in page
-    assert '<progress aria-label="writing right" max="100" value="12">' in page
+    assert '<progress aria-label="writing" max="100" value="12">' in page
     unknown = world.run(world.config("other"), RunState.RUNNING, phase="reading left", done=25)
     assert "25 records so far" in bob.text(f"/runs/{unknown}")
 
@@ -143,6 +157,30 @@ def test_changes_are_found_by_outcome_and_by_record(bob: Browser, world: World, 
     assert "No change matches" in bob.text(f"/runs/{run}?q=100%25")
     assert bob.get(f"/runs/{run}?outcome=nonsense").status_code == 400
     assert bob.get(f"/runs/{run}?after=x").status_code == 400
+
+
+def test_a_record_is_found_in_a_large_run_without_reading_all_of_it(
+    bob: Browser, world: World, config: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("web.reads.runs.CHANGES_COUNTED", 3)
+    run = world.run(config)
+    for number in range(7):
+        world.change(run, f"key-{number}")
+    assert "key-6<" in bob.text(f"/runs/{run}?q=key-6"), "a whole key, at once"
+    page = bob.text(f"/runs/{run}?q=Y-6")
+    assert "Nothing found so far" in page
+    for step in ("key-3", "key-6"):
+        further = re.search(r'<a href="([^"]+)">Look further', page)
+        assert further, step
+        page = bob.text(unescape(further[1]))
+    assert "key-6<" in page and "Look further" not in page
+    nothing = bob.text(f"/runs/{run}?q=nothing&after={_last_change(world)}")
+    assert "No change matches" in nothing
+
+
+def _last_change(world: World) -> int:
+    with world.ctx.reads() as db:
+        return db.scalar(select(func.max(Change.id))) or 0
 
 
 def test_changes_are_paged_without_a_gap(bob: Browser, world: World, config: str) -> None:

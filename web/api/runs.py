@@ -10,8 +10,9 @@ from sqlalchemy import select
 from models.calls import RunCall
 from models.journal import Change, ChangeState
 from models.sync_runs import RunKind, RunLine, RunState, SyncRun
-from tasks import retries, runs
+from tasks import exports, retries, runs
 from web.api.common import (
+    Number,
     Object,
     PageOf,
     PageQuery,
@@ -25,7 +26,8 @@ from web.api.common import (
 )
 from web.api.common import run as own_run
 from web.api.wire import Answer, Input, Output, operation
-from web.database import act
+from web.database import act, db
+from web.reads.calls import masked
 from web.reads.runs import RunFilter, has_outcome
 
 bp = blueprint("runs")
@@ -103,7 +105,7 @@ class CallOut(Output):
     side: str
     method: str
     origin: str
-    target: str
+    target: str = Field(description="Without its query, which may hold a person's data.")
     attempt: int
     status: int | None = Field(description="Null: no whole answer came, for the reason in `problem`.")
     problem: str
@@ -112,11 +114,24 @@ class CallOut(Output):
     request_id: str
     sent_size: int
     size: int
+    changes: list[int] = Field(description="Ids of the changes that it carried.")
+
+
+class CallsWish(Input):
+    ids: list[Number] = Field(min_length=1, max_length=100, description="Ids of calls of this run.")
+
+
+class CarriedOut(Output):
+    id: int
+    target: str
     sent_headers: Object
     sent: str = Field(description="From the beginning, without credentials.")
     headers: Object
     body: str = Field(description="From the beginning, without credentials.")
-    changes: list[int] = Field(description="Ids of the changes that it carried.")
+
+
+class Carried(Output):
+    items: list[CarriedOut]
 
 
 class Why(Input):
@@ -177,7 +192,7 @@ def log(run_id: str, query: PageQuery) -> PageOf[LineOut]:
 
 
 @operation(
-    bp, "GET", "/runs/<run_id>/calls", needs="reveal",
+    bp, "GET", "/runs/<run_id>/calls", needs="read",
     summary="What a run asked the outside, as far as it is kept, the newest first", query=CallsQuery,
     returns=PageOf[CallOut],
 )  # fmt: skip
@@ -191,9 +206,22 @@ def calls(run_id: str, query: CallsQuery) -> PageOf[CallOut]:
             RunCall.at,
             RunCall.id,
             query,
-            lambda row: CallOut.model_validate(row, from_attributes=True),
+            _call_shown,
         )
     )
+
+
+@operation(
+    bp, "POST", "/runs/<run_id>/calls/reveals", needs="reveal",
+    summary="What chosen calls of a run carried", body=CallsWish, returns=Carried,
+)  # fmt: skip
+def reveal(run_id: str, body: CallsWish) -> Carried:
+    """The audit notes who looked: it may hold data of persons. Ids of other runs' calls are left out."""
+    run = own_run(run_id)
+    rows = select(RunCall).where(RunCall.run_id == run.id, RunCall.id.in_(body.ids)).order_by(RunCall.id)
+    found = [CarriedOut.model_validate(row, from_attributes=True) for row in db.session.scalars(rows)]
+    act(exports.reveal, run.id, by=by(), workspace_id=workspace(), calls=len(found))
+    return Carried(items=found)
 
 
 @operation(
@@ -239,6 +267,11 @@ def queued(run_id: str) -> Answer:
 
 def shown(row: SyncRun) -> RunOut:
     return RunOut.model_validate(row, from_attributes=True)
+
+
+def _call_shown(row: RunCall) -> CallOut:
+    shown = CallOut.model_validate(row, from_attributes=True)
+    return shown.model_copy(update={"target": masked(row.target)})
 
 
 def change_shown(row: Change) -> ChangeOut:

@@ -14,6 +14,7 @@ from models.calls import RunCall
 from models.journal import NOT_THROUGH, Change
 from tasks.redaction import REMOVED
 from web.database import db
+from web.languages import _
 from web.reads.query import BadFilter, Export
 
 MOST = 300  # three times over what one worker keeps: a run that was interrupted twice
@@ -38,8 +39,17 @@ class CallFilter:
         """Raises BadFilter."""
         side = args.get("side", "")
         if side not in ("", "left", "right"):
-            raise BadFilter(f"'{side[:40]}' is not a side. Use left or right.")
+            raise BadFilter(_("'%(word)s' is not a side. Use left or right.", word=side[:40]))
         return cls(args.get("failed") == "yes", side)
+
+    @property
+    def args(self) -> dict[str, str]:
+        """What names it in an address."""
+        return {
+            name: value
+            for name, value in (("failed", "yes" if self.only_failed else ""), ("side", self.side))
+            if value
+        }
 
     def lets(self, call: RunCall) -> bool:
         return (call.failed or not self.only_failed) and self.side in ("", call.side)
@@ -47,7 +57,7 @@ class CallFilter:
 
 @dataclass(frozen=True, slots=True)
 class Shown:
-    """A call as one who may or may not see personal data gets to see it."""
+    """A call with what it carried, or without."""
 
     call: RunCall
     reveals: bool
@@ -59,9 +69,8 @@ class Shown:
 
     @property
     def path(self) -> str:
-        """The path; the query, which may hold a person's data, only for those who may see it."""
-        path, mark, query = self.call.target.partition("?")
-        return self.call.target if self.reveals or not query else f"{path}{mark}…"
+        """The path; the query, which may hold a person's data, only where it is revealed."""
+        return self.call.target if self.reveals else masked(self.call.target)
 
     @property
     def sent(self) -> str:
@@ -161,6 +170,12 @@ def exported(run_id: str, wanted: CallFilter) -> Export:
         if wanted.lets(call)
     ]  # fmt: skip
     return Export(len(found), iter(found))
+
+
+def masked(target: str) -> str:
+    """An address without its query, which may hold a person's data."""
+    path, mark, query = target.partition("?")
+    return f"{path}{mark}…" if query else target
 
 
 def pretty(text: str) -> str:

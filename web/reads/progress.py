@@ -13,6 +13,7 @@ from sqlalchemy import select
 from models.db import unindexed_in
 from models.sync_runs import CARRIED_OUT, RunKind, SyncRun
 from web.database import db
+from web.languages import _
 from web.reads.chart import GAP, HEIGHT, WIDTH, Piece, pieces
 from web.reads.query import BadFilter
 
@@ -92,7 +93,7 @@ def length_of(args: Mapping[str, str]) -> int:
     """How many runs the address of the page asks for. Raises BadFilter."""
     wanted = args.get("runs", str(LENGTHS[0]))
     if wanted not in map(str, LENGTHS):
-        raise BadFilter(f"'{wanted[:40]}' is not a number of runs to show. Use 30 or 90.")
+        raise BadFilter(_("'%(word)s' is not a number of runs to show. Use 30 or 90.", word=wanted[:40]))
     return int(wanted)
 
 

@@ -264,6 +264,7 @@ class RunStory:
     retried_by: Sequence[SyncRun]
     retry_of: SyncRun | None
     calls: KeptCalls
+    ran_before: bool  # the sync has had a run that was more than a preview; told of previews
     names: tuple[str, str] = field(default=("left", "right"))  # of the connections
 
     @property
@@ -343,7 +344,7 @@ class RunStory:
 
 
 def story(run: SyncRun, args: Mapping[str, str]) -> RunStory:
-    """Everything about a run, in eight queries. Raises BadFilter."""
+    """Everything about a run, in some ten queries. Raises BadFilter."""
     config = run.config
     related = db.session.scalars(
         select(SyncRun)
@@ -355,35 +356,63 @@ def story(run: SyncRun, args: Mapping[str, str]) -> RunStory:
     outcomes = _outcomes(run.id)
     return RunStory(
         run=run,
-        changes=changes(run.id, args),
+        changes=changes(run, args),
         outcomes=outcomes,
         lines=_lines(run.id),
         calls=kept(run.id),
+        ran_before=run.kind == RunKind.PREVIEW and _has_run(run.config_id),
         retried_by=[item for item in related if item.retry_of == run.id],
         retry_of=next((item for item in related if item.id == run.retry_of), None),
         names=(config.left_connection.name, config.right_connection.name),
     )
 
 
-def changes(run_id: str, args: Mapping[str, str]) -> Slice[ChangeRow]:
-    """The changes of a run in the order in which they were planned, a page at a time."""
+def _has_run(config_id: str) -> bool:
+    newest = select(SyncRun.id).where(
+        SyncRun.config_id == config_id, SyncRun.kind != RunKind.PREVIEW, SyncRun.state != RunState.SKIPPED
+    )
+    return db.session.scalar(newest.order_by(SyncRun.created_at.desc()).limit(1)) is not None
+
+
+def changes(run: SyncRun, args: Mapping[str, str]) -> Slice[ChangeRow]:
+    """The changes of a run in the order in which they were planned, a page at a time.
+
+    A record is found by its whole key wherever it stands. A part of a key is looked for among some thousand
+    changes at a time: `older` goes on where that ended. Raises BadFilter.
+    """
     outcome, after = args.get("outcome", ""), args.get("after", "")
     if outcome and outcome not in set(ChangeState):
         states = both(list(ChangeState), "or")
         raise BadFilter(_("'%(word)s' is not an outcome. Use %(states)s.", word=outcome[:40], states=states))
-    query = select(Change).where(Change.run_id == run_id)
+    query = select(Change).where(Change.run_id == run.id).order_by(Change.id)
     if outcome:
         query = query.where(has_outcome(outcome))
     if after:
         query = query.where(Change.id > whole(after))
-    if key := args.get("q", "").strip()[:200]:
-        query = query.where(Change.key.icontains(key, autoescape=True))
+    part = args.get("q", "").strip()[:200]
+    end: int | None = None
+    if part:
+        exact = _of_key(run, part, outcome)
+        if exact and not after:
+            return Slice(exact)
+        end = db.session.scalar(query.with_only_columns(Change.id).offset(CHANGES_COUNTED - 1).limit(1))
+        query = query.where(Change.key.icontains(part, autoescape=True))
+        if end is not None:
+            query = query.where(Change.id <= end)
     size = 50
-    found = list(db.session.scalars(query.order_by(Change.id).limit(size + 1)))
-    return Slice(
-        [ChangeRow(change) for change in found[:size]],
-        older=str(found[size - 1].id) if len(found) > size else None,
+    found = list(db.session.scalars(query.limit(size + 1)))
+    older = found[size - 1].id if len(found) > size else end
+    return Slice([ChangeRow(change) for change in found[:size]], older=str(older) if older else None)
+
+
+def _of_key(run: SyncRun, key: str, outcome: str) -> list[ChangeRow]:
+    """What the run did to the record with exactly this key; there are never many."""
+    query = select(Change).where(
+        Change.config_id == run.config_id, Change.key == key, unindexed(Change.run_id, run.id)
     )
+    if outcome:
+        query = query.where(unindexed(Change.state, outcome))
+    return [ChangeRow(change) for change in db.session.scalars(query.order_by(Change.id).limit(50))]
 
 
 def has_outcome(outcome: str) -> ColumnElement[bool]:
