@@ -25,7 +25,7 @@ class Pairing:
     single: dict[Side, list[Seen]] = field(default_factory=lambda: {"left": [], "right": []})
     relinked: list[tuple[Tie, Side, Seen]] = field(default_factory=list)  # an old record, a new id
     renames: list[tuple[Tie, Side, Seen]] = field(default_factory=list)  # proposed: same values, new key
-    rejoined: list[tuple[Tie, Side, Seen]] = field(default_factory=list)  # meets an unlinked survivor
+    rejoined: list[tuple[Tie, Side, Seen]] = field(default_factory=list)  # meets who was left alone
     keyless: list[tuple[Side, Seen]] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
     set_aside: set[tuple[Side, str]] = field(default_factory=set)  # records that take no part
@@ -40,13 +40,15 @@ def pair_up(
     taken: Mapping[Side, Mapping[str, str]],
     mapping: FieldMapping,
     *,
+    called: Mapping[Side, Mapping[str, list[Tie]]],
     stable_ids: Mapping[Side, bool],
 ) -> Pairing:
     """Decide who is who among the records that no link knows.
 
     `new`: unlinked records per side. `lost`: links whose record on that side was not returned.
     `survivors`: links dissolved on purpose whose record still stands on that side. `taken`: for each
-    side the match keys that linked records hold now, with their labels.
+    side the match keys that linked records hold now, with their labels. `called`: links whose record on
+    that side is gone for sure, by the key that the other one has been given since.
     """
     pairing = Pairing()
     fresh: dict[Side, dict[str, list[Seen]]] = {"left": defaultdict(list), "right": defaultdict(list)}
@@ -69,6 +71,10 @@ def pair_up(
                 fresh[side][key].append(seen)
     if not keyed:
         return pairing
+
+    def losers(side: Side, key: str) -> list[int | None]:
+        return [tie.id for tie in (*lost_by_key[side].get(key, ()), *called[side].get(key, ()))]
+
     _note_near_duplicates(fresh, mapping, pairing)
     for side in SIDES:
         for key, items in list(fresh[side].items()):
@@ -78,8 +84,8 @@ def pair_up(
                 # So does a link that lost its record: one of them may be it, under a new id.
                 for partner in fresh[other(side)].pop(key, []):
                     pairing.set_aside.add((other(side), partner.id))
-                    pairing.waiting.update(tie.id for tie in lost_by_key[other(side)].get(key, []))
-                pairing.waiting.update(tie.id for tie in lost_by_key[side].get(key, []))
+                    pairing.waiting.update(losers(other(side), key))
+                pairing.waiting.update(losers(side, key))
                 del fresh[side][key]
     for side in SIDES:
         for key, items in list(fresh[side].items()):
@@ -90,12 +96,25 @@ def pair_up(
                 del fresh[side][key]
             elif old:
                 _ambiguous(pairing, side, items, mapping, of=len(old))
-                pairing.waiting.update(tie.id for tie in old)
+                pairing.waiting.update(losers(side, key))
                 del fresh[side][key]
             elif key in taken[side]:
                 _duplicate(pairing, side, seen, taken[side][key], mapping)
                 del fresh[side][key]
     relinked = {tie.id for tie, _, _ in pairing.relinked}
+    for side in SIDES:
+        for key, items in list(fresh[side].items()):
+            alone = [tie for tie in called[side].get(key, ()) if tie.id not in relinked]
+            if len(alone) == 1:
+                # Renamed on one side, made anew under that name on the other: one record. What it held
+                # before says nothing about the new one, so the two meet as if for the first time.
+                pairing.rejoined.append((alone[0], side, items[0]))
+                del fresh[side][key]
+            elif alone:
+                _ambiguous(pairing, side, items, mapping, of=len(alone))
+                pairing.waiting.update(tie.id for tie in alone)
+                del fresh[side][key]
+    relinked |= {tie.id for tie, _, _ in pairing.rejoined}
     for side in SIDES:
         if not stable_ids[side]:
             left_over = [tie for tie in lost[side] if tie.id not in relinked]
@@ -218,6 +237,21 @@ def _note_near_duplicates(
                 + ", ".join(sorted(short(key.strip('"')) for key in keys))
                 + "; add canon: [trim, lower] if they mean the same"
             )
+
+
+def doubled(of: str, here: Side, seen: Seen, mapping: FieldMapping) -> Problem:
+    """Why a record that is gone on the other side is not made there again: `of` stands there by its key."""
+    label, there = mapping.label(here, seen.values, seen.id), other(here)
+    return Problem(
+        "ambiguous_key",
+        f"The record {short(seen.id)} on {here} is gone on {there} and would be made there again, but"
+        f" {short(of)} stands there with the same {' + '.join(mapping.match)} {short(label)}. A second one is"
+        " not made: give one of the two another key, or link them by hand.",
+        side=here,
+        key=label,
+        operation="match",
+        extra={"id": seen.id},
+    )
 
 
 def is_reused_id(tie: Tie, side: Side, seen: Seen, mapping: FieldMapping) -> bool:

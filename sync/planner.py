@@ -7,7 +7,7 @@ Pure, in two steps, so that only the links that matter are loaded in full: `touc
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import NamedTuple
@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sync.diff import Scan, absence_is_sure
 from sync.filter import Scope
 from sync.guard import Facts, PlannedChange, hold
-from sync.identity import Pairing, is_reused_id, pair_up
+from sync.identity import Pairing, doubled, is_reused_id, pair_up
 from sync.mapping import FieldMapping, FieldPair, Seen
 from sync.plan import Decision, Gone, Intent, Look, OutOfScope, Tie, Unknown, Unlinked
 from sync.reconcile import Rules, reconcile
@@ -60,7 +60,8 @@ class LinkIndex:
         self.by_id: dict[int, LinkRow] = {}
         self.by_left: dict[str, LinkRow] = {}
         self.by_right: dict[str, LinkRow] = {}
-        self.holders: dict[str, LinkRow] = {}  # match key -> who holds it, for the keys of new records
+        # match key -> who holds it, for the keys of records that are new, renamed or gone
+        self.holders: dict[str, set[LinkRow]] = {}
 
     @property
     def linked(self) -> int:
@@ -74,6 +75,11 @@ class LinkIndex:
                 self.by_left[row.left_id] = row
             if row.right_id is not None:
                 self.by_right[row.right_id] = row
+
+    def meet(self, holders: Iterable[LinkRow]) -> None:
+        """Take in who holds the keys that matter."""
+        for row in holders:
+            self.holders.setdefault(row.key, set()).add(row)
 
     def on(self, side: Side) -> Mapping[str, LinkRow]:
         return self.by_left if side == "left" else self.by_right
@@ -211,6 +217,7 @@ def make_plan(
     _keep_outsiders_out(plan, pairing, outside, mapping)
     relinked = _relink(plan, ties, looks, pairing, facts)
     rules = _with_met(rules, pairing, relinked)
+    standing = _Standing(ties, looks, index, new, outside, mapping)
     unsure = {tie.id for tie, _, _ in pairing.renames if tie.id not in relinked} | pairing.waiting
     for link_id, tie in ties.items():
         if link_id in unsure:
@@ -227,6 +234,7 @@ def make_plan(
             facts.dismissed,
             relinked=move[1] if move else None,
             forget=reused.get(link_id),
+            standing=standing,
         )
     for left, right in pairing.pairs:
         _decide(plan, Tie(None, left.id, right.id), left, right, rules, None, facts.dismissed)
@@ -465,9 +473,11 @@ def _pair(
     if not new["left"] and not new["right"]:
         return Pairing()
     taken: dict[Side, dict[str, str]] = {"left": {}, "right": {}}
-    for held, row in index.holders.items():
-        if row.id not in ties:
-            taken["left"][held] = taken["right"][held] = display(row.left_id)
+    called: dict[Side, dict[str, list[Tie]]] = {"left": {}, "right": {}}
+    for held, rows in index.holders.items():
+        for row in rows:
+            if row.id not in ties:
+                taken["left"][held] = taken["right"][held] = display(row.left_id)
     for link_id, tie in ties.items():
         for side in SIDES:
             look = looks[link_id][side]
@@ -478,14 +488,81 @@ def _pair(
                     taken[side][key] = look.id
             elif isinstance(look, Gone | Unknown) and tie.state != "unlinked" and tie.id_on(side):
                 lost[side].append(tie)
+                if (key := _new_key(tie, side, looks[link_id], mapping)) is not None:
+                    called[side].setdefault(key, []).append(tie)
     return pair_up(
         new,
         lost,
         survivors,
         taken,
         mapping,
+        called=called,
         stable_ids={side: sides[side].stable_ids for side in SIDES},
     )
+
+
+def _new_key(tie: Tie, side: Side, looks: Mapping[Side, Look], mapping: FieldMapping) -> str | None:
+    """Under which key a record that is gone on this side goes on the other one, if it was renamed there."""
+    gone, look = looks[side], looks[other(side)]
+    if not isinstance(gone, Gone) or gone.problem or not isinstance(look, Seen):
+        return None
+    key = mapping.match_key(other(side), look.values)
+    return None if key == mapping.match_key(side, tie.shadow(side)) else key
+
+
+class _Standing:
+    """The match keys of all records that matter on a side, linked or not, taking part or not."""
+
+    def __init__(
+        self,
+        ties: Mapping[int, Tie],
+        looks: Mapping[int, Mapping[Side, Look]],
+        index: LinkIndex,
+        new: Mapping[Side, list[Seen]],
+        outside: Mapping[Side, list[Record]],
+        mapping: FieldMapping,
+    ) -> None:
+        self._ties, self._looks, self._index = ties, looks, index
+        self._new, self._outside, self._mapping = new, outside, mapping
+        self._known: dict[Side, Mapping[str, str]] = {}
+
+    def on(self, side: Side) -> Mapping[str, str]:
+        """key -> the id of a record on this side that has it."""
+        if side not in self._known:
+            self._known[side] = dict(self._on(side))
+        return self._known[side]
+
+    def _on(self, side: Side) -> Iterator[tuple[str, str]]:
+        for held, rows in self._index.holders.items():
+            yield from ((held, id) for row in rows if row.id not in self._ties if (id := row.id_on(side)))
+        outside = (self._mapping.see(side, record) for record in self._outside[side])
+        for seen in (*self._new[side], *outside):
+            yield from self._named(side, seen.values, seen.id)
+        for link_id, looks in self._looks.items():
+            match looks[side]:
+                case Seen() as seen:
+                    yield from self._named(side, seen.values, seen.id)
+                case OutOfScope(seen):
+                    yield from self._named(side, seen.values, seen.id)
+                case Unknown():
+                    tie = self._ties[link_id]
+                    yield from self._named(side, tie.shadow(side), tie.id_on(side) or "")
+
+    def _named(self, side: Side, values: Fields, id: str) -> Iterator[tuple[str, str]]:
+        if (key := self._mapping.match_key(side, values)) is not None:
+            yield key, id
+
+    def twin(self, decision: Decision, looks: Mapping[Side, Look]) -> Problem | None:
+        """What stands in the way of making a record again that is gone: one with its key."""
+        for intent in decision.intents:
+            here = other(intent.side)
+            look = looks[here]
+            if intent.operation != "create" or not isinstance(look, Seen):
+                continue
+            key = self._mapping.match_key(here, look.values)
+            if key is not None and (of := self.on(intent.side).get(key)) is not None:
+                return doubled(of, here, look, self._mapping)
+        return None
 
 
 def _relink(
@@ -556,8 +633,12 @@ def _decide(
     *,
     relinked: Side | None = None,
     forget: Side | None = None,
+    standing: _Standing | None = None,
 ) -> None:
     decision = reconcile(tie, left, right, rules)
+    if standing is not None and (twin := standing.twin(decision, {"left": left, "right": right})):
+        plan.problems.append(twin)
+        return  # as with any ambiguous key, nothing becomes of it and nothing is forgotten
     fresh_foreign = tie.id is None and not decision.intents and not _is_pair(left, right)
     plan.problems.extend(decision.problems)
     plan.waiting += bool(decision.waits)

@@ -249,17 +249,20 @@ def _both(read: Callable[[Side], Scan], *, apart: bool) -> dict[Side, Scan]:
 
 
 def _meet_the_holders(db: Session, pairing: Pairing, index: LinkIndex, scans: Mapping[Side, Scan]) -> None:
-    """Have the index know which links hold the match keys of records that are, or may be, new."""
+    """Have the index know which links hold the match keys of records that are, or may be, new, or gone."""
     if not len(index):
         return
     mapping = pairing.built.rules.mapping
-    keys = {
-        key[:500]
-        for side in SIDES
-        for record in (*scans[side].new.values(), *_renamed(scans[side], side, index, mapping))
-        if (key := mapping.key_of(side, record)) is not None
-    }
-    index.holders.update((row.key, row) for row in ledger.load_rows(db, pairing.config_id, Link.key, keys))
+    keys = {row.key for row in index.by_id.values() if row.left_id is None or row.right_id is None}
+    for side in SIDES:
+        scan, by_id = scans[side], index.on(side)
+        renamed = list(_renamed(scan, side, index, mapping))
+        known = (mapping.key_of(side, record) for record in (*scan.new.values(), *renamed))
+        keys.update(key[:500] for key in known if key is not None)
+        gone = (record.id for record in scan.changed.values() if record.deleted)
+        moved = (*scan.absent, *gone, *(record.id for record in renamed))
+        keys.update(by_id[id].key for id in moved if id in by_id)
+    index.meet(ledger.load_rows(db, pairing.config_id, Link.key, keys - {""}))
 
 
 def _renamed(scan: Scan, side: Side, index: LinkIndex, mapping: FieldMapping) -> Iterator[Record]:

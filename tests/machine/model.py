@@ -216,7 +216,9 @@ class Model:
                 bond.base[LEFT][name], bond.base[RIGHT][name] = left, right
             if not decided.ops and decided.state:
                 bond.state = decided.state
-            kept = {name: bond.conflicts[name] for name in decided.answered if name in bond.conflicts}
+            # An answer that is carried out by a write stands until that is done.
+            waits = decided.answered if decided.ops else []
+            kept = {name: bond.conflicts[name] for name in waits if name in bond.conflicts}
             bond.conflicts = {**kept, **decided.conflicts}
             bond.answers = {
                 name: answer
@@ -297,6 +299,7 @@ class Model:
                 lost = {where: self._lost(where, key, there) for where in SIDES}
                 if count > 1 or len(lost[side]) > 1:
                     # Which one is meant cannot be told: nothing happens to any of them, nor to partners.
+                    lost = {where: lost[where] + self._called(where, key, there) for where in SIDES}
                     waiting.update(lost[side])
                     for where in SIDES:
                         if where == side or count > 1:
@@ -315,6 +318,7 @@ class Model:
             for side in SIDES
         }
         fresh = {side: [id for id in fresh[side] if self._key(side, id) not in taken[side]] for side in SIDES}
+        self._meet_by_new_names(fresh, there, waiting)
         self._rejoin(fresh, there)
         ops: list[Op] = []
         plans: list[tuple[Bond, Decided]] = []
@@ -323,7 +327,11 @@ class Model:
                 for side in SIDES:
                     if not there[bond][side] and bond.ids[side] in self.rows[side]:
                         bond.ids[side] = None  # its id belongs to another record now
-                plans.append((bond, self._decide(bond, there[bond])))
+                decided = self._decide(bond, there[bond])
+                if any(self._stands_already(op) for op in decided.ops):
+                    self.failed += 1  # which of the two it is cannot be told
+                else:
+                    plans.append((bond, decided))
         by_key = {self._key(RIGHT, id): id for id in fresh[RIGHT]}
         paired: set[tuple[str, str]] = set()
         for left in fresh[LEFT]:
@@ -356,6 +364,25 @@ class Model:
             and bond.base[side].get(KEY) == key
         ]
 
+    def _called(self, side: str, key: Any, there: Mapping[Bond, Mapping[str, str | None]]) -> list[Bond]:
+        """Those who lost their record on this side, and whose other one was renamed to this key."""
+        return [
+            bond
+            for bond in self.bonds
+            if bond.state != "unlinked"
+            and bond.ids[side]
+            and not there[bond][side]
+            and (id := there[bond][OTHER[side]])
+            and self._key(OTHER[side], id) == key != bond.base[side].get(KEY)
+        ]
+
+    def _stands_already(self, op: Op) -> bool:
+        """Whether a record that would be made again stands there by its key."""
+        key = op.twin.get(KEY)
+        return op.kind == "create" and any(
+            key not in EMPTY and row[KEY] == key for row in self.rows[op.side].values()
+        )
+
     def _there(self) -> dict[Bond, dict[str, str | None]]:
         """For each bond the ids under which its own records stand now."""
         found: dict[Bond, dict[str, str | None]] = {}
@@ -386,6 +413,24 @@ class Model:
                     if self._key(side, id) == bond.base[side].get(KEY):
                         bond.ids[side] = there[bond][side] = id
                         fresh[side].remove(id)
+
+    def _meet_by_new_names(
+        self,
+        fresh: dict[str, list[str]],
+        there: dict[Bond, dict[str, str | None]],
+        waiting: set[Bond],
+    ) -> None:
+        """A record that was renamed on one side and is new under that name on the other: they start anew."""
+        for side in SIDES:
+            for id in list(fresh[side]):
+                found = self._called(side, self._key(side, id), there)
+                if len(found) == 1:
+                    found[0].ids[side] = there[found[0]][side] = id
+                    found[0].base = {LEFT: {}, RIGHT: {}}
+                elif found:
+                    waiting.update(found)
+                if found:
+                    fresh[side].remove(id)
 
     def _rejoin(self, fresh: dict[str, list[str]], there: dict[Bond, dict[str, str | None]]) -> None:
         """A dissolved pair's survivor meets a new record with its key: they start anew."""

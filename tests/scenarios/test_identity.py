@@ -90,6 +90,53 @@ def test_K04_two_new_records_with_one_key_are_set_aside(story: Story) -> None:
     assert story.run() == "R.x=a"
 
 
+@pytest.mark.parametrize("versus", ["edit_wins", "delete_wins", "manual"])
+def test_K04_who_was_deleted_under_a_key_that_two_others_have_is_not_made_a_third_time(
+    story: Story, versus: str
+) -> None:
+    story.define(edit_vs_delete=versus, conflict="left_wins", **PROPAGATE)
+    story.base("k", x="a")
+    twins = [story.left.put("k2", x=value) for value in ("b", "c")]
+    assert story.run() == "issue(ambiguous_key k2)"
+    story.right.edit(k="k2")
+    story.left.remove()
+    # One of the two may be the deleted one, made anew: nobody is made, changed or deleted meanwhile.
+    assert story.run() == "issue(ambiguous_key k2)"
+    assert story.summary.status == "partial"
+    assert (story.left.keys, story.right.keys) == (["k2", "k2"], ["k2"])
+    story.left.system.store.remove(twins[1])
+    assert story.run() == "R.k2.x=b"
+
+
+@pytest.mark.parametrize("deletes", ["propagate", "never", "unlink", "archive"])
+def test_K22_deleted_on_one_side_and_new_there_under_the_name_that_the_other_gave(
+    story: Story, deletes: str
+) -> None:
+    how = {"archive": {"field": "z", "value": "gone"}} if deletes == "archive" else {}
+    story.define(conflict="left_wins", deletes={"left_to_right": deletes, "right_to_left": deletes, **how})
+    story.base("k", x="a", y="b")
+    story.right.edit(k="k2")
+    story.left.remove()
+    new = story.left.put("k2", x="new")
+    # What the deleted one held is no base for this one: a value beats an empty one, else the policy decides.
+    assert story.run() == "L.k2.y=b R.k2.x=new"
+    assert new in (story.link("k2").left_id, story.link("k2").right_id)
+
+
+def test_K04_who_was_deleted_is_not_made_again_beside_a_linked_record_of_that_key(story: Story) -> None:
+    story.define(**PROPAGATE)
+    story.base("k", "k1", x="a")
+    renamed = story.right.id()
+    story.right.edit(k="k1")
+    story.left.remove()
+    assert story.run() == "issue(ambiguous_key k1)"
+    assert story.left.keys == ["k1"]
+    assert "would be made there again" in story.issues()[0].message
+    # Under a key of its own it is.
+    story.right.system.store.edit(renamed, k="k2")
+    assert story.run() == "L+k2"
+
+
 def test_K07_two_keys_are_swapped_where_they_must_be_unique(tell: Callable[..., Story]) -> None:
     story = tell(fields=FIELDS, right_fields=UNIQUE)
     story.define(**PROPAGATE)

@@ -207,3 +207,18 @@ def test_X07_secrets_in_an_answer_are_not_shown(story: Story) -> None:
     assert story.run(preview=False, repeat=False) == "failed(unavailable) issue(forbidden)"
     assert secret not in str(story.summary.as_json())
     assert secret.encode() not in story.image()
+
+
+@pytest.mark.parametrize("deletes", ["archive", "unlink"])
+def test_X01_an_answer_that_takes_no_write_is_carried_out_all_the_same(story: Story, deletes: str) -> None:
+    how = {"archive": {"field": "z", "value": "gone"}} if deletes == "archive" else {}
+    story.define(edit_vs_delete="manual", deletes={"left_to_right": deletes, "right_to_left": deletes, **how})
+    story.base("k", x="a", z="gone")
+    story.left.remove()
+    story.right.edit(x="b")
+    assert story.run() == "conflict()"
+    story.resolve("left")
+    # The mark of an archived record stands there already; an unlinked one is left as it is.
+    assert story.run() == "nothing"
+    assert story.link().state == ("excluded" if deletes == "archive" else "unlinked")
+    assert story.right.get("x") == "b"
