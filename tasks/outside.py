@@ -10,11 +10,13 @@ from typing import Any
 from sqlalchemy import ColumnElement, and_, func, or_, select
 from sqlalchemy.exc import SQLAlchemyError
 
+from connectors import catalog
 from models.connections import Connection
 from models.people import Membership, Role, User, Workspace
 from models.processes import Process
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind, RunState, SyncRun
+from sync.definition import nearest
 from tasks import audit, backfill, due, jobs, runs, upkeep
 from tasks.context import Context
 from tasks.errors import NotFound, RunActive, WorkError
@@ -143,9 +145,12 @@ def status(ctx: Context) -> dict[str, Any]:
 
 
 def _may_run(connector: str | None) -> ColumnElement[bool]:
+    """Raises NotFound, with the nearest connector's name."""
     runs_by_itself = and_(SyncConfig.active, SyncConfig.auto, SyncConfig.paused_at.is_(None))
     if connector is None:
         return runs_by_itself
+    if connector not in catalog.names():
+        raise NotFound(f"There is no connector '{connector}'." + nearest(connector, catalog.names()))
     kinds = select(Connection.id).where(Connection.connector == connector)
     return and_(
         runs_by_itself,

@@ -11,12 +11,12 @@ from flask import Flask, g, jsonify, make_response, render_template, request
 from flask.typing import ResponseReturnValue
 from flask_wtf.csrf import CSRFError
 from sqlalchemy.exc import DBAPIError
-from werkzeug.exceptions import HTTPException
+from werkzeug.exceptions import HTTPException, MethodNotAllowed
 
 from tasks.errors import DefinitionError, NotFound, RunActive, WorkError
 from web import words
 from web.api.wire import BadInput
-from web.auth import forget_person
+from web.auth import comes_without_cookie, forget_person
 from web.database import ctx, db
 from web.languages import _, mark
 from web.reads.query import BadFilter
@@ -116,11 +116,24 @@ def _http(problem: HTTPException) -> ResponseReturnValue:
         message = _(
             "A token that may less than you does not touch your account: use one with all your scopes."
         )
+    if _wants_json() and status == 401:
+        message = _KEY_OF_CRON if comes_without_cookie() else _KEY_OF_API
+    if _wants_json() and isinstance(problem, MethodNotAllowed):
+        message = f"This address takes {', '.join(sorted(_methods(problem)))}."
     headers = {name: text for name, text in problem.get_headers() if name in ("Allow", "Retry-After")}
     if status == 401 and _wants_json():
         headers["WWW-Authenticate"] = "Bearer"
     code = phrase.lower().replace(" ", "_")
     return _answer(Said(status, title, message, code, headers=headers))
+
+
+# Programs read these, and are always answered in English.
+_KEY_OF_CRON = "Send the cron secret, as x-cron-key or as a bearer token. Nothing was changed."
+_KEY_OF_API = "Send an API token, as Authorization: Bearer sln_..., or sign in. Nothing was changed."
+
+
+def _methods(problem: MethodNotAllowed) -> set[str]:
+    return set(problem.valid_methods or ()) - {"HEAD", "OPTIONS"}
 
 
 def _database(problem: DBAPIError) -> ResponseReturnValue:

@@ -133,6 +133,21 @@ def test_a_provider_is_a_connector_and_a_backfill_has_its_range(
     assert "since" in run.options
 
 
+def test_whose_syncs_are_queued_is_said_and_never_guessed(send: Send, world: World, ctx: Context) -> None:
+    world.config()
+    unsaid = [{}, {"allUsers": False, "jobType": "manual-sync"}, {"providerId": "csv"}, {"userId": None}]
+    for body in unsaid:
+        refused = send("/api/integrations/schedule", body)
+        assert refused.status_code == 422, body
+        assert refused.json is not None
+        assert refused.json["errors"] == [{"field": "allUsers", "reason": "must be true, or name a userId"}]
+    unknown = send("/api/integrations/schedule", {"allUsers": True, "providerId": "airtabel"})
+    assert unknown.status_code == 404
+    assert "There is no connector 'airtabel'. Did you mean 'airtable'?" in unknown.text
+    with ctx.reads() as db:
+        assert db.scalar(select(SyncRun.id)) is None
+
+
 def test_workers_are_woken_for_so_many_runs(send: Send, world: World) -> None:
     for number in range(4):
         world.run(world.config(f"c{number}"), RunState.QUEUED)
@@ -197,6 +212,18 @@ def test_any_other_key_is_refused_and_audited(
         acts = db.scalars(select(AuditEvent).where(AuditEvent.action == "authentication.refused")).all()
     assert [act.detail["path"] for act in acts] == [path for _, path in ROUTES[:2]]
     assert NEW not in str([act.detail for act in acts])
+
+
+def test_a_refusal_says_which_key_is_wanted_and_which_method(app: Flask, send: Send, world: World) -> None:
+    def detail(method: str, path: str) -> str:
+        response = app.test_client().open(path, method=method)
+        assert response.json is not None
+        return str(response.json["detail"])
+
+    assert "x-cron-key" in detail("POST", "/api/integrations/worker")
+    assert "API token" in detail("GET", "/api/v1/me")
+    assert detail("GET", "/api/integrations/worker") == "This address takes POST."
+    assert detail("PATCH", "/api/v1/configs") == "This address takes GET, POST."
 
 
 def test_without_a_secret_nobody_has_the_key(tmp_path: Path, clock: Clock) -> None:

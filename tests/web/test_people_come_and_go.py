@@ -236,6 +236,14 @@ def test_what_acts_for_somebody_who_goes_stops_at_once(ctx: Context, world: Worl
         people.owner_must_be_allowed(db, db.get_one(SyncConfig, config))
 
 
+def test_the_door_says_why_one_stands_before_it(bob: Browser, ctx: Context) -> None:
+    bob.post("/account/deletion", mode="anonymise", email="bob@example.com")
+    assert "Your account ends in thirty days. Signing in before takes that back." in bob.words("/sign-in")
+    assert "thirty days" not in bob.words("/sign-in"), "once"
+    bob.sign_in("bob").post("/account/password", password=NEW_PASSWORD)
+    assert "The password is set. Sign in with it." in bob.words("/sign-in")
+
+
 def test_signing_in_takes_it_back(
     ctx: Context, world: World, browser: Callable[[], Browser], clock: Clock
 ) -> None:

@@ -11,7 +11,7 @@ import structlog
 from flask import Blueprint, Response, request
 from flask.typing import ResponseReturnValue
 from prometheus_client import CollectorRegistry, Gauge, generate_latest
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationInfo, field_validator
 from sqlalchemy.exc import SQLAlchemyError
 
 from tasks import outside
@@ -69,7 +69,14 @@ class ScheduleWish(Input):
     providerId: str | None = Field(default=None, max_length=50, description="A connector's name.")
     jobType: JobType = "scheduled-sync"
     timeframeDays: Days | None = None
-    allUsers: bool = False
+    allUsers: bool = Field(default=False, validate_default=True)
+
+    @field_validator("allUsers")
+    @classmethod
+    def _somebody(cls, everybody: bool, info: ValidationInfo) -> bool:
+        if not everybody and info.data.get("userId") is None:
+            raise ValueError("must be true, or name a userId")
+        return everybody
 
 
 class ProcessWish(Input):
