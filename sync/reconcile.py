@@ -605,8 +605,12 @@ def _resolve(item: _Pair, tie: Tie, rules: Rules, draft: _Draft, label: str) -> 
     """Carry out a person's answer; False where what they saw is no longer what is there."""
     answer = tie.resolutions[item.field.name]
     pair = item.field
-    shown = pair.same("left", item.left, answer.seen_left) and pair.same(
-        "right", item.right, answer.seen_right
+    # A side that holds the typed value already took it when the other one could not.
+    seen = {"left": answer.seen_left, "right": answer.seen_right}
+    shown = all(
+        pair.same(side, item.now(side), seen[side])
+        or (answer.take == "value" and pair.same(side, item.now(side), _typed(pair, side, answer)))
+        for side in SIDES
     )
     if not shown:
         draft.stale.append(pair.name)
@@ -623,14 +627,18 @@ def _resolve(item: _Pair, tie: Tie, rules: Rules, draft: _Draft, label: str) -> 
     crossed = _cross(pair, "left", answer.value, rules, draft.problems, label, "update")
     if crossed is MISSING:
         return True
-    values: dict[Side, Value] = {"left": answer.value, "right": crossed}
-    for side in SIDES:
-        value, twin = values[side], values[other(side)]
-        if not pair.same(side, value, item.now(side)):
-            draft.after[side][pair.name] = value
-            draft.settle[side][pair.name] = twin
-            draft.rules[side][pair.name] = "resolved: value"
+    draft.worn_out = {}  # a person said so
+    _put(item, {"left": answer.value, "right": crossed}, "resolved: value", draft, label)
+    draft.worn_out = tie.worn_out
     return True
+
+
+def _typed(pair: FieldPair, side: Side, answer: Resolution) -> Value:
+    """A typed answer as a side holds it; MISSING where it cannot."""
+    try:
+        return answer.value if side == "left" else pair.across("left", answer.value)
+    except ValueProblem:
+        return MISSING
 
 
 def _finish(tie: Tie, left: Seen, right: Seen, draft: _Draft, left_alone: tuple[str, ...]) -> Decision:

@@ -428,10 +428,18 @@ def confirm(
         else:
             del far[name]
     stored = {**change.result, **{name: encode(kept[name]) for name in kept.keys() - change.result.keys()}}
+    resolved = {*settle_with.get("resolves", ())}
+    for name in settle_with.get("halves", ()):
+        twin = _other_half(db, change, side, name) if name in stored else None
+        if twin is None:
+            stored.pop(name, None)  # nothing is agreed on before both sides have it
+        else:
+            far[name] = twin
+            resolved.add(name)
     link_id = _link_for(db, change, side, stored, far, now, moves)
     shadow = moves.shadows(link_id)
     is_new = change.operation == "create"
-    reset = bool(settle_with.get("resolves"))
+    reset = bool(resolved or settle_with.get("halves"))
     if is_new:
         shadow.flaps = None  # counted from its first update on
     elif not settle_with.get("aside"):
@@ -447,9 +455,22 @@ def confirm(
         own = decode_fields({name: stands[name] for name in mapping.match if name in stands})
         moved["key"] = (mapping.match_key(side, own) or "")[:500]
     moves.link(link_id, **moved)
-    if settle_with.get("resolves"):
-        ledger.close_conflicts(db, link_id, settle_with["resolves"], now, "resolved")
+    if resolved:
+        ledger.close_conflicts(db, link_id, sorted(resolved), now, "resolved")
     work.note_rewritten(db, change.key, after.keys() - lost)
+
+
+def _other_half(db: Session, change: Journalled, side: Side, name: str) -> Any:
+    """What the other side kept of an answer that goes to both, as stored; None while it has not got it."""
+    rows = db.scalars(
+        select(Change).where(
+            Change.run_id == change.run_id,
+            Change.link_id == change.link_id,
+            Change.side == other(side),
+            Change.state == ChangeState.APPLIED,
+        )
+    )
+    return next((row.result[name] for row in rows if row.result and name in row.result), None)
 
 
 def _read_back(

@@ -24,7 +24,7 @@ from sync import guard
 from sync.guard import PlannedChange
 from sync.mapping import Seen
 from sync.order import ASIDE, Step, in_order
-from sync.plan import LinkMove
+from sync.plan import Intent, LinkMove
 from sync.planner import Item
 from sync.records import SIDES, Problem, Side, other
 from sync.values import encode_fields
@@ -642,15 +642,12 @@ def _store_item_conflicts(work: Work, db: Session, item: Item, link_id: int | No
 
 def _resolves(item: Item) -> list[str]:
     """The conflicts that the item's intents settle by a person's answer."""
-    names = {
-        name
-        for intent in item.decision.intents
-        for name, rule in intent.rules.items()
-        if rule.startswith("resolved")
-    }
-    if any(intent.rule.startswith("resolved") and not intent.rules for intent in item.decision.intents):
-        names.add("")
-    return sorted(names)
+    return sorted(set().union(*(_resolved_by(intent) for intent in item.decision.intents)))
+
+
+def _resolved_by(intent: Intent) -> set[str]:
+    names = {name for name, rule in intent.rules.items() if rule.startswith("resolved")}
+    return {""} if intent.rule.startswith("resolved") and not intent.rules else names
 
 
 def _store_problems(work: Work, db: Session, outlook: Outlook, now: Any) -> None:
@@ -867,8 +864,11 @@ def _settle_with(
         settle_["final"], settle_["other_version"] = True, seen.version
     if decision.move is not None:
         settle_["move"] = {"state": decision.move.state, "reason": decision.move.reason}
-    if resolves := _resolves(item):
-        settle_["resolves"] = resolves
+    if resolves := _resolved_by(intent):
+        # A typed answer goes to both sides: it is carried out when both have it.
+        twins = (twin for twin in decision.intents if twin.side == far)
+        halves = resolves.intersection(*(_resolved_by(twin) for twin in twins)) if not alone else set()
+        settle_["resolves"], settle_["halves"] = sorted(resolves - halves), sorted(halves)
     return settle_
 
 

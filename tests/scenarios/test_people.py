@@ -13,6 +13,7 @@ from sync.records import Field
 from sync.values import FieldType
 from tasks import decisions, editing, issues
 from tasks.errors import WorkError, WrongState
+from tests.scenarios.words import ordered
 from tests.scenarios.world import ALICE, CONFIG, FIELDS, Story
 
 SIXTY = [f"m{number:02}" for number in range(60)]
@@ -222,3 +223,44 @@ def test_X01_an_answer_that_takes_no_write_is_carried_out_all_the_same(story: St
     assert story.run() == "nothing"
     assert story.link().state == ("excluded" if deletes == "archive" else "unlinked")
     assert story.right.get("x") == "b"
+
+
+@pytest.mark.parametrize("refused", ["left", "right"])
+def test_X01_a_typed_answer_that_one_side_refuses_is_sent_there_again(story: Story, refused: str) -> None:
+    in_conflict(story)
+    there = story.left if refused == "left" else story.right
+    there.knobs.protected.add(there.id())
+    story.resolve("typed")
+    took = "R" if refused == "left" else "L"
+    assert story.run() == ordered(f"{took}.x=typed conflict(x) issue(forbidden)")
+    there.knobs.protected.clear()
+    # The side that took it has not been edited, and still its value is the one that goes to the other.
+    assert story.run() == f"{'L' if refused == 'left' else 'R'}.x=typed"
+    assert story.left.get("x") == story.right.get("x") == "typed"
+    with story.ctx.reads() as db:
+        assert db.scalars(select(Conflict)).one().state == "resolved"
+
+
+@pytest.mark.parametrize("refused", ["left", "right"])
+def test_X01_a_typed_answer_that_came_to_one_side_only_is_no_agreement(story: Story, refused: str) -> None:
+    in_conflict(story)
+    there = story.left if refused == "left" else story.right
+    there.knobs.protected.add(there.id())
+    story.resolve("typed")
+    story.run(repeat=False)
+    there.knobs.protected.clear()
+    there.edit(x="meanwhile")
+    assert story.run() == "conflict(x)"
+
+
+def test_X01_of_two_answers_the_refused_one_waits(story: Story) -> None:
+    story.base("k", x="a", y="a")
+    story.left.edit(x="b", y="b")
+    story.right.edit(x="c", y="c")
+    assert story.run() == "conflict(x) conflict(y)"
+    story.resolve("left", "x")
+    story.resolve("right", "y")
+    story.right.knobs.protected.add(story.right.id())
+    assert story.run() == ordered("L.y=c conflict(x) issue(forbidden)")
+    story.right.knobs.protected.clear()
+    assert story.run() == "R.x=b"
