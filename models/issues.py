@@ -169,6 +169,20 @@ class IssueNote(Base):
     text: Mapped[str] = mapped_column(Text)
 
 
+class IssueClaim(Base):
+    """That somebody looks at one cause in one config, for a while: others see it and do something else."""
+
+    __tablename__ = "issue_claims"
+
+    config_id: Mapped[str] = mapped_column(
+        ForeignKey("sync_configs.id", ondelete="CASCADE"), primary_key=True
+    )
+    code: Mapped[str] = mapped_column(String(60), primary_key=True)
+    by: Mapped[str] = mapped_column(String(320))
+    at: Mapped[datetime]
+    until: Mapped[datetime]
+
+
 class Alert(Base):
     """One change of state that people are told of: raised, or cleared."""
 

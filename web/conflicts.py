@@ -29,12 +29,14 @@ VALUE_LENGTH = 10_000
 def index() -> ResponseReturnValue:
     workspace = person().workspace_id
     wanted = reads.ConflictFilter.of(request.args)
+    names = syncs.names(workspace)
     return page(
         "conflicts/index.html",
         live="conflicts/_list.html",
         wanted=wanted,
         found=reads.find(workspace, wanted, request.args),
-        names=syncs.names(workspace),
+        hits=reads.hits(workspace, wanted, names),
+        names=names,
     )
 
 

@@ -16,6 +16,7 @@ from web.auth import needs, person
 from web.database import act
 from web.languages import _, counted, mark
 from web.live import page
+from web.preferences import clock
 from web.reads import issues as reads
 from web.reads import syncs
 from web.reads.query import BadFilter
@@ -34,7 +35,7 @@ def index() -> ResponseReturnValue:
         "issues/index.html",
         live="issues/_list.html",
         wanted=wanted,
-        found=reads.groups(workspace, wanted, request.args),
+        found=reads.groups(workspace, wanted, request.args, clock().now),
         names=syncs.names(workspace),
         codes=reads.codes(workspace),
         records=reads.records(workspace, wanted),
@@ -62,7 +63,7 @@ def show(config_id: str, code: str) -> ResponseReturnValue:
         config=config,
         code=code,
         wanted=wanted,
-        group=reads.group(workspace, config_id, code, wanted),
+        group=reads.group(workspace, config_id, code, wanted, clock().now),
         notes=reads.notes(config_id, code),
         fix=reads.last_fix(config_id, code),
         snoozes={hours: _(said) for hours, said in SNOOZES.items()},
@@ -136,6 +137,25 @@ def resolve(config_id: str, code: str) -> ResponseReturnValue:
         ),
         "done",
     )
+    return _to(config.id, code)
+
+
+@bp.post("/<config_id>/<code>/claim")
+@needs("resolve")
+def claim(config_id: str, code: str) -> ResponseReturnValue:
+    """Somebody is on it: others see who, and since when."""
+    config = _found(config_id)
+    act(issues.claim, config.id, code, by=person().by, over=forms.text("over", 320))
+    flash(_("It is yours for half an hour. The others see that."), "done")
+    return _to(config.id, code)
+
+
+@bp.post("/<config_id>/<code>/release")
+@needs("resolve")
+def release(config_id: str, code: str) -> ResponseReturnValue:
+    config = _found(config_id)
+    act(issues.release, config.id, code, by=person().by)
+    flash(_("Given back."), "done")
     return _to(config.id, code)
 
 

@@ -87,6 +87,14 @@ def sign_in(page: Page, address: str, name: str = "alice") -> None:
     _COOKIES[address, name] = [cookie for cookie in page.context.cookies() if cookie["name"] == "syncline"]
 
 
+def look_at(page: Page, address: str, name: str, path: str) -> None:
+    """Go to a page; what calls carried is shown there, too."""
+    page.goto(f"{address}{path}")
+    if name == "calls" and (reveal := page.get_by_role("button", name="Show what they carried")).count():
+        reveal.click()
+        page.wait_for_url("**call=*")
+
+
 def shown(browser: Browser, address: str, stage: Stage, folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for theme in THEMES:
@@ -96,7 +104,7 @@ def shown(browser: Browser, address: str, stage: Stage, folder: Path) -> None:
         page = context.new_page()
         sign_in(page, address)
         for name in SHOWN:
-            page.goto(f"{address}{paths(stage)[name]}")
+            look_at(page, address, name, paths(stage)[name])
             (folder / f"{name}-{theme}.png").write_bytes(small(page.screenshot()))
         context.close()
 
@@ -111,7 +119,7 @@ def every(browser: Browser, address: str, stage: Stage, folder: Path) -> None:
             page.screenshot(path=folder / f"{width}-{theme}-sign-in.png")
             sign_in(page, address)
             for name, path in paths(stage).items():
-                page.goto(f"{address}{path}")
+                look_at(page, address, name, path)
                 page.screenshot(path=folder / f"{width}-{theme}-{name}.png", full_page=True)
             context.close()
 

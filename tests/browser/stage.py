@@ -14,6 +14,7 @@ from typing import Any
 from werkzeug.serving import make_server
 
 from models.audit import AuditEvent
+from models.issues import IssueClaim
 from models.people import Role
 from models.questions import Question
 from models.sync_configs import SyncConfig
@@ -253,6 +254,13 @@ class Stage(World):
                 config, error["key"], code=error["code"], side=error["side"], message=error["message"],
                 link_id=self.link(config, error["key"], agreed=held),
             )  # fmt: skip
+        with self.write() as db:
+            db.add(
+                IssueClaim(
+                    config_id=config, code="ambiguous_key", by="bob@example.com",
+                    at=NOW - timedelta(minutes=5), until=NOW + timedelta(minutes=25),
+                )
+            )  # fmt: skip
         return config
 
     def _calls(self, refused: list[int]) -> None:
@@ -302,9 +310,19 @@ class Stage(World):
             error_code="unavailable",
             error="The database at warehouse.example.com:5432 did not answer within 10 s.",
         )
-        leads = self.config("leads", cron="*/10 * * * *", definition=between("leads", "Pipeline.csv"))
+        leads = self.config(
+            "leads",
+            cron="*/10 * * * *",
+            definition=between("leads", "Pipeline.csv", impact={"who": "company", "called": "companies"}),
+        )
         self._history(leads, 20, 140)
-        tied = {key: self.link(leads, key) for key in ("mary.kim@example.com", "t.brandt@example.com")}
+        tied = {
+            key: self.link(leads, key, agreed={"company": company})
+            for key, company in (
+                ("mary.kim@example.com", "Kim Trading Co."),
+                ("t.brandt@example.com", "Brandt und Söhne"),
+            )
+        }
         for key, field, left, right in (
             ("mary.kim@example.com", "phone", "+44 20 7946 0018", "+44 20 7946 0099"),
             ("mary.kim@example.com", "stage", "Won", "Negotiation"),

@@ -7,7 +7,7 @@ from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page
 
 from tests.browser.conftest import Open
-from tests.browser.screenshots import paths, sign_in
+from tests.browser.screenshots import look_at, paths, sign_in
 from tests.browser.stage import Stage
 
 pytestmark = pytest.mark.browser
@@ -48,6 +48,10 @@ def test_pages_are_accessible_and_fit(
     for name, path in paths(stage).items():
         page.goto(path)
         problems[name] = serious(page)
+        if name == "calls":
+            look_at(page, address, name, path)
+            assert page.locator("pre.code").count(), "what they carried is shown"
+            problems[name] += serious(page)
         if page.evaluate("document.documentElement.scrollWidth > document.documentElement.clientWidth"):
             problems[name].append("it is wider than the screen")
     assert {name: found for name, found in problems.items() if found} == {}

@@ -461,6 +461,7 @@ KEPT = {
     "drafts": "cleanup-drafts",
     "grants": "one for each connection",
     "invitations": "cleanup-old-sign-ins",
+    "issue_claims": "the tick, after half an hour",
     "issue_notes": "written by people; go with their sync",
     "issues": CLEANUP,
     "job_executions": CLEANUP,

@@ -92,3 +92,38 @@ def test_a_record_that_was_set_aside_before_it_was_planned_counts_too(alice: Bro
     world.link(config, "other@example.com", agreed={"customer": "B", "total": Decimal(7000)})
     world.issue(config, "Mary@Example.com ", code="does_not_fit", link_id=None)
     assert "1 customer, 1 record with total above 1,000" in alice.words("/issues")
+
+
+def test_conflicts_say_whom_they_hit_and_which_record_means_what(alice: Browser, world: World) -> None:
+    config, one = sync(world), 0
+    for number, (customer, total) in enumerate([("A", "10"), ("B", "2500"), ("B", "1")]):
+        link = world.link(config, f"o{number}", agreed={"customer": customer, "total": Decimal(total)})
+        one = world.conflict(config, f"o{number}", link_id=link)
+    world.conflict(world.config("another"), "x")
+    page = alice.words("/conflicts")
+    assert "orders : Hits 2 customers, 1 record with total above 1,000." in page
+    assert "orders · B, 2500" in page and "another ·" not in page
+    assert "B, 1" in alice.words(f"/conflicts/{one}")
+    assert "Hits" not in alice.words("/conflicts?state=settled")
+    assert "Hits 2 customers, 1 record with total above 1,000." in alice.words("/")
+
+
+def test_held_changes_say_whom_they_hit(alice: Browser, world: World) -> None:
+    config = sync(world)
+    run = world.run(config)
+    link = world.link(config, "gone", agreed={"customer": "A", "total": Decimal(1)})
+    world.change(run, "gone", state="held", guard="mass_delete", operation="delete", after=None, link_id=link)
+    world.change(
+        run, "new", state="held", guard="mass_create", operation="create", before=None,
+        after=encode_fields({"customer": "B", "total": Decimal(5000)}),
+    )  # fmt: skip
+    page = alice.words("/held")
+    assert "Hits 1 customer." in page and "Hits 1 customer, 1 record with total above 1,000." in page
+    assert "Hits 2 customers, 1 record with total above 1,000." in alice.words("/")
+
+
+def test_a_record_that_fails_and_is_in_conflict_counts_once(alice: Browser, world: World) -> None:
+    config = sync(world)
+    order(world, config, "o", "A", "5000")
+    world.conflict(config, "o")
+    assert "Hits 1 customer, 1 record with total above 1,000." in alice.words("/")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from sqlalchemy import select
 
-from models.issues import Issue
+from models.issues import Issue, IssueClaim
 from tasks import issues
 from tasks.errors import WorkError
 from tests.web.browser import Browser
@@ -79,3 +79,47 @@ def test_notes_stay_and_tell_who_wrote_them(bob: Browser, vera: Browser, config:
 def test_another_workspace_says_nothing_here(charlie: Browser, config: str) -> None:
     for act in ("snooze", "resolution", "notes", "mute"):
         assert charlie.post(f"/issues/{config}/rejected/{act}", hours="1", text="x").status_code == 404
+
+
+def test_somebody_who_is_on_it_is_seen_by_the_others(
+    alice: Browser, bob: Browser, vera: Browser, world: World, config: str
+) -> None:
+    page = f"/issues/{config}/rejected"
+    assert bob.post(f"{page}/claim").location == page
+    world.clock.passes(minutes=5)
+    assert "bob@example.com took this 5 min ago" in alice.words(page)
+    assert "You are on it since 5 min ago" in bob.words(page)
+    assert "On it bob@example.com, 5 min ago" in alice.words("/issues")
+    assert "bob@example.com is on it, since 5 min ago" in alice.words("/")
+    assert "took this" in vera.words(page) and "Take it over" not in vera.text(page)
+    assert vera.post(f"{page}/claim").status_code == 403
+    assert "Issues claimed" in alice.words("/audit")
+
+
+def test_who_was_quicker_has_it_until_they_hand_it_over(
+    alice: Browser, bob: Browser, world: World, config: str
+) -> None:
+    page = f"/issues/{config}/rejected"
+    bob.post(f"{page}/claim")
+    late = alice.post(f"{page}/claim")
+    assert late.status_code == 409 and "bob@example.com took this meanwhile" in late.text
+    assert alice.post(f"{page}/claim", over="bob@example.com").status_code == 303
+    assert "alice@example.com took this" in bob.words(page)
+    bob.post(f"{page}/release")
+    assert "alice@example.com took this" in bob.words(page), "it is not bob's to give back"
+    alice.post(f"{page}/release")
+    assert "took this" not in bob.words(page) and "I take it" in bob.text(page)
+
+
+def test_a_claim_ends_by_itself_and_with_the_cause(bob: Browser, world: World, config: str) -> None:
+    page = f"/issues/{config}/rejected"
+    bob.post(f"{page}/claim")
+    world.clock.passes(minutes=31)
+    assert "You are on it" not in bob.words(page)
+    issues.wake(world.ctx)
+    with world.ctx.reads() as db:
+        assert db.scalars(select(IssueClaim)).all() == []
+    bob.post(f"{page}/claim")
+    bob.post(f"{page}/resolution")
+    with world.ctx.reads() as db:
+        assert db.scalars(select(IssueClaim)).all() == []

@@ -58,6 +58,17 @@ class Fixed(Input):
     reason: Reason = ""
 
 
+class Claim(Input):
+    config_id: Id
+    code: str = Field(min_length=1, max_length=60)
+    claimed: bool = Field(description="False: given back.")
+    over: str = Field(default="", max_length=320, description="Who has it, and hands it over.")
+
+
+class ClaimOut(Output):
+    until: datetime | None = Field(description="Null: given back.")
+
+
 class NotesQuery(Input):
     config_id: str = Field(min_length=1, max_length=36)
     code: str = Field(min_length=1, max_length=60)
@@ -119,6 +130,19 @@ def resolve(body: Fixed) -> Changed:
     """Its issues close. If the cause is still there, the next run opens them again."""
     found = config(body.config_id)
     return Changed(changed=act(issues.resolve, found.id, body.code, by=by(), reason=body.reason))
+
+
+@operation(
+    bp, "PUT", "/issues/claimed", needs="resolve", summary="Say that you are on it, or not any more",
+    body=Claim, returns=ClaimOut, refuses=True,
+)  # fmt: skip
+def claim(body: Claim) -> ClaimOut:
+    """For half an hour the others see who is. Refused while somebody else is on it who is not named."""
+    found = config(body.config_id)
+    if not body.claimed:
+        act(issues.release, found.id, body.code, by=by())
+        return ClaimOut(until=None)
+    return ClaimOut(until=act(issues.claim, found.id, body.code, by=by(), over=body.over))
 
 
 @operation(

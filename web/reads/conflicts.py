@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
@@ -15,6 +15,7 @@ from models.issues import Conflict
 from models.sync_configs import SyncConfig
 from web.database import db
 from web.languages import _
+from web.reads.impact import of_conflicts, of_records
 from web.reads.query import BadFilter, Export, Slice, config_names, export, is_word, keyset
 from web.reads.values import Shown, wrapped
 from web.words import both, side
@@ -114,6 +115,16 @@ class ConflictRow:
     conflict: Conflict
     config: str
     what: Disagreement
+    means: str = ""  # the columns that say what it means for the business, where its sync names some
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """What the open conflicts of one sync mean for the business."""
+
+    config_id: str
+    config: str
+    words: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +136,7 @@ class Contested:
     first: Conflict
     fields: Sequence[Disagreement]
     alike: int  # other waiting conflicts of the same field in the same sync
+    means: str = ""  # as of a ConflictRow
 
     @property
     def since(self) -> datetime:
@@ -167,7 +179,21 @@ def find(workspace_id: str, wanted: ConflictFilter, args: Mapping[str, str]) -> 
         lambda item: (item.opened_at, item.id),
         args,
     )
-    return Slice(_rows(found.items), older=found.older, newer=found.newer)
+    means = of_records(found.items)
+    rows = [replace(row, means=means.get(_record(row.conflict), "")) for row in _rows(found.items)]
+    return Slice(rows, older=found.older, newer=found.newer)
+
+
+def hits(workspace_id: str, wanted: ConflictFilter, names: Sequence[tuple[str, str]]) -> list[Hit]:
+    """What open conflicts mean for the business, by sync, the most first. `names`: (id, name) of syncs."""
+    if wanted.state != "open":
+        return []
+    known = dict(names)
+    ids = [wanted.config_id] if wanted.config_id else list(known)
+    means = of_conflicts(ids, [Conflict.workspace_id == workspace_id, is_waiting()])
+    found = [(config_id, said) for config_id, said in means.items() if said.words]
+    found.sort(key=lambda item: item[1].weight, reverse=True)
+    return [Hit(config_id, known.get(config_id, ""), said.words) for config_id, said in found]
 
 
 def exported(workspace_id: str, wanted: ConflictFilter, limit: int) -> Export:
@@ -204,7 +230,9 @@ def record(workspace_id: str, conflict_id: int) -> Contested | None:
     ).all()
     alike = db.session.scalars(_alike(first).with_only_columns(Conflict.id).limit(MOST + 1)).all()
     together = [first, *others] if first.state == "open" else [first]
-    return Contested(first.key, config, first, [disagreement(item) for item in together], len(alike))
+    means = of_records([first]).get(_record(first), "")
+    fields = [disagreement(item) for item in together]
+    return Contested(first.key, config, first, fields, len(alike), means)
 
 
 def named(workspace_id: str, ids: Sequence[int]) -> Sequence[Conflict]:
@@ -216,7 +244,7 @@ def named(workspace_id: str, ids: Sequence[int]) -> Sequence[Conflict]:
 def plan(workspace_id: str, take: str, ids: Sequence[int], like: int | None) -> Plan:
     """The plan for these conflicts, or for all that are like one: same sync, same field."""
     if take not in ("left", "right"):
-        raise BadFilter("Choose which side stands: left or right.")
+        raise BadFilter(_("Choose which side stands: left or right."))
     if like is not None:
         first = next(iter(named(workspace_id, [like])), None)
         query = _alike(first, itself=True) if first is not None else None
@@ -247,6 +275,10 @@ def _alike(first: Conflict, *, itself: bool = False) -> Select[Conflict]:
         is_waiting(),
     )
     return (query if itself else query.where(Conflict.id != first.id)).order_by(Conflict.id)
+
+
+def _record(conflict: Conflict) -> tuple[str, str]:
+    return conflict.config_id, conflict.key
 
 
 def _rows(found: Sequence[Conflict]) -> list[ConflictRow]:

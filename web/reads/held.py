@@ -14,6 +14,7 @@ from models.sync_configs import Baseline, SyncConfig
 from sync.guard import APPROVAL, SENTENCES
 from web.database import db
 from web.languages import _, counted, mark
+from web.reads.impact import Impact, of_held
 from web.reads.query import BadFilter, Slice, is_word, keyset
 from web.reads.runs import ChangeRow
 from web.words import both
@@ -68,6 +69,7 @@ class Group:
     operation: str
     number: int
     known: int | None  # records that this side held when it was last read
+    impact: Impact | None = None  # where its sync names columns for it
 
     @property
     def why(self) -> str:
@@ -137,6 +139,7 @@ def groups(workspace_id: str) -> Sequence[Group]:
             .where(SyncConfig.id.in_(ids))
         )
     }
+    means = of_held(ids, [is_held(workspace_id)])
     return [
         Group(
             config_id=row.config_id,
@@ -146,6 +149,7 @@ def groups(workspace_id: str) -> Sequence[Group]:
             operation=row.operation,
             number=row.number,
             known=known[row.config_id].left_count if row.side == "left" else known[row.config_id].right_count,
+            impact=means.get((row.config_id, row.guard, row.side, row.operation)),
         )
         for row in rows
     ]

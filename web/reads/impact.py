@@ -1,7 +1,8 @@
-"""What failures mean for the business: of the columns that a sync names, as far as their values are known.
+"""What failures, conflicts and held changes mean for the business: of the columns that a sync names, as far
+as their values are known.
 
-A value is that of the change that was refused, else what both sides last agreed on. Nothing of it is stored:
-it is read when it is shown, for a bounded number of records.
+A value is that of the change that was refused or is held, else what both sides last agreed on. Nothing of it
+is stored: it is read when it is shown, for a bounded number of records.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from sqlalchemy import select
 
-from models.issues import Issue
-from models.journal import NOT_THROUGH, Change
+from models.issues import Conflict, Issue
+from models.journal import NOT_THROUGH, Change, ChangeState
 from models.links import Link, LinkState, Shadow
 from models.sync_configs import SyncConfig
 from sync.definition import ImpactSpec
@@ -30,8 +31,9 @@ MOST = 2_000  # records that are looked at for one page
 AT_ONCE = 500
 
 Cause = tuple[str, str]  # sync and code
+Held = tuple[str, str | None, str, str]  # sync, guard, side and operation
 Place = TypeVar("Place", bound=Hashable)
-_Record = tuple[str, str]  # sync and key
+Record = tuple[str, str]  # sync and key
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,32 +74,79 @@ class Impact:
 def of_causes(causes: Sequence[Cause], conditions: Sequence[Any]) -> dict[Cause, Impact]:
     """What the issues of these causes mean, where their sync names columns for it."""
     codes = {code for _config, code in causes}
+    issues = select(Issue.config_id, Issue.key, Issue.link_id, Issue.code).where(
+        *conditions, Issue.code.in_(codes)
+    )
+    return _of({config for config, _code in causes}, [(Issue, issues)], lambda row: (row.config_id, row.code))
+
+
+def of_conflicts(ids: Iterable[str], conditions: Sequence[Any]) -> dict[str, Impact]:
+    """What the conflicts of these syncs mean."""
+    return _of(set(ids), [(Conflict, _conflicts(conditions))], lambda row: str(row.config_id))
+
+
+def of_held(ids: Iterable[str], conditions: Sequence[Any]) -> dict[Held, Impact]:
+    """What held changes mean, by sync, guard, side and operation."""
     return _of(
-        {config for config, _code in causes},
-        [*conditions, Issue.code.in_(codes)],
-        lambda row: (row.config_id, row.code),
+        set(ids),
+        [(Change, _changes(conditions))],
+        lambda row: (row.config_id, row.guard, row.side, row.operation),
     )
 
 
-def of_syncs(ids: Iterable[str], conditions: Sequence[Any]) -> dict[str, Impact]:
-    """The same for all that fails in these syncs."""
-    return _of(set(ids), conditions, lambda row: str(row.config_id))
+def of_syncs(
+    ids: Iterable[str], issues: Sequence[Any], conflicts: Sequence[Any], held: Sequence[Any]
+) -> dict[str, Impact]:
+    """What all that waits for somebody in these syncs means, each record once."""
+    chosen = select(Issue.config_id, Issue.key, Issue.link_id).where(*issues)
+    waiting: list[tuple[Any, Any]] = [
+        (Issue, chosen), (Conflict, _conflicts(conflicts)), (Change, _changes(held))
+    ]  # fmt: skip
+    return _of(set(ids), waiting, lambda row: str(row.config_id))
 
 
-def _of(ids: set[str], conditions: Sequence[Any], place: Callable[[Any], Place]) -> dict[Place, Impact]:
-    """A constant number of queries; one where no sync names columns."""
+def of_records(rows: Sequence[Any]) -> dict[Record, str]:
+    """What is known of single records, by sync and key: `C-17, 1250.00`.
+
+    `rows` have config_id, key and link_id.
+    """
+    specs = _specs({row.config_id for row in rows})
+    values = _values([row for row in rows if row.config_id in specs]) if specs else {}
+    return {
+        record: ", ".join(
+            display(held)
+            for name in (specs[record[0]].who, specs[record[0]].amount)
+            if name and (held := known.get(name)) is not None
+        )
+        for record, known in values.items()
+    }
+
+
+def _conflicts(conditions: Sequence[Any]) -> Any:
+    return select(Conflict.config_id, Conflict.key, Conflict.link_id).where(*conditions)
+
+
+def _changes(conditions: Sequence[Any]) -> Any:
+    named = (Change.config_id, Change.key, Change.link_id, Change.guard, Change.side, Change.operation)
+    return select(*named).where(*conditions)
+
+
+def _of(
+    ids: set[str], queries: Sequence[tuple[Any, Any]], place: Callable[[Any], Place]
+) -> dict[Place, Impact]:
+    """A constant number of queries; one where no sync names columns. Of each model the newest rows count."""
     specs = _specs(ids)
     if not specs:
         return {}
-    rows = db.session.execute(
-        select(Issue.config_id, Issue.code, Issue.key, Issue.link_id)
-        .where(Issue.config_id.in_(specs), *conditions)
-        .order_by(Issue.id.desc())
-        .limit(MOST + 1)
-    ).all()
-    capped, rows = len(rows) > MOST, rows[:MOST]
+    rows: list[Any] = []
+    capped = False
+    for model, query in queries:
+        mine = query.where(model.config_id.in_(specs)).order_by(model.id.desc()).limit(MOST + 1)
+        found = db.session.execute(mine).all()
+        capped = capped or len(found) > MOST
+        rows += found[:MOST]
     values = _values(rows)
-    records: dict[Place, set[_Record]] = defaultdict(set)
+    records: dict[Place, set[Record]] = defaultdict(set)
     spec_of: dict[Place, ImpactSpec] = {}
     for row in rows:
         records[place(row)].add((row.config_id, row.key))
@@ -134,9 +183,9 @@ def _above(amount: Any, limit: Decimal) -> bool:
     return isinstance(amount, int | Decimal) and not isinstance(amount, bool) and amount > limit
 
 
-def _values(rows: Sequence[Any]) -> dict[_Record, dict[str, Any]]:
-    """What is known of each record: what was last agreed on, and over it what was refused."""
-    found: dict[_Record, dict[str, Any]] = defaultdict(dict)
+def _values(rows: Sequence[Any]) -> dict[Record, dict[str, Any]]:
+    """What is known of each record: what was last agreed on, and over it what was refused or is held."""
+    found: dict[Record, dict[str, Any]] = defaultdict(dict)
     by_link = {row.link_id: (row.config_id, row.key) for row in rows if row.link_id is not None}
     for ids in _parts(list(by_link)):
         for link_id, left in db.session.execute(
@@ -158,7 +207,11 @@ def _values(rows: Sequence[Any]) -> dict[_Record, dict[str, Any]]:
     for keys in _parts(sorted({key for _config, key in wanted})):
         changes = db.session.execute(
             select(Change.config_id, Change.key, Change.after)
-            .where(Change.config_id.in_(configs), Change.key.in_(keys), Change.state.in_(NOT_THROUGH))
+            .where(
+                Change.config_id.in_(configs),
+                Change.key.in_(keys),
+                Change.state.in_((*NOT_THROUGH, ChangeState.HELD)),
+            )
             .order_by(Change.id)
         )
         for config_id, key, after in changes:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
 from sqlalchemy import and_, func, or_, select
 
-from models.issues import Issue, IssueNote
+from models.issues import Issue, IssueClaim, IssueNote
 from tasks.bulk import Selection
 from web.causes import Cause, cause, title
 from web.database import db
@@ -91,6 +91,7 @@ class Group:
     retry_at: datetime | None
     muted_until: datetime | None
     impact: impact.Impact | None = None  # where its sync names columns for it
+    claim: IssueClaim | None = None  # who looks at it
 
     @property
     def weight(self) -> tuple[int, int]:
@@ -101,7 +102,7 @@ class Group:
         return cause(self.code)
 
 
-def groups(workspace_id: str, wanted: IssueFilter, args: Mapping[str, str]) -> Slice[Group]:
+def groups(workspace_id: str, wanted: IssueFilter, args: Mapping[str, str], now: datetime) -> Slice[Group]:
     """One page of the groups that match, the largest first. Raises BadFilter.
 
     Of what healed only the newest issues are counted: what is over grows without end.
@@ -138,7 +139,9 @@ def groups(workspace_id: str, wanted: IssueFilter, args: Mapping[str, str]) -> S
         query = query.having(or_(number < last, and_(number == last, follows)))
     found = db.session.execute(query).all()
     shown = found[:GROUPS]
-    names = config_names({row.config_id for row in shown})
+    ids = {row.config_id for row in shown}
+    names = config_names(ids)
+    claims = {(claim.config_id, claim.code): claim for mine in claims_of(ids, now).values() for claim in mine}
     items = [
         Group(
             config_id=row.config_id,
@@ -149,6 +152,7 @@ def groups(workspace_id: str, wanted: IssueFilter, args: Mapping[str, str]) -> S
             message=row.message,
             retry_at=row.retry_at,
             muted_until=row.muted_until,
+            claim=claims.get((row.config_id, row.code)),
         )
         for row in shown
     ]
@@ -187,10 +191,23 @@ def _rows(found: Sequence[Issue]) -> Iterator[tuple[Any, ...]]:
         yield (*told, issue.seen, issue.opened_at, issue.last_seen_at, issue.closed_at)
 
 
-def group(workspace_id: str, config_id: str, code: str, wanted: IssueFilter) -> Group | None:
+def claims_of(config_ids: Iterable[str], now: datetime) -> dict[str, list[IssueClaim]]:
+    """Who looks at which causes of these syncs, by sync; the longest first."""
+    rows = db.session.scalars(
+        select(IssueClaim)
+        .where(IssueClaim.config_id.in_(set(config_ids)), IssueClaim.until > now)
+        .order_by(IssueClaim.at)
+    )
+    found: dict[str, list[IssueClaim]] = {}
+    for row in rows:
+        found.setdefault(row.config_id, []).append(row)
+    return found
+
+
+def group(workspace_id: str, config_id: str, code: str, wanted: IssueFilter, now: datetime) -> Group | None:
     """One group, or None where nothing of it is in this state."""
     mine = IssueFilter(config_id, wanted.state, code, wanted.text)
-    return next(iter(groups(workspace_id, mine, {}).items), None)
+    return next(iter(groups(workspace_id, mine, {}, now).items), None)
 
 
 def members(

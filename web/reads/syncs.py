@@ -13,7 +13,7 @@ from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select
 from sqlalchemy.orm import aliased, joinedload
 
 from models.db import unindexed_in
-from models.issues import Conflict, Issue
+from models.issues import Conflict, Issue, IssueClaim
 from models.journal import IS_OPEN, Change
 from models.newest import newest_of_each
 from models.sync_configs import SyncConfig
@@ -22,6 +22,7 @@ from web.database import db
 from web.languages import _, counted, forms
 from web.reads.conflicts import is_waiting
 from web.reads.impact import Impact, of_syncs
+from web.reads.issues import claims_of
 from web.reads.query import BadFilter, Slice, is_word
 from web.words import SYNC_STATES, Badge, both
 
@@ -59,7 +60,8 @@ class Sync:
     held: int
     issues: int
     now: datetime
-    impact: Impact | None = None  # of its issues, on the desk, where it names columns for it
+    impact: Impact | None = None  # of what waits in it, on the desk, where it names columns for it
+    claims: Sequence[IssueClaim] = ()  # on the desk: who looks at its issues
 
     @property
     def urgency(self) -> tuple[bool, int, int]:
@@ -184,8 +186,12 @@ def attention(workspace_id: str, now: datetime, limit: int = 20) -> list[Sync]:
     found = [item for item in standings(workspace_id) if item.state == "attention"]
     found.sort(key=lambda item: item.last_state != RunState.FAILED)
     shown = _fill(found[:limit], now)
-    means = of_syncs([sync.config.id for sync in shown], (_is_open(),))
-    told = [replace(sync, impact=means.get(sync.config.id)) for sync in shown]
+    means = of_syncs([sync.config.id for sync in shown], [_is_open()], [is_waiting()], [_is_held()])
+    claims = claims_of([sync.config.id for sync in shown], now)
+    told = [
+        replace(sync, impact=means.get(sync.config.id), claims=claims.get(sync.config.id, ()))
+        for sync in shown
+    ]
     return sorted(told, key=lambda sync: sync.urgency, reverse=True)
 
 
