@@ -683,14 +683,16 @@ def _look_at_record(work: Work, change: Change, side: Side, unknown: Outcome) ->
 def _as_we_left_it(work: Work, side: Side, record: Record, after: Mapping[str, Any]) -> Record:
     """A record that we wrote, read later: where it is not what we wrote, somebody has edited it since.
 
-    Such a field is taken as we wrote it, so that the edit is seen as theirs by the next run, and flows.
+    Such a field is taken as we wrote it, so that the edit is seen as theirs by the next run, and flows. Not so
+    with files: those that are not there may never have arrived, which is no removal.
     """
     mapping = work.pairing.built.rules.mapping
     seen = mapping.see(side, record)
+    pairs = {name: mapping.pair(name) for name in after if name in mapping.by_name}
     edited = {
-        mapping.pair(name).on(side): value
-        for name, value in after.items()
-        if name in mapping.by_name and not could_be_ours(mapping.pair(name), side, value, seen.get(name))
+        pair.on(side): after[name]
+        for name, pair in pairs.items()
+        if not pair.holds_files and not could_be_ours(pair, side, after[name], seen.get(name))
     }
     return replace(record, fields={**record.fields, **edited}, version=None) if edited else record
 

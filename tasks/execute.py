@@ -351,10 +351,12 @@ def _containers_must_match(work: Work) -> None:
 
 
 def _hold_container(work: Work, db: Session, side: Side, name: str, fingerprint: str) -> None:
-    held = ledger.open_changes(db, work.config_id, (ChangeState.HELD,))
-    if any(row.fingerprint == fingerprint for row in held):
-        return
     now = work.ctx.db_now(db)
+    for row in ledger.open_changes(db, work.config_id, (ChangeState.HELD,)):
+        if row.fingerprint == fingerprint and not ledger.has_expired(row, now):
+            return
+        if row.fingerprint == fingerprint:
+            ledger.expire(row, now)
     db.add(
         Change(
             marker=work.ctx.new_id(),

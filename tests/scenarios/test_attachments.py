@@ -161,6 +161,27 @@ def test_A05_one_of_three_uploads_fails(
     assert not story.issues()
 
 
+@pytest.mark.parametrize("is_new", [False, True], ids=["an old record", "a new record"])
+def test_A05_an_upload_fails_and_the_answer_is_lost(is_new: bool, tell: Callable[..., Story]) -> None:
+    """What did not arrive is not taken for removed there, and so is not removed where it came from."""
+    story, uploads = shelf(tell)
+    story.base(*([] if is_new else ["k"]))
+    story.right.knobs.lost_answers = 1
+    uploads.failing = {"c.pdf"}
+    files = tuple(file(f"{name}.pdf", number) for number, name in enumerate("abc", 1))
+    if is_new:
+        story.left.put("k", x="b", files=files)
+    else:
+        story.left.edit(x="b", files=files)
+    story.run(repeat=False)
+    assert names(story.right) == ["a.pdf", "b.pdf"]
+    assert [row.code for row in story.issues()] == ["file_missing"]
+    uploads.failing, uploads.uploaded = set(), []
+    story.run()
+    assert uploads.uploaded == ["c.pdf"]
+    assert names(story.left) == names(story.right) == ["a.pdf", "b.pdf", "c.pdf"]
+
+
 def test_A05_an_upload_that_never_works_is_given_up_and_explained(tell: Callable[..., Story]) -> None:
     story, uploads = shelf(tell)
     story.base("k")

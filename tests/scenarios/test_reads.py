@@ -5,7 +5,9 @@ from __future__ import annotations
 import pytest
 
 from connectors.errors import RateLimited
+from models.journal import ChangeState
 from models.sync_configs import Baseline
+from tasks.errors import WrongState
 from tests.hostile import HostileStream
 from tests.scenarios.world import CONFIG, Story, Teller
 
@@ -187,6 +189,23 @@ def test_R10_the_table_is_another_one(story: Story, side: str) -> None:
     story.approve()
     after = "R-b1 R.x=b" if side == "left" else "L-b1 L.x=b"
     assert story.run() == after
+
+
+def test_R10_another_table_that_nobody_decides_on_is_asked_about_anew(story: Story) -> None:
+    for teller in story.tellers:
+        teller.system.store.container = "table 1"
+    story.base("k", x="a")
+    story.left.system.store.container = "table 2"
+    story.left.edit(x="b")
+    assert story.run(preview=False) == "failed(container_changed) held(container)"
+    first = [row.id for row in story.held()]
+    story.wait(days=8)
+    with pytest.raises(WrongState, match="waited too long"):
+        story.approve()
+    assert story.run(preview=False) == "failed(container_changed) held(container)"
+    assert [row.id for row in story.held(ChangeState.EXPIRED)] == first
+    story.approve()
+    assert story.run() == "R.x=b"
 
 
 def test_R11_the_config_points_at_a_copy(story: Story) -> None:
