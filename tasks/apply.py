@@ -683,8 +683,8 @@ def _look_at_record(work: Work, change: Change, side: Side, unknown: Outcome) ->
 def _as_we_left_it(work: Work, side: Side, record: Record, after: Mapping[str, Any]) -> Record:
     """A record that we wrote, read later: where it is not what we wrote, somebody has edited it since.
 
-    Such a field is taken as we wrote it, so that the edit is seen as theirs by the next run, and flows. Not so
-    with files: those that are not there may never have arrived, which is no removal.
+    Such a field is taken as we wrote it, so that the edit is seen as theirs by the next run, and flows. Not
+    so with files: those that are not there may never have arrived, which is no removal.
     """
     mapping = work.pairing.built.rules.mapping
     seen = mapping.see(side, record)
