@@ -453,6 +453,8 @@ def build(
         pair = _pair(spec.model_copy(update=there_as), number, definition, streams, blank)
         pairs.append(replace(pair, name=spec.left, said_right=spec.right))
     _check_pairs(pairs, definition, streams)
+    if saving:
+        _check_missing(definition, [pair.name for pair in pairs if pair.links_to is not None])
     mapping = FieldMapping(
         pairs=tuple(pairs),
         match=_match(definition, pairs, streams, saving),
@@ -593,6 +595,19 @@ def check_alone(definition: SyncDefinition) -> None:
     """What is wrong with a definition whatever its streams are. Raises MappingMistake."""
     for number, spec in enumerate(definition.fields or ()):
         _flow(spec, number, definition)
+    if definition.linked_records.resolve:
+        _check_missing(definition, [spec.left for spec in definition.fields or () if spec.links_to])
+
+
+def _check_missing(definition: SyncDefinition, translated: Sequence[str]) -> None:
+    """A link that leads to records which a sync carries is never made by the way."""
+    if translated and definition.linked_records.create_missing:
+        raise MappingMistake(
+            f"create_missing adds records to systems that show links as names; what {', '.join(translated)}"
+            " links to is made by the sync that carries it, if its filter lets it. Leave create_missing out"
+            " here.",
+            "linked_records.create_missing",
+        )
 
 
 def _flow(

@@ -120,12 +120,6 @@ def apply(ctx: Context, path: Path, *, env: Mapping[str, str], by: str) -> Appli
         for name, config in configs.items():
             if (item := built[name]) is not None:
                 check_links(db, file, name, config, definitions[name], item)
-                links = [pair.name for pair in item.rules.mapping.pairs if pair.links_to is not None]
-                if links and definitions[name].linked_records.create_missing:
-                    applied.notes.append(
-                        f"{name}: linked_records.create_missing does nothing for {', '.join(links)}: what"
-                        " these link to is made by the sync that carries it, if its filter lets it."
-                    )
         _store_order(db, file, configs, definitions)
         _note_circles(db, workspace_id, sorted(configs), applied)
     return applied

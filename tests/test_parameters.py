@@ -77,5 +77,5 @@ def test_links_do_not_make_what_another_sync_leaves_out(two: House) -> None:
     two.table("b.db", "ALTER TABLE people ADD COLUMN boss INTEGER REFERENCES people(id)")
     fields = "fields: [{left: name, right: name}, {left: boss, right: boss, type: links}]"
     answer = two.apply(SYNC.format(more=f"{fields}\n        linked_records: {{create_missing: true}}"))
-    assert answer.code == 0
-    assert [note for note in answer.value["notes"] if "create_missing does nothing for boss" in note]
+    assert answer.code == 2
+    assert "what boss links to is made by the sync that carries it" in answer.err

@@ -194,6 +194,23 @@ def test_a_saved_sync_is_tied_to_its_streams(ctx: Context, house: House) -> None
     assert (wrong.error_code, wrong.answer) == ("definition", {"place": "match.0"})
 
 
+def test_links_that_a_sync_carries_are_made_by_no_other(ctx: Context, house: House) -> None:
+    """Where they lead is said by the definition, or by the streams: then the check of these says it."""
+    ends(ctx, house)
+    house.table("left.db", "ALTER TABLE people ADD COLUMN boss INTEGER REFERENCES people(id)")
+    house.write("sheets/people.csv", "sync_id,email,name,boss\n")
+    boss = {"left": "boss", "right": "boss", "type": "links"}
+    fields: list[dict[str, Any]] = [{"left": "email", "right": "email"}]
+    makes = {"linked_records": {"create_missing": True}}
+    with pytest.raises(DefinitionError, match="carries it") as refused:
+        sync(ctx, fields=[*fields, {**boss, "links_to": "people"}], **makes)
+    assert refused.value.place == "linked_records.create_missing"
+    config_id = sync(ctx, fields=[*fields, boss], **makes)
+    wrong = ask(ctx, QuestionKind.TIE, config_id=config_id)
+    assert (wrong.error_code, wrong.answer) == ("definition", {"place": "linked_records.create_missing"})
+    assert "what boss links to is made by the sync that carries it" in (wrong.error or "")
+
+
 def test_an_unreadable_secret_fails_the_question_alone(ctx: Context, house: House) -> None:
     make(ctx, **DATABASE)
     house.store("UPDATE connections SET secrets = 'v1.x.y.z'")
