@@ -108,8 +108,8 @@ class KeyRing:
             return key.decrypt(_bytes(nonce), _bytes(sealed), _bound_to(key_id, place)).decode()
         except (ValueError, KeyError, InvalidTag):
             raise SecretUnreadable(
-                f"The {place.column} of {place.table} {place.row} cannot be decrypted with the keys in"
-                " ENCRYPTION_KEYS. Put its old key back, or enter the secret again."
+                "Its secret cannot be decrypted with the keys in ENCRYPTION_KEYS. Put its old key back, or"
+                " enter the secret again."
             ) from None
 
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
+from pydantic import SecretStr
 from sqlalchemy import delete, or_, select
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
@@ -120,7 +121,15 @@ def _kept(ctx: Context, row: Connection, options: Mapping[str, Any], said: Sent)
     try:
         stored = {name: value for name, value in secrets_of(ctx, row).items() if name not in options}
     except SecretUnreadable:
-        return {}  # what cannot be read is entered again in any case
+        names = secret_names(catalog.get(row.connector))
+        if any(name in options for name in names):
+            return {}
+        # They can be read again once their key is back: only a word of the person's throws them away.
+        raise DefinitionError(
+            f"The stored secrets of '{row.name}' cannot be read with the keys in ENCRYPTION_KEYS. Put their"
+            f" key back, or enter {' and '.join(names)} again.",
+            place=f"options.{names[0]}",
+        ) from None
     if not stored:
         return {}
     kind = catalog.get(row.connector)
@@ -152,6 +161,15 @@ def keeps_secrets(kind: type[Connector]) -> frozenset[str]:
         for name, info in kind.Options.model_fields.items()
         if isinstance(info.json_schema_extra, dict) and info.json_schema_extra.get("keeps_secrets")
     )
+
+
+def secret_names(kind: type[Connector]) -> list[str]:
+    """The options of a connector that are secrets."""
+    return [
+        name
+        for name, info in kind.Options.model_fields.items()
+        if info.annotation is SecretStr or SecretStr in get_args(info.annotation)
+    ]
 
 
 # -- syncs ----------------------------------------------------------------------------------------

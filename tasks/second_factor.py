@@ -6,10 +6,11 @@ import hmac
 from datetime import datetime
 
 import pyotp
+import structlog
 from sqlalchemy import delete
 
 from models.people import User, WebSession
-from models.secrets import Place
+from models.secrets import Place, SecretUnreadable
 from tasks import audit
 from tasks.context import Context
 from tasks.errors import NotFound, WorkError, WrongState
@@ -17,6 +18,8 @@ from tasks.errors import NotFound, WorkError, WrongState
 ISSUER = "Syncline"
 STEP = 30  # seconds
 _AROUND = (-1, 0, 1)  # steps that are taken: clocks differ
+
+log = structlog.get_logger(__name__)
 
 
 def begin(ctx: Context, user_id: str) -> str:
@@ -73,9 +76,13 @@ def passes(ctx: Context, user: User, code: str, now: datetime) -> bool:
 
 
 def _step_of(ctx: Context, user: User, code: str, now: datetime) -> int | None:
-    """The time step whose code this is. Raises SecretUnreadable."""
+    """The time step whose code this is; None: of none, or nobody can tell, since its key is away."""
     code = "".join(code.split())
-    totp = pyotp.TOTP(ctx.ring.decrypt(user.totp_secret or "", place_of(user)))
+    try:
+        totp = pyotp.TOTP(ctx.ring.decrypt(user.totp_secret or "", place_of(user)))
+    except SecretUnreadable as problem:
+        log.error("second_factor.unreadable", user=user.id, problem=str(problem))
+        return None
     current = int(now.timestamp()) // STEP
     fits = [step for step in (current + n for n in _AROUND) if _same(totp.generate_otp(step), code)]
     return fits[0] if fits else None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -10,6 +11,7 @@ from sqlalchemy import select
 from models.audit import AuditEvent
 from models.connections import Connection
 from models.questions import Question, QuestionKind, QuestionState
+from models.secrets import KeyRing
 from models.sync_configs import SyncConfig
 from tasks import questions, saving
 from tasks.context import Context
@@ -87,6 +89,21 @@ def test_another_host_port_or_user_asks_for_the_secret_again(ctx: Context, url: 
     assert stored(ctx, made).options["url"] == DATABASE["url"]
     saving.change_connection(ctx, made, {"url": url, "password": "another-password"}, by="eve")
     assert secrets_of(ctx, stored(ctx, made)) == {"password": "another-password"}
+
+
+def test_a_secret_whose_key_is_away_is_kept_until_it_is_entered_again_or_given_up(ctx: Context) -> None:
+    made = make(ctx, **DATABASE)
+    before = stored(ctx, made).secrets
+    away = replace(ctx, ring=KeyRing({"other": b"o" * 32}))
+    with pytest.raises(DefinitionError, match="Put their key back, or enter password again") as refused:
+        saving.change_connection(away, made, {"url": DATABASE["url"], "query_seconds": 20}, by="ada")
+    assert refused.value.place == "options.password"
+    assert stored(ctx, made).secrets == before
+    assert secrets_of(ctx, stored(ctx, made)) == {"password": "hunter2-hunter2"}, "the key came back"
+    saving.change_connection(away, made, {"url": DATABASE["url"], "password": "another-one"}, by="ada")
+    assert secrets_of(away, stored(ctx, made)) == {"password": "another-one"}
+    saving.change_connection(ctx, made, {"url": DATABASE["url"], "password": None}, by="ada")
+    assert stored(ctx, made).secrets is None
 
 
 @pytest.mark.parametrize(

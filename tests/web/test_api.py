@@ -353,6 +353,23 @@ def test_what_is_no_json_is_told_as_such(ada: Caller, sent: bytes) -> None:
     assert other.status_code == 415
 
 
+@pytest.mark.parametrize(
+    "sent", [b'{"name": "a", "name": "b", "connector": "csv"}', b'{"options": {"url": 1, "u\\u0072l": 2}}']
+)
+def test_a_name_that_stands_twice_in_a_body_is_refused(ada: Caller, sent: bytes) -> None:
+    refused = ada.client.post(
+        "/api/v1/connections",
+        data=sent,
+        headers={"Authorization": f"Bearer {ada.token}"},
+        content_type="application/json",
+    )
+    assert refused.status_code == 400
+    assert refused.json is not None
+    [mistake] = refused.json["errors"]
+    assert mistake["reason"] == "stands here twice"
+    assert mistake["field"] in ("name", "url")
+
+
 def test_a_wrong_value_is_not_repeated_in_the_answer(ada: Caller) -> None:
     options = {"url": "postgresql://a@db.example.com/x", "password": ["canary-secret-word"]}
     refused = ada.post("/connections", {**CRM, "options": options})

@@ -183,6 +183,18 @@ def test_a_second_factor_is_asked_for_beside_the_password(
     assert people.sign_in_with_password(ctx, "alice@example.com", PASSWORD)
 
 
+def test_a_second_factor_whose_key_is_away_refuses_in_the_usual_words(
+    ctx: Context, world: World, browser: Callable[[], Browser]
+) -> None:
+    people.set_password(ctx, "user-alice", PASSWORD, by="test")
+    with world.write() as db:
+        alice = db.get_one(User, "user-alice")
+        alice.totp_secret, alice.totp_step = "v1.gone.x.y", 1
+    assert sign_in(browser(), "123456") == 422
+    second_factor.switch_off(ctx, "user-alice", by="alice")
+    assert sign_in(browser()) == 303
+
+
 def test_a_second_factor_is_set_up_by_who_knows_the_password(
     alice: Browser, ctx: Context, world: World, browser: Callable[[], Browser]
 ) -> None:

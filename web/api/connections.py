@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from flask import abort
-from pydantic import Field, SecretStr
+from pydantic import Field
 from sqlalchemy import select
 
 from connectors import catalog
@@ -278,11 +278,6 @@ def _secret_names(row: Connection) -> list[str]:
     if not row.secrets:
         return []
     try:
-        fields = catalog.get(row.connector).Options.model_fields
+        return saving.secret_names(catalog.get(row.connector))
     except OptionsError:
         return []
-    return [
-        name
-        for name, info in fields.items()
-        if info.annotation is SecretStr or SecretStr in getattr(info.annotation, "__args__", ())
-    ]

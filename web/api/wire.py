@@ -174,7 +174,7 @@ def read_body(model: type[BaseModel]) -> Any:
     if request.mimetype != MEDIA:
         raise BadInput(415, [{"field": "Content-Type", "reason": f"must be {MEDIA}"}])
     try:
-        found = json.loads(raw, parse_constant=_no_constant)
+        found = json.loads(raw, parse_constant=_no_constant, object_pairs_hook=_each_once)
     except (ValueError, RecursionError):
         raise BadInput(400, [{"field": "", "reason": "the body is not valid JSON"}]) from None
     if not _is_storable(found):
@@ -189,6 +189,16 @@ def read_body(model: type[BaseModel]) -> Any:
 
 def _no_constant(name: str) -> Any:
     raise ValueError(name)
+
+
+def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """An object whose names stand there once: which of two values is meant, readers of JSON differ on."""
+    found: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in found:
+            raise BadInput(400, [{"field": name[:200], "reason": "stands here twice"}])
+        found[name] = value
+    return found
 
 
 def mistakes(problem: ValidationError) -> list[dict[str, str]]:

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import get_args
 
-from pydantic import SecretStr
 from sqlalchemy import or_, select
 
 from connectors.catalog import get as connector_named
@@ -15,6 +13,7 @@ from connectors.errors import OptionsError
 from models.circuits import Circuit
 from models.connections import Connection
 from models.sync_configs import SyncConfig
+from tasks import saving
 from web.causes import Cause, cause
 from web.database import db
 from web.languages import mark
@@ -71,11 +70,7 @@ def kept_secrets(connection_id: str) -> Sequence[str]:
     item = db.session.get(Connection, connection_id)
     if item is None or not item.secrets:
         return ()
-    return [
-        name
-        for name, info in connector_named(item.connector).Options.model_fields.items()
-        if info.annotation is SecretStr or SecretStr in get_args(info.annotation)
-    ]
+    return saving.secret_names(connector_named(item.connector))
 
 
 def _filled(connections: Sequence[Connection]) -> list[Reach]:
