@@ -222,6 +222,11 @@ def _propose_renames(
             pairing.renames.append((tie, side, fresh.pop(key)[0]))
 
 
+def without_case(key: str) -> str:
+    """A match key without what people overlook: capitals and blanks."""
+    return " ".join(key.casefold().split()).replace('" ', '"').replace(' "', '"')
+
+
 def _note_near_duplicates(
     fresh: Mapping[Side, Mapping[str, list[Seen]]], mapping: FieldMapping, pairing: Pairing
 ) -> None:
@@ -229,7 +234,7 @@ def _note_near_duplicates(
     loose: dict[str, set[str]] = defaultdict(set)
     for side in SIDES:
         for key in fresh[side]:
-            loose[" ".join(key.casefold().split()).replace('" ', '"').replace(' "', '"')].add(key)
+            loose[without_case(key)].add(key)
     for keys in loose.values():
         if len(keys) > 1:
             pairing.notes.append(

@@ -129,7 +129,13 @@ class Work:
 
 
 def send_all(
-    work: Work, sendings: Sequence[Sending], *, phase: str = "writing", follower: Follower | None = None
+    work: Work,
+    sendings: Sequence[Sending],
+    *,
+    phase: str = "writing",
+    follower: Follower | None = None,
+    before: int = 0,
+    total: int | None = None,
 ) -> dict[str, Record]:
     """Carry out these changes, batch by batch; the receipts of what was done, by marker.
 
@@ -154,7 +160,7 @@ def send_all(
             if follower is not None:
                 follower.note(item, outcome)
         done += len(batch)
-        work.reins.progress(phase, done, len(sendings))
+        work.reins.progress(phase, before + done, total)
     return receipts
 
 

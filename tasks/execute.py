@@ -23,17 +23,18 @@ from models.sync_runs import GOT_THROUGH, RunKind, SyncRun
 from sync import guard
 from sync.guard import PlannedChange
 from sync.mapping import Seen
-from sync.order import ASIDE, Step, in_order
-from sync.plan import Intent, LinkMove
+from sync.order import Step, in_order
+from sync.plan import LinkMove
 from sync.planner import Item
 from sync.records import SIDES, Problem, Side, other
 from sync.values import encode_fields
-from tasks import editing, forecast, ledger, undo, waiting
+from tasks import editing, filling, forecast, ledger, undo, waiting
 from tasks.apply import Sending, Work, look_up_change, not_done, send_all, settle
 from tasks.claims import Claim
 from tasks.context import Context
-from tasks.entries import Entry, Journalled, as_change
+from tasks.entries import as_change
 from tasks.errors import WorkError
+from tasks.intents import change_row, journal, resolves_of, settle_of
 from tasks.look import Outlook, look
 from tasks.narrow import narrow
 from tasks.reins import Reins
@@ -42,7 +43,6 @@ from tasks.sides import Pairing, make_missing, opened, records_at, will_make
 from tasks.summary import Summary
 
 _VERSIONS = {"left_version", "right_version"}
-JOURNALLED_AT_ONCE = 500  # changes in one transaction
 
 
 def carry_out(ctx: Context, claim: Claim, reins: Reins) -> Summary:
@@ -204,9 +204,20 @@ def recover(work: Work) -> None:
 
 
 def _synchronize(work: Work, run: SyncRun) -> None:
-    ctx, pairing = work.ctx, work.pairing
     _containers_must_match(work)
     editing.carry_out(work, run)
+    if (outlook := filling.fill(work, run)) is not None:
+        _say_notes(work, outlook)
+        _count(work, outlook)
+        with work.ctx.sessions.begin() as db:
+            work.reins.fence(db)
+            _store_problems(work, db, outlook)
+    _remember(work, outlook or _compare(work, run))
+
+
+def _compare(work: Work, run: SyncRun) -> Outlook:
+    """Both sides read and compared, the whole plan stored, then sent."""
+    ctx, pairing = work.ctx, work.pairing
     outlook = look(ctx, pairing, work.reins, full=run.full, previous_run_id=work.previous_run_id)
     _say_what_was_read(work, outlook)
     _refuse_if_strict(work, outlook)
@@ -221,7 +232,7 @@ def _synchronize(work: Work, run: SyncRun) -> None:
     send_all(work, sendings, follower=linker)
     if linker is not None:
         set_the_rest(work, linker)
-    _remember(work, outlook)
+    return outlook
 
 
 def _say_what_was_read(work: Work, outlook: Outlook) -> None:
@@ -234,6 +245,10 @@ def _say_what_was_read(work: Work, outlook: Outlook) -> None:
                 " because of what it did not return.",
             )
         work.reins.log("info", f"Read {scan.read} records from {side}: {len(scan.new)} without a link.")
+    _say_notes(work, outlook)
+
+
+def _say_notes(work: Work, outlook: Outlook) -> None:
     for note in outlook.plan.notes:
         work.reins.log("info", f"{note}.")
     if outlook.plan.waiting:
@@ -483,14 +498,14 @@ def _store(work: Work, outlook: Outlook) -> list[Sending]:
         now = work.ctx.db_now(db)
         link_ids = _store_items(work, db, outlook, now)
         _settle_unknown(work, db, outlook, now)
-        _store_problems(work, db, outlook, now)
+        _store_problems(work, db, outlook)
         _store_held(work, db, outlook, held, link_ids, now)
         approved = _take_approved(work, db, outlook, steps, link_ids, now)
         for side in SIDES:
             ledger.note_seen(db, outlook.index, side, plan.missing[side])
             ledger.note_missing(db, side, plan.missing[side], now)
         _tell_what_waits(work, db, outlook, now)
-    return _journal(work, outlook, steps, approved, link_ids, now)
+    return journal(work, outlook, steps, approved, link_ids, now)
 
 
 def _tell_what_waits(work: Work, db: Session, outlook: Outlook, now: Any) -> None:
@@ -638,21 +653,11 @@ def _store_item_conflicts(work: Work, db: Session, item: Item, link_id: int | No
         found=decision.conflicts,
         stale=decision.stale_resolutions,
         now=now,
-        carried_out=_resolves(item),
+        carried_out=resolves_of(item),
     )
 
 
-def _resolves(item: Item) -> list[str]:
-    """The conflicts that the item's intents settle by a person's answer."""
-    return sorted(set().union(*(_resolved_by(intent) for intent in item.decision.intents)))
-
-
-def _resolved_by(intent: Intent) -> set[str]:
-    names = {name for name, rule in intent.rules.items() if rule.startswith("resolved")}
-    return {""} if intent.rule.startswith("resolved") and not intent.rules else names
-
-
-def _store_problems(work: Work, db: Session, outlook: Outlook, now: Any) -> None:
+def _store_problems(work: Work, db: Session, outlook: Outlook) -> None:
     for problem in outlook.warnings:
         work.warn(db, problem)
         work.reins.log("warning", problem.message)
@@ -690,7 +695,7 @@ def _store_held(
             if row.state == ChangeState.APPROVED:  # its approval ran out: it waits again
                 row.state, row.decided_by, row.decided_at = ChangeState.HELD, None, None
         else:
-            entry = _change_row(work, change, items.get(id(change.tie)), outlook, link_ids, now)
+            entry = change_row(work, change, items.get(id(change.tie)), outlook, link_ids, now)
             entry.state, entry.guard = ChangeState.HELD, change.guard
             entry.expires_at = now + ledger.HELD_FOR
             entry.message = why
@@ -738,160 +743,13 @@ def _take_approved(
             other_row.state, other_row.settled_at = ChangeState.WITHDRAWN, now
             other_row.message = "Approved as well; the change is carried out once."
         row.run_id, row.state = work.run_id, ChangeState.PLANNED
-        row.settle = _with_what_stood(_settle_with(change, items.get(id(change.tie)), outlook), step)
+        row.settle = settle_of(step, items.get(id(change.tie)), outlook)
         row.link_id = link_ids.get(id(change.tie))
         taken[id(step)] = row
     for row in (row for rows in approved.values() for row in rows):
         if row.operation in ("relink", "container"):
             row.state, row.settled_at, row.run_id = ChangeState.APPLIED, now, work.run_id
     return taken
-
-
-def _journal(
-    work: Work,
-    outlook: Outlook,
-    steps: Sequence[Step],
-    approved: dict[int, Change],
-    link_ids: dict[int, int],
-    now: Any,
-) -> list[Sending]:
-    """Journal what is to be sent, some at a time: on SQLite whoever else writes waits that long.
-
-    What a crash between two transactions leaves is a plan of which nothing was sent: it is taken back.
-    """
-    items = {id(item.tie): item for item in outlook.plan.items}
-    sendings: list[Sending] = []
-    for start in range(0, len(steps), JOURNALLED_AT_ONCE):
-        work.reins.progress("storing the plan", start, len(steps))
-        part = steps[start : start + JOURNALLED_AT_ONCE]
-        fresh: dict[int, Entry] = {}
-        for step in part:
-            if id(step) not in approved:
-                item = items.get(id(step.change.tie))
-                entry = _change_row(work, step.change, item, outlook, link_ids, now)
-                entry.settle = _with_what_stood(entry.settle, step)
-                fresh[id(step)] = entry
-        if fresh:
-            with work.ctx.sessions.begin() as db:
-                work.reins.fence(db)
-                ledger.store_changes(db, list(fresh.values()))
-        for step in part:
-            change = step.change
-            row: Journalled = fresh.get(id(step)) or approved[id(step)]
-            sendings.append(
-                Sending(
-                    row.id,
-                    row.marker,
-                    change.intent.side,
-                    "aside" if step.is_aside else change.intent.operation,
-                    change.key,
-                    _write(work, step, row, items.get(id(change.tie))),
-                    row.link_id,
-                    row.origin_id,
-                    fresh.get(id(step)),
-                )
-            )
-    return sendings
-
-
-def _with_what_stood(settle: dict[str, Any] | None, step: Step) -> dict[str, Any] | None:
-    """What an earlier step of this run leaves there: a look after a crash must know it for ours."""
-    return {**(settle or {}), "stood": encode_fields(step.moved)} if step.moved else settle
-
-
-def _change_row(
-    work: Work,
-    change: PlannedChange,
-    item: Item | None,
-    outlook: Outlook,
-    link_ids: dict[int, int],
-    now: Any,
-) -> Entry:
-    intent = change.intent
-    after = encode_fields(intent.after) if intent.operation != "delete" else None
-    return Entry(
-        marker=work.ctx.new_id(),
-        workspace_id=work.workspace_id,
-        config_id=work.config_id,
-        run_id=work.run_id,
-        link_id=link_ids.get(id(change.tie), change.tie.id),
-        side=intent.side,
-        operation=intent.operation,
-        key=change.key[:500],
-        record_id=_chosen_id(work, change) if intent.operation == "create" else change.record_id,
-        origin_id=change.origin_id,
-        before=encode_fields(intent.before) if intent.operation != "create" else None,
-        after=after,
-        own=intent.after,
-        rule=intent.rule[:60],
-        state=ChangeState.PLANNED,
-        fingerprint=change.fingerprint,
-        settle=_settle_with(change, item, outlook, after),
-        created_at=now,
-    )
-
-
-def _chosen_id(work: Work, change: PlannedChange) -> str | None:
-    """The id of a record to be created, where it is ours to choose: journalled before the write."""
-    end = work.pairing.end(change.intent.side)
-    if end.id_kind == "chosen":
-        return work.ctx.new_id()
-    if end.id_kind == "visible" and end.key_field is not None:
-        pairs = work.pairing.built.rules.mapping.pairs
-        if all(pair.on(change.intent.side) != end.key_field for pair in pairs):
-            return work.ctx.new_id()
-    return None
-
-
-def _settle_with(
-    change: PlannedChange, item: Item | None, outlook: Outlook, after: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """What of the link moves when this change is confirmed, as a crash leaves it for the next run. `after` is
-    what it writes, where that is encoded already."""
-    intent = change.intent
-    other_ = after if after is not None and intent.settle is intent.after else encode_fields(intent.settle)
-    settle_: dict[str, Any] = {"other": other_}
-    if intent.rule == ASIDE:
-        return {**settle_, "aside": True}
-    if rest := outlook.unmapped.get((intent.side, change.record_id or "")):
-        settle_["rest"] = encode_fields(rest)
-    if item is None:
-        return settle_
-    decision, far = item.decision, other(intent.side)
-    seen = item.look(far)
-    alone = len(decision.intents) == 1
-    if decision.unlinked:
-        settle_["open"] = True  # a link is still to come: the next run looks at the record again
-    if decision.is_settled and alone and isinstance(seen, Seen):
-        settle_["final"], settle_["other_version"] = True, seen.version
-    if decision.move is not None:
-        settle_["move"] = {"state": decision.move.state, "reason": decision.move.reason}
-    if resolves := _resolved_by(intent):
-        # A typed answer goes to both sides: it is carried out when both have it.
-        twins = (twin for twin in decision.intents if twin.side == far)
-        halves = resolves.intersection(*(_resolved_by(twin) for twin in twins)) if not alone else set()
-        settle_["resolves"], settle_["halves"] = sorted(resolves - halves), sorted(halves)
-    return settle_
-
-
-def _write(work: Work, step: Step, row: Journalled, item: Item | None) -> Write:
-    """The change as the connector is told it, with what must still stand there."""
-    intent, end = step.change.intent, work.pairing.end(step.change.intent.side)
-    mapping = work.pairing.built.rules.mapping
-    seen = item.look(intent.side) if item is not None else None
-    version = seen.version if isinstance(seen, Seen) else None
-    if intent.operation == "delete":
-        # Without a version the values that were read must still be there.
-        read = None if version is not None else mapping.outgoing(intent.side, intent.before)
-        return Write(row.marker, "delete", row.record_id, expected=read, expected_version=version)
-    fields = mapping.outgoing(intent.side, intent.after)
-    if intent.operation == "create":
-        if row.record_id is not None and end.id_kind == "visible" and end.key_field is not None:
-            fields[end.key_field] = row.record_id
-        return Write(row.marker, "create", row.record_id, fields)
-    expected = mapping.outgoing(intent.side, {**intent.before, **step.moved})
-    version = None if step.moved else version
-    return Write(row.marker, "update", row.record_id, fields, expected=expected, expected_version=version)
 
 
 # -- remember -------------------------------------------------------------------------------------

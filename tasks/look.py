@@ -20,7 +20,7 @@ from connectors.errors import RetryableError
 from models.links import Link
 from models.sync_configs import Baseline
 from sync import vanished as vanish
-from sync.diff import Scan, scan_pages
+from sync.diff import PageLike, Scan, scan_pages
 from sync.guard import Facts, PlannedChange
 from sync.mapping import FieldMapping, FieldPair
 from sync.plan import Gone, Intent, Look, Tie, Unknown
@@ -61,6 +61,45 @@ class Outlook:
     unmapped: dict[tuple[Side, str], Fields] = field(default_factory=dict)
 
 
+@dataclass(frozen=True)
+class Known:
+    """What we know of a sync before a run reads anything."""
+
+    index: LinkIndex
+    baseline: Baseline | None
+    decided: Decided
+    answered: Sequence[int]  # links with an answer that waits to be carried out
+    now: datetime
+    is_migration: bool  # the mapping or the ends are others than in the last run
+    is_redecided: bool  # another policy may decide otherwise about records that have not moved
+
+    @property
+    def asks_for_all(self) -> bool:
+        """Whether all records are looked at once, moved or not."""
+        return self.is_migration or self.is_redecided
+
+
+def recall(ctx: Context, pairing: Pairing) -> Known:
+    built = pairing.built
+    with ctx.reads() as db:
+        now = ctx.db_now(db)
+        baseline = ledger.baseline_of(db, pairing.config_id)
+        changed = baseline is not None and (
+            baseline.mapping_hash != built.mapping_hash
+            or built.retyped
+            or baseline.identity_hash != built.identity_hash
+        )
+        return Known(
+            ledger.load_index(db, pairing.config_id),
+            baseline,
+            ledger.load_decided(db, pairing.config_id, now),
+            ledger.answered_links(db, pairing.config_id),
+            now,
+            is_migration=changed,
+            is_redecided=baseline is None or baseline.policy_hash != built.policy_hash,
+        )
+
+
 def look(
     ctx: Context,
     pairing: Pairing,
@@ -73,41 +112,49 @@ def look(
     """Read both sides and plan; the links in `also` are decided even if nothing about them moved.
 
     Raises ConnectorError (a side that cannot be read at all) and Signals."""
-    with ctx.reads() as db:
-        now = ctx.db_now(db)
-        index = ledger.load_index(db, pairing.config_id)
-        baseline = ledger.baseline_of(db, pairing.config_id)
-        decided = ledger.load_decided(db, pairing.config_id, now)
-        answered = ledger.answered_links(db, pairing.config_id)
-    built = pairing.built
-    remap = baseline is not None and (baseline.mapping_hash != built.mapping_hash or built.retyped)
-    moved = baseline is not None and baseline.identity_hash != built.identity_hash
-    # Another policy may decide otherwise about records that have not moved: all are looked at once.
-    redecide = baseline is None or baseline.policy_hash != built.policy_hash
+    known = recall(ctx, pairing)
+    index, baseline, look_at_all = known.index, known.baseline, known.asks_for_all
     unread: dict[Side, str] = {}
     unkeyed: dict[Side, int] = {"left": 0, "right": 0}
     # Who decided something waits for it to be done, also for records that have not moved since.
-    everything = full or remap or moved or redecide or bool(decided.approved or answered)
-
-    look_at_all = remap or moved or redecide
+    everything = full or look_at_all or bool(known.decided.approved or known.answered)
 
     def read(side: Side) -> Scan:
-        end, since = pairing.end(side), None if everything else _cursor(pairing, side, baseline, now)
+        end, since = pairing.end(side), None if everything else _cursor(pairing, side, baseline, known.now)
         # What also holds records that no link knows would never add up.
         may_be_as_known = since is None and 0 < index.on_side[side] >= _count(baseline, side)
         if not look_at_all and may_be_as_known and (scan := _as_known(ctx, pairing, end, reins)) is not None:
             return scan
-        return _scan(ctx, pairing, end, reins, since, look_at_all=look_at_all, unread=unread)
+        return scan_side(ctx, pairing, end, reins, since, look_at_all=look_at_all, unread=unread)
 
     scans = _both(read, apart=all(pairing.end(side).connector.reads_apart for side in SIDES))
     for side in SIDES:
         if pairing.end(side).id_kind == "visible":
             unkeyed[side] = _set_unkeyed_aside(scans[side])
+    return weigh(
+        ctx, pairing, known, scans, previous_run_id=previous_run_id, also=also, unread=unread, unkeyed=unkeyed
+    )
+
+
+def weigh(
+    ctx: Context,
+    pairing: Pairing,
+    known: Known,
+    scans: dict[Side, Scan],
+    *,
+    previous_run_id: str | None,
+    also: Sequence[int] = (),
+    unread: dict[Side, str] | None = None,
+    unkeyed: dict[Side, int] | None = None,
+) -> Outlook:
+    """What should follow from what both reads returned. Raises ConnectorError (a look at single records)."""
+    index, baseline, decided, now = known.index, known.baseline, known.decided, known.now
+    built = pairing.built
     mapping = built.rules.mapping
     with ctx.reads() as db:
         for side in SIDES:
             ledger.learn(db, pairing.config_id, index, side, to_learn(scans[side]))
-        asked = {*answered, *also}
+        asked = {*known.answered, *also}
         index.learn(ledger.load_rows(db, pairing.config_id, Link.id, asked - index.by_id.keys()))
         wanted = touched(index, scans, asked & index.by_id.keys())
         known_fields = dict(baseline.pairs) if baseline is not None else None
@@ -119,7 +166,7 @@ def look(
         counts={side: scans[side].read for side in SIDES},
         first_contact=_is_first_contact(ctx, pairing, baseline, scans, index),
         first_load_done=baseline is not None and baseline.full_at is not None,
-        migration=(remap or moved) and baseline is not None and baseline.full_at is not None,
+        migration=known.is_migration and baseline is not None and baseline.full_at is not None,
         approved=decided.approved,
         dismissed=decided.dismissed,
         held=decided.held,
@@ -145,7 +192,7 @@ def look(
         plan.problems.extend(vanish.problem(side, name) for name in names)
     return Outlook(
         index, ties, scans, plan, facts, baseline, decided,
-        is_full=all(scan.full for scan in scans.values()), unread=unread, unkeyed=unkeyed,
+        is_full=all(scan.full for scan in scans.values()), unread=unread or {}, unkeyed=unkeyed or {},
         warnings=_warnings(pairing),
     )  # fmt: skip
 
@@ -331,7 +378,7 @@ def _is_first_contact(
         scan.read > 0 for scan in scans.values()
     ):
         return False
-    if not index.by_id:
+    if not len(index):
         return True
     with ctx.reads() as db:
         return ledger.waits_for_first_run(db, pairing.config_id)
@@ -361,17 +408,24 @@ def _pages(end: End, since: str | None) -> Iterator[Page]:
     return end.connector.read(end.stream, end.options, since)
 
 
-def _scan(
+def scan_side(
     ctx: Context,
     pairing: Pairing,
     end: End,
     reins: Reins | None,
-    since: str | None,
+    since: str | None = None,
     *,
-    look_at_all: bool,
-    unread: dict[Side, str],
+    look_at_all: bool = False,
+    unread: dict[Side, str] | None = None,
+    through: Callable[[Page, Mapping[str, str | None]], PageLike] | None = None,
+    begin: Callable[[], None] | None = None,
 ) -> Scan:
-    """One side, to its end. A read that breaks off is started again, never spliced."""
+    """One side, to its end. A read that breaks off is started again, never spliced.
+
+    `through` is what each page goes through, with the versions that are known, before it is compared; `begin`
+    is what each read begins with.
+    Raises ConnectorError, and Signals.
+    """
     known: dict[str, str | None] = {}
     if since is None:
         with ctx.reads() as db:
@@ -385,8 +439,11 @@ def _scan(
             yield page
 
     def once() -> Scan:
+        if begin is not None:
+            begin()
+        paced = _paced(end, pages(), reins)
         return scan_pages(
-            _paced(end, pages(), reins),
+            paced if through is None else (through(page, known) for page in paced),
             known,
             full=since is None,
             look_at_all=look_at_all,
@@ -406,7 +463,8 @@ def _scan(
         if partial is None or partial.read == 0:
             raise
         partial.incomplete_because = problem.message
-        unread[end.side] = problem.message
+        if unread is not None:
+            unread[end.side] = problem.message
         return partial
 
 

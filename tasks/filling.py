@@ -1,0 +1,260 @@
+"""A first load: a side that holds nothing yet is filled, some thousand records at a time.
+
+An ordinary run has its whole plan before its first write. Where a side is empty there is little to plan: each
+record of the other is new, and no guard counts creates before the first load is done. So the one side is
+read to its end into a file of our own, then planned, journalled and sent part by part, by the code of every
+run: the memory that it takes does not grow with the records. Records whose keys may not be theirs alone are
+planned together, at the end. A load that was broken off goes on in the same way: what it made is known.
+"""
+
+from __future__ import annotations
+
+import pickle
+import tempfile
+from array import array
+from collections.abc import Callable, Container, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from itertools import pairwise
+from types import TracebackType
+from typing import IO
+
+from connectors.base import is_unkeyed
+from models.journal import ChangeState
+from models.sync_runs import RunKind, SyncRun
+from sync.diff import PageLike, Scan
+from sync.identity import without_case
+from sync.mapping import FieldMapping
+from sync.order import in_order
+from sync.planner import Plan
+from sync.records import SIDES, Record, Side, other
+from tasks import ledger
+from tasks.apply import Work, send_all
+from tasks.intents import journal
+from tasks.look import Known, Outlook, recall, scan_side, weigh
+
+FEWEST = 5_000  # records; fewer are planned at once
+PART = 5_000  # records that are planned and sent at once
+
+
+class Unfit(Exception):
+    """Not the case that this room is for: an ordinary run decides."""
+
+
+def fill(work: Work, run: SyncRun) -> Outlook | None:
+    """Fill the one side with what the other holds; what came of it, without its records.
+
+    None, and nothing done, where this is no first load, or one that needs its whole plan before a write.
+
+    Raises ConnectorError and Signals; what was done by then stays, and a later run goes on with the rest.
+    """
+    if not _asks_for_no_whole_plan(work, run):
+        return None
+    known = recall(work.ctx, work.pairing)
+    if not _is_first_load(work, known):
+        return None
+    for target in ("right", "left"):
+        if work.pairing.built.rules.policy.direction.writes_to(target):
+            with Store(work.pairing.built.rules.mapping, other(target)) as store:
+                try:
+                    scans = _read(work, known, target, store)
+                except Unfit:
+                    continue
+                return _fill(work, known, scans, store, target)
+    return None
+
+
+def _asks_for_no_whole_plan(work: Work, run: SyncRun) -> bool:
+    """Whether each record can be decided without all others."""
+    built, ends = work.pairing.built, (work.pairing.left, work.pairing.right)
+    policy, mapping = built.rules.policy, built.rules.mapping
+    return (
+        not run.options
+        and run.kind != RunKind.UNDO
+        and not any(pair.holds_files or pair.form(side) for pair in mapping.pairs for side in SIDES)
+        and not (policy.strict or policy.settle or built.paused)
+        and policy.guards.budget.creates is None
+        and all(end.connector.snapshot and end.connector.consistent for end in ends)
+    )
+
+
+def _is_first_load(work: Work, known: Known) -> bool:
+    """Whether no run got through yet, and nothing waits for a person or a look."""
+    if known.is_migration or (known.baseline is not None and known.baseline.full_at is not None):
+        return False
+    is_odd = known.index.by_id or known.index.states.keys() - {"linked"}
+    decided = known.decided.approved or known.decided.dismissed or known.decided.held
+    if is_odd or decided or known.answered:
+        return False
+    with work.ctx.reads() as db:
+        unknown = ledger.open_changes(db, work.config_id, (ChangeState.UNKNOWN,))
+        return not unknown and not ledger.rested(db, work.config_id, known.now)
+
+
+def _read(work: Work, known: Known, target: Side, store: Store) -> dict[Side, Scan]:
+    """Both sides read to their ends: the target, which must be as we know it; the store takes what it lacks.
+
+    Raises Unfit.
+    """
+
+    scans = {
+        target: scan_side(
+            work.ctx, work.pairing, work.pairing.end(target), work.reins,
+            through=lambda page, _: Taken(page, _refuse),
+        )
+    }  # fmt: skip
+    if not scans[target].complete or scans[target].absent:
+        raise Unfit
+
+    scans[other(target)] = scan_side(
+        work.ctx, work.pairing, work.pairing.end(other(target)), work.reins,
+        through=lambda page, versions: Taken(page, partial(store.add, linked=versions)), begin=store.clear,
+    )  # fmt: skip
+    scan = scans[other(target)]
+    if not scan.complete or scan.absent or len(store) < FEWEST or store.has_copies():
+        raise Unfit
+    return scans
+
+
+def _refuse(records: Sequence[Record]) -> None:
+    if records:
+        raise Unfit
+
+
+def _fill(work: Work, known: Known, scans: dict[Side, Scan], store: Store, target: Side) -> Outlook:
+    source, total, done = other(target), len(store), 0
+    work.reins.log(
+        "info", f"{target} holds nothing yet: {total} records of {source} go there, {PART} at a time."
+    )
+    whole: Outlook | None = None
+    notes: dict[str, None] = {}
+    for part in store.parts():
+        found = {**scans, source: replace(scans[source], new={record.id: record for record in part})}
+        outlook = weigh(work.ctx, work.pairing, known, found, previous_run_id=work.previous_run_id)
+        if outlook.plan.held:
+            raise AssertionError("no guard holds what a first load creates")
+        notes.update(dict.fromkeys(outlook.plan.notes))
+        with work.ctx.sessions.begin() as db:
+            work.reins.fence(db)
+            now = work.ctx.db_now(db)
+            for problem in outlook.plan.problems:
+                work.fail(db, problem)
+        steps = list(in_order(outlook.plan.flowing, work.pairing.built.rules))
+        send_all(work, journal(work, outlook, steps, {}, {}, now), before=done, total=total)
+        done += len(part)
+        whole = _together(whole, outlook)
+    if whole is None:
+        raise AssertionError("a load has at least one part")
+    whole.plan.unchanged = known.index.linked
+    whole.plan.notes = list(notes)
+    return replace(whole, scans=scans)
+
+
+def _together(whole: Outlook | None, part: Outlook) -> Outlook:
+    """The counts of all parts so far; the records themselves are done."""
+    before, now = whole.plan if whole else Plan(), part.plan
+    plan = Plan(
+        keyless=before.keyless + now.keyless,
+        excluded=before.excluded + now.excluded,
+        missing={side: set() for side in SIDES},
+    )
+    return replace(part, plan=plan)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """A page whose records are handed on as they come, instead of being kept by the scan."""
+
+    page: PageLike
+    take: Callable[[Sequence[Record]], None]
+
+    @property
+    def ids(self) -> Sequence[str]:
+        return self.page.ids
+
+    @property
+    def versions(self) -> Sequence[str | None]:
+        return self.page.versions
+
+    @property
+    def is_last(self) -> bool:
+        return self.page.is_last
+
+    @property
+    def total(self) -> int | None:
+        return self.page.total
+
+    @property
+    def cursor(self) -> str | None:
+        return self.page.cursor
+
+    def pick(self, indexes: Sequence[int], /) -> Sequence[Record]:
+        self.take(self.page.pick(indexes))
+        return ()
+
+
+class Store:
+    """Records on their way, in a file that ends with the block."""
+
+    def __init__(self, mapping: FieldMapping, side: Side) -> None:
+        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="syncline-load-")  # noqa: SIM115
+        self._mapping, self._side = mapping, side
+        self._ids, self._keys = array("q"), array("q")  # hashes, of which equal ones may be equal texts
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, _: object, __: TracebackType | None) -> None:
+        self._file.close()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def clear(self) -> None:
+        """Forget all: the read begins anew."""
+        self._file.seek(0)
+        self._file.truncate()
+        self._ids, self._keys = array("q"), array("q")
+
+    def add(self, records: Sequence[Record], linked: Container[str]) -> None:
+        """Keep these. Raises Unfit for one without an id of its own, and for one that is linked already."""
+        if any(is_unkeyed(record.id) or record.id in linked for record in records):
+            raise Unfit
+        pickle.dump(list(records), self._file, pickle.HIGHEST_PROTOCOL)
+        self._ids.extend(hash(record.id) for record in records)
+        self._keys.extend(map(self._hash_of_key, records))
+
+    def has_copies(self) -> bool:
+        """Whether two records may have the same id."""
+        return bool(_more_than_once(self._ids))
+
+    def parts(self) -> Iterator[list[Record]]:
+        """All records, `PART` at a time; last and together those that another may be taken for."""
+        doubtful, held = _more_than_once(self._keys), []
+        self._file.seek(0)
+        part: list[Record] = []
+        left = len(self)
+        while left:
+            records: list[Record] = pickle.load(self._file)  # noqa: S301  we alone have written it
+            left -= len(records)
+            for record in records:
+                if doubtful and self._hash_of_key(record) in doubtful:
+                    held.append(record)
+                else:
+                    part.append(record)
+            while len(part) >= PART:
+                yield part[:PART]
+                part = part[PART:]
+        if part:
+            yield part
+        if held:
+            yield held
+
+    def _hash_of_key(self, record: Record) -> int:
+        key = self._mapping.key_of(self._side, record)
+        return hash(record.id) if key is None else hash(without_case(key))
+
+
+def _more_than_once(hashes: array[int]) -> set[int]:
+    ordered = sorted(hashes)
+    return {one for one, two in pairwise(ordered) if one == two}
