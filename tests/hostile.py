@@ -123,8 +123,9 @@ class Knobs:
 
     says: str = ""  # what it says in place of its own words when it refuses something
 
-    # Somebody else: called before each page, with its number, and before each write.
+    # Somebody else: called before each page, with its number, and before each write; behind each of them.
     meanwhile: Callable[[str], None] | None = None
+    afterwards: Callable[[str], None] | None = None
 
 
 @dataclass(frozen=True)
@@ -242,6 +243,8 @@ class Hostile:
             knobs.unavailable -= 1
             raise Unavailable(knobs.says or "The hostile system does not answer.")
         yield
+        if knobs.afterwards is not None:
+            knobs.afterwards(name)
         if knobs.kill_after == number:
             raise Killed(f"after call {number}: {name}")
 

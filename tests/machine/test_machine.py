@@ -25,7 +25,7 @@ from hypothesis.stateful import (
 )
 
 from tests.machine.model import KEY, LEFT, OTHER, RIGHT, SIDES, Rules, Way
-from tests.machine.world import NAMES, World
+from tests.machine.world import NAMES, Moment, World
 
 ASKED_FOR = os.environ.get("MACHINE_EXAMPLES", "")
 EXAMPLES = int(ASKED_FOR or 60)
@@ -256,9 +256,10 @@ class Machine(RuleBasedStateMachine):
     def run_with_half_a_read(self, side: str, page: int, cut: bool) -> None:
         self.w.read_half(side, page, cut=cut)
 
-    @rule(step=st.integers(1, 12))
-    def run_delivered_twice(self, step: int) -> None:
-        self.w.deliver_twice(step)
+    @rule(step=st.integers(1, 6), moment=st.sampled_from(["a page", "a write", "behind a write"]))
+    def run_delivered_twice(self, step: int, moment: Moment) -> None:
+        # A run has more pages than writes.
+        self.w.deliver_twice(step if moment == "a page" else (step + 1) // 2, moment)
 
     @rule(at=st.integers(1, 6), side=sides, number=picks, values=edits, away=st.booleans())
     def run_while_somebody_edits(

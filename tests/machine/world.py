@@ -6,7 +6,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from models.journal import Change, ChangeState
 from models.links import Shadow
@@ -28,7 +28,7 @@ TYPES = {
 }
 NAMES = tuple(TYPES)
 DIRECTIONS = {SIDES: "bidirectional", (RIGHT,): "left_to_right", (LEFT,): "right_to_left"}
-UNSETTLED = (ChangeState.PLANNED, ChangeState.SENT)
+Moment = Literal["a page", "a write", "behind a write"]
 
 
 def own(side: str, name: str) -> str:
@@ -219,30 +219,44 @@ class World:
             assert summary.status != "success"
         self.disturbed(summary)
 
-    def deliver_twice(self, step: int) -> None:
-        """G-ONCE: a worker falls asleep at some call, another takes over, then the first wakes up."""
+    def deliver_twice(self, step: int, moment: Moment) -> None:
+        """G-ONCE: a worker falls asleep at some call, another takes over, then the first wakes up.
+
+        Before a page nothing of it is on its way. Behind a write, what it wrote is found by the other one and
+        not written again. Before a write, its batch arrives when the other one is done: its updates and
+        deletes change nothing any more, since they say what they expect there. A create that is on its way
+        when the lease ends is the one request that nobody can take back, so it is not delayed here.
+        """
         self.model.run()
-        systems, calls = self.systems.values(), 0
+        calls = 0
 
         def sleep(name: str) -> None:
             nonlocal calls
+            if not name.startswith("page" if moment == "a page" else "write"):
+                return
             calls += 1
-            # A create on its way when the lease ends is the one request that nobody can take back.
-            if calls == step and name.startswith("page"):
-                for system in systems:
-                    system.knobs.meanwhile = None
-                taken = self.stage.take_over_in_secret()
-                if taken is not None:
-                    self.follow(taken)
+            if calls != step or (moment == "a write" and self._is_creating()):
+                return
+            for system in self.systems.values():
+                system.knobs.meanwhile = system.knobs.afterwards = None
+            taken = self.stage.take_over_in_secret()
+            if taken is not None:
+                self.follow(taken)
 
-        for system in systems:
-            system.knobs.meanwhile = sleep
+        for system in self.systems.values():
+            if moment == "behind a write":
+                system.knobs.afterwards = sleep
+            else:
+                system.knobs.meanwhile = sleep
         summary = self.stage.run()
         self.heal()
         self.follow(summary)
         self.check()
         self._same_as_undisturbed()
         self.adopt()
+
+    def _is_creating(self) -> bool:
+        return any(row.operation == "create" for row in self.stage.changes(ChangeState.SENT))
 
     def run_meanwhile(self, at: int, side: str, id: str, values: Row | None) -> None:
         """Somebody edits or deletes a record between two calls of the run."""
@@ -480,17 +494,18 @@ class World:
             knobs.fail_at_page = knobs.cut_at_page = knobs.partial = None
             knobs.lost_requests = knobs.lost_answers = knobs.missing_outcomes = 0
             knobs.unavailable = knobs.rate_limited = knobs.repeats = 0
-            knobs.meanwhile = None
+            knobs.meanwhile = knobs.afterwards = None
 
     def _agree(self, links: Iterable[Any]) -> None:
         open_fields = {(ends, name) for ends, name in self.real_conflicts()}
         held = {(item.record_id, item.origin_id) for item in self.stage.held()}
+        no = {(row.record_id, row.origin_id) for row in self.stage.changes(ChangeState.DISMISSED)}
         frozen = {(issue.key, issue.field) for issue in self.stage.issues()}
         for link in links:
             if link.state != "linked" or not link.left_id or not link.right_id:
                 continue
             ends = (link.left_id, link.right_id)
-            if held & {ends, ends[::-1]} or self._is_gone(link):
+            if (held | no) & {ends, ends[::-1]} or self._is_gone(link):
                 continue
             left, right = self.model.rows[LEFT][ends[0]], self.model.rows[RIGHT][ends[1]]
             for name, way in self.rules.fields.items():
