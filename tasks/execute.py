@@ -595,6 +595,8 @@ def _move(work: Work, db: Session, item: Item, now: Any) -> dict[str, Any]:
     values: dict[str, Any] = {}
     if item.relinked is not None:
         values[f"{item.relinked}_id"] = tie.id_on(item.relinked)
+        if tie.state != row.state:  # they start anew, also while what they need waits
+            values["state"], values["reason"] = tie.state, tie.reason
     if item.forget is not None:
         values[f"{item.forget}_id"] = None
     move = decision.move

@@ -426,7 +426,7 @@ class Model:
                 found = self._called(side, self._key(side, id), there)
                 if len(found) == 1:
                     found[0].ids[side] = there[found[0]][side] = id
-                    found[0].base = {LEFT: {}, RIGHT: {}}
+                    found[0].base, found[0].state = {LEFT: {}, RIGHT: {}}, "linked"
                 elif found:
                     waiting.update(found)
                 if found:
@@ -442,7 +442,7 @@ class Model:
                 for id in list(fresh[side]):
                     if self._key(side, id) == bond.base[OTHER[side]].get(KEY):
                         bond.ids[side] = there[bond][side] = id
-                        bond.base = {LEFT: {}, RIGHT: {}}
+                        bond.base, bond.state = {LEFT: {}, RIGHT: {}}, "linked"
                         fresh[side].remove(id)
 
     def _key(self, side: str, id: str) -> Any:

@@ -326,3 +326,17 @@ def test_K22_linked_again_after_being_unlinked(story: Story) -> None:
     story.link_by_hand(story.left.id(), story.right.id())
     assert story.run() == "conflict(x) conflict(y)"
     assert [row.state for row in story.links() if row.key.strip('"') == "k"] == ["tombstone", "linked"]
+
+
+def test_K22_who_meets_a_survivor_again_stays_linked_while_the_write_waits(story: Story) -> None:
+    story.define(conflict="left_wins", deletes="unlink")
+    story.base("k", x="a")
+    story.left.remove()
+    assert story.run() == "nothing"
+    assert story.link().state == "unlinked"
+    story.left.put("k", x="new")
+    story.right.knobs.protected.add(story.right.id())
+    assert story.run() == "issue(forbidden)"
+    assert story.link().state == "linked"
+    story.right.knobs.protected.clear()
+    assert story.run() == "R.x=new"
