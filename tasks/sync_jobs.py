@@ -11,6 +11,7 @@ from dataclasses import replace
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from connectors.base import Can, Connector
@@ -26,7 +27,7 @@ from sync.schedule import ScheduleProblem, read_schedule
 from sync.values import FieldType
 from tasks import audit, questions, runs, saving, schedules
 from tasks.context import Context
-from tasks.errors import DefinitionError, NotFound, RunActive, WorkError
+from tasks.errors import DefinitionError, NotFound, RunActive, WorkError, WrongState
 from tasks.sides import asked
 
 # Fields that say when a record was changed, by the names that systems give them.
@@ -50,22 +51,23 @@ def create(
 ) -> str:
     """A new sync-job; its id. Raises NotFound (a connection), DefinitionError (the schedule), WorkError."""
     _checked(cron, timezone)
-    with ctx.sessions.begin() as db:
-        now = ctx.db_now(db)
-        for connection_id in (left_id, right_id):
-            row = db.get(Connection, connection_id)
-            if row is None or row.workspace_id != workspace_id:
-                raise NotFound(f"There is no connection {connection_id}.")
-        if db.scalar(select(SyncJob.id).where(SyncJob.workspace_id == workspace_id, SyncJob.name == name)):
-            raise WorkError(f"There is a sync-job '{name}' already: choose another name.", code="name_taken")
-        job = SyncJob(
-            id=ctx.new_id(), workspace_id=workspace_id, name=name, left_connection_id=left_id,
-            right_connection_id=right_id, cron=cron, timezone=timezone, mode=mode, enabled=enabled,
-            streams=list(streams) if streams is not None else None, owner_id=owner_id, created_by=by[:320],
-            state="preparing", created_at=now, updated_at=now,
-        )  # fmt: skip
-        db.add(job)
-        audit.record(db, "sync_job.created", job.id, by=by, at=now, workspace_id=workspace_id, name=name)
+    try:
+        with ctx.sessions.begin() as db:
+            now = ctx.db_now(db)
+            for connection_id in (left_id, right_id):
+                row = db.get(Connection, connection_id)
+                if row is None or row.workspace_id != workspace_id:
+                    raise NotFound(f"There is no connection {connection_id}.")
+            job = SyncJob(
+                id=ctx.new_id(), workspace_id=workspace_id, name=name, left_connection_id=left_id,
+                right_connection_id=right_id, cron=cron, timezone=timezone, mode=mode, enabled=enabled,
+                streams=list(streams) if streams is not None else None, owner_id=owner_id,
+                created_by=by[:320], state="preparing", created_at=now, updated_at=now,
+            )  # fmt: skip
+            db.add(job)
+            audit.record(db, "sync_job.created", job.id, by=by, at=now, workspace_id=workspace_id, name=name)
+    except IntegrityError:
+        raise saving.taken("sync-job", name) from None
     questions.ask(
         ctx, workspace_id, QuestionKind.SET_UP, by=by, connection_id=left_id, options={"job": job.id}
     )
@@ -73,28 +75,36 @@ def create(
 
 
 def change(ctx: Context, job_id: str, values: Mapping[str, Any], *, by: str) -> None:
-    """Change name, cron, timezone or enabled; its configs follow. Raises NotFound, DefinitionError."""
-    with ctx.sessions.begin() as db:
-        job = _job(db, job_id)
-        for column in ("name", "cron", "timezone", "enabled"):
-            if column in values:
-                setattr(job, column, values[column])
-        _checked(job.cron, job.timezone)
-        job.updated_at = now = ctx.db_now(db)
-        for config in _configs(db, job_id):
-            config.definition = {
-                **config.definition,
-                "schedule": {"cron": job.cron, "timezone": job.timezone},
-                "active": job.enabled,
-            }
-            config.cron, config.timezone, config.active = job.cron, job.timezone, job.enabled
-            config.version += 1
-            config.updated_at = now
-            schedules.reschedule(config, now)
-        audit.record(
-            db, "sync_job.changed", job_id, by=by, at=now, workspace_id=job.workspace_id,
-            fields=sorted(values),
-        )  # fmt: skip
+    """Change name, cron, timezone or enabled; its configs follow.
+
+    Raises NotFound, DefinitionError, WorkError (the name is taken).
+    """
+    try:
+        with ctx.sessions.begin() as db:
+            _change(ctx, db, _job(db, job_id), values, by)
+    except IntegrityError:
+        raise saving.taken("sync-job", str(values.get("name"))) from None
+
+
+def _change(ctx: Context, db: Session, job: SyncJob, values: Mapping[str, Any], by: str) -> None:
+    for column in ("name", "cron", "timezone", "enabled"):
+        if column in values:
+            setattr(job, column, values[column])
+    _checked(job.cron, job.timezone)
+    job.updated_at = now = ctx.db_now(db)
+    for config in _configs(db, job.id):
+        config.definition = {
+            **config.definition,
+            "schedule": {"cron": job.cron, "timezone": job.timezone},
+            "active": job.enabled,
+        }
+        config.cron, config.timezone, config.active = job.cron, job.timezone, job.enabled
+        config.version += 1
+        config.updated_at = now
+        schedules.reschedule(config, now)
+    audit.record(
+        db, "sync_job.changed", job.id, by=by, at=now, workspace_id=job.workspace_id, fields=sorted(values)
+    )
 
 
 def delete(ctx: Context, job_id: str, *, by: str) -> None:
@@ -113,9 +123,18 @@ def delete(ctx: Context, job_id: str, *, by: str) -> None:
 
 
 def run(ctx: Context, job_id: str, *, by: str) -> tuple[list[str], list[str]]:
-    """Queue a run of each of its configs; those runs, and the runs that were active already."""
+    """Queue a run of each of its configs; those runs, and the runs that were active already.
+
+    Raises NotFound, WrongState (it is not set up), WorkError (it is switched off).
+    """
     with ctx.reads() as db:
-        _job(db, job_id)
+        job = _job(db, job_id)
+        if job.state == "preparing":
+            raise WrongState(f"'{job.name}' is still being set up: try again in a moment.")
+        if job.state == "failed":
+            raise WrongState(
+                f"'{job.name}' could not be set up: {job.error} Mend that, delete it and make it again."
+            )
         ids = [config.id for config in _configs(db, job_id)]
     queued, active = [], []
     for config_id in ids:

@@ -21,6 +21,7 @@ from web.database import ctx, db
 from web.languages import _, mark
 from web.reads.query import BadFilter
 
+A_WHILE = "60"  # seconds after which a limit has room again: all count by the minute
 log = structlog.get_logger(__name__)
 
 
@@ -121,6 +122,8 @@ def _http(problem: HTTPException) -> ResponseReturnValue:
     if _wants_json() and isinstance(problem, MethodNotAllowed):
         message = f"This address takes {', '.join(sorted(_methods(problem)))}."
     headers = {name: text for name, text in problem.get_headers() if name in ("Allow", "Retry-After")}
+    if status == 429:
+        headers.setdefault("Retry-After", A_WHILE)
     if status == 401 and _wants_json():
         headers["WWW-Authenticate"] = "Bearer"
     code = phrase.lower().replace(" ", "_")

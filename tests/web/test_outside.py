@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from flask import Flask
 from sqlalchemy import select
+from sqlalchemy.exc import OperationalError
 from werkzeug.test import TestResponse
 
 from models.audit import AuditEvent
@@ -21,7 +22,7 @@ from models.questions import Question
 from models.sync_configs import SyncConfig
 from models.sync_jobs import SyncJob
 from models.sync_runs import RunState, SyncRun
-from tasks import jobs, questions, saving, tokens
+from tasks import jobs, outside, questions, saving, tokens
 from tasks.context import Context
 from tasks.errors import WorkError
 from tasks.rights import Capability
@@ -91,6 +92,20 @@ def test_a_failure_is_told_in_the_words_expected(send: Send, world: World, monke
         "error": "cleanup_logs failed",
         "message": "The job 'cleanup-old-logs' is running already.",
     }
+
+
+def test_a_database_that_is_away_is_told_in_the_words_expected(
+    send: Send, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(*_: Any, **__: Any) -> Any:
+        raise OperationalError("INSERT", {}, Exception("connection refused by 10.0.0.7"))
+
+    monkeypatch.setattr(outside, "note", fails)
+    failed = send("/api/sync-jobs/run-auto-syncs")
+    assert failed.status_code == 500
+    assert failed.json is not None
+    assert set(failed.json) == {"success", "error", "message"}
+    assert "10.0.0.7" not in failed.text
 
 
 @pytest.mark.parametrize(
@@ -410,3 +425,56 @@ def test_sync_jobs_of_another_workspace_do_not_exist(caller: Callable[..., Calle
     ):
         assert charlie.get(path).status_code == 404
     assert charlie.post("/api/workspaces/ws-other/sync-jobs", body).status_code == 404
+
+
+def sync_job(**changed: Any) -> dict[str, Any]:
+    return {
+        "name": "x", "dataSourceId": f"{OWN}-crm", "destinationDatabaseId": f"{OWN}-sheets",
+        "schedule": {"cron": "0 3 * * *"}, **changed,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("changed", "field"),
+    [
+        ({"entityFilter": []}, "entityFilter"),
+        ({"entityFilter": ["a", "b", "a"]}, "entityFilter"),
+        ({"destinationDatabaseId": f"{OWN}-crm"}, "destinationDatabaseId"),
+    ],
+)
+def test_a_sync_job_over_nothing_or_onto_itself_is_refused(
+    caller: Callable[..., Caller], ctx: Context, world: World, changed: Any, field: str
+) -> None:
+    refused = caller("alice").post(f"/api/workspaces/{OWN}/sync-jobs", sync_job(**changed))
+    assert refused.status_code == 422
+    assert refused.json is not None
+    assert [item["field"] for item in refused.json["errors"]] == [field]
+    with ctx.reads() as db:
+        assert db.scalar(select(SyncJob.id)) is None
+
+
+def test_two_sync_jobs_have_two_names(caller: Callable[..., Caller], world: World) -> None:
+    alice, path = caller("alice"), f"/api/workspaces/{OWN}/sync-jobs"
+    alice.post(path, sync_job(name="nightly"))
+    second = alice.post(path, sync_job(name="hourly")).json
+    assert second is not None
+    for refused in (
+        alice.call("PUT", f"{path}/{second['id']}", {"name": "nightly"}),
+        alice.post(path, sync_job(name="nightly")),
+    ):
+        assert (refused.status_code, "'nightly' already" in refused.text) == (409, True)
+
+
+def test_a_sync_job_that_is_not_set_up_does_not_pretend_to_run(
+    caller: Callable[..., Caller], world: World
+) -> None:
+    alice, path = caller("alice"), f"/api/workspaces/{OWN}/sync-jobs"
+    made = alice.post(path, sync_job()).json
+    assert made is not None
+    early = alice.post(f"{path}/{made['id']}/run")
+    assert (early.status_code, "being set up" in early.text) == (409, True)
+    with world.write() as db:
+        job = db.get_one(SyncJob, made["id"])
+        job.state, job.error = "failed", "There is no table."
+    late = alice.post(f"{path}/{made['id']}/run")
+    assert (late.status_code, "could not be set up: There is no table." in late.text) == (409, True)

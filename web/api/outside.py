@@ -92,10 +92,10 @@ def trigger(
         @wraps(view)
         def carry_out() -> ResponseReturnValue:
             given = {} if body is None else {"wish": read_body(body)}
-            if method == "POST":
-                told = {} if body is None else given["wish"].model_dump(exclude_none=True)
-                act(outside.note, view.__name__, client=request.remote_addr or "", wish=told)
             try:
+                if method == "POST":
+                    told = {} if body is None else given["wish"].model_dump(exclude_none=True)
+                    act(outside.note, view.__name__, client=request.remote_addr or "", wish=told)
                 done = view(**given)
             except NotFound:
                 raise

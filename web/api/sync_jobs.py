@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Literal
 
 from flask import Blueprint, abort
-from pydantic import Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 from sqlalchemy import select
 
 from models.sync_configs import SyncConfig
@@ -31,7 +31,17 @@ class Schedule(Input):
     timezone: str = Field(default="UTC", min_length=1, max_length=64)
 
 
-Streams = Annotated[list[Annotated[str, Field(min_length=1, max_length=200)]], Field(max_length=500)]
+def _each_once(streams: list[str]) -> list[str]:
+    if len(set(streams)) < len(streams):
+        raise ValueError("names a stream twice")
+    return streams
+
+
+Streams = Annotated[
+    list[Annotated[str, Field(min_length=1, max_length=200)]],
+    Field(min_length=1, max_length=500),
+    AfterValidator(_each_once),
+]
 JobName = Annotated[str, Field(min_length=1, max_length=100)]
 
 
@@ -43,6 +53,13 @@ class NewSyncJob(Input):
     syncMode: Literal["full", "incremental"] = "full"
     enabled: bool = True
     entityFilter: Streams | None = Field(default=None, description="Streams; left out, all there are.")
+
+    @field_validator("destinationDatabaseId")
+    @classmethod
+    def _elsewhere(cls, destination: str, info: ValidationInfo) -> str:
+        if destination == info.data.get("dataSourceId"):
+            raise ValueError("must be another connection than dataSourceId")
+        return destination
 
 
 class ChangedSyncJob(Input):
@@ -122,7 +139,14 @@ def create(workspace_id: str, body: NewSyncJob) -> Answer:
 
 
 @operation(
-    bp, "PUT", "/<job_id>", needs="edit", summary="Change a sync-job", body=ChangedSyncJob, returns=SyncJobOut
+    bp,
+    "PUT",
+    "/<job_id>",
+    needs="edit",
+    summary="Change a sync-job",
+    body=ChangedSyncJob,
+    returns=SyncJobOut,
+    refuses=True,
 )
 def change(workspace_id: str, job_id: str, body: ChangedSyncJob) -> SyncJobOut:
     """What is left out stays."""
