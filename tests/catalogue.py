@@ -18,10 +18,11 @@ from babel.messages.extract import extract_from_dir
 from babel.messages.pofile import read_po, write_po
 
 from connectors import catalog as connectors
+from settings import VARIABLES
 from sync.guard import SENTENCES
 from tasks import jobs
 from web.languages import FOLDER
-from web.words import plain
+from web.words import first_sentence, plain
 
 WEB = FOLDER.parent
 KEYWORDS = {
@@ -47,10 +48,16 @@ def _foreign() -> Iterator[tuple[str, str]]:
     """Fixed sentences of other floors, which know nothing of languages, that the panel shows."""
     for sentence in SENTENCES.values():
         yield "sync/guard.py", sentence
+    for meaning in VARIABLES.values():
+        yield "settings.py", meaning
     for job in jobs.registry().values():
+        yield "tasks/maintenance", plain(job.name)
         yield "tasks/maintenance", job.sentence
     for name in connectors.names():
         kind = connectors.get(name)
+        yield f"connectors/{name}.py", kind.title
+        if summary := first_sentence(kind.__doc__):
+            yield f"connectors/{name}.py", summary
         for model in (kind.Options, kind.StreamOptions):
             for option, info in model.model_fields.items():
                 yield f"connectors/{name}.py", info.title or plain(option)
@@ -74,6 +81,9 @@ def brought_up_to_date(path: Path) -> bytes:
     found.update(extracted(), no_fuzzy_matching=True, update_creation_date=False)
     found.obsolete.clear()
     found.fuzzy = False
+    found.header_comment = f"# The texts of the panel: {found.locale.english_name if found.locale else ''}."
+    found.project, found.version, found.msgid_bugs_address = "Syncline", "", ""
+    found.last_translator = found.language_team = ""
     written = BytesIO()
     write_po(written, found, width=100, include_lineno=False)
     return written.getvalue()

@@ -14,7 +14,7 @@ from sync.records import SIDES, Side
 from sync.schedule import ScheduleProblem, read_schedule
 from tasks import drafts
 from tasks.errors import DefinitionError, NotFound, RunActive, WorkError
-from web import forms, options
+from web import cadence, forms, options
 from web.auth import needs, person
 from web.database import act
 from web.languages import _
@@ -283,7 +283,7 @@ def _times(cron: str, timezone: str) -> dict[str, Any]:
         found = read_schedule(cron, timezone)
     except ScheduleProblem as problem:
         return {"words": "", "next": [], "problem": str(problem)}
-    return {"words": found.words(), "next": found.next_times(clock().now), "problem": ""}
+    return {"words": cadence.said(found), "next": found.next_times(clock().now), "problem": ""}
 
 
 def _found(draft_id: str) -> reads.DraftView:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from decimal import Decimal
 from functools import cache
 from io import BytesIO
 from pathlib import Path
@@ -18,13 +19,14 @@ from threading import Lock
 from babel import Locale
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
+from babel.numbers import format_decimal, format_percent
 from babel.support import NullTranslations, Translations
 from flask import Flask, Response, g, has_request_context, request
 from flask_babel import Babel, Domain, get_translations
 
 ENGLISH, PROOF = "en", "en-XA"
 # By their own names: whoever cannot read the page finds their language.
-LANGUAGES: Mapping[str, str] = {ENGLISH: "English"}
+LANGUAGES: Mapping[str, str] = {ENGLISH: "English", "de": "Deutsch"}
 LANGUAGE_COOKIE = "language"
 FOLDER = Path(__file__).with_name("translations")
 
@@ -34,7 +36,7 @@ def install(app: Flask) -> None:
     babel.init_app(app, default_locale=ENGLISH, locale_selector=locale)
     babel.domain_instance = _Texts()
     app.jinja_env.globals.update(counted=counted)
-    app.jinja_env.filters["number"] = number
+    app.jinja_env.filters.update(number=number, size=size, inside=inside)
     app.context_processor(lambda: {"language": language()})
     app.after_request(_told)
 
@@ -96,6 +98,31 @@ def decimal(value: float) -> str:
     return f"{value:.1f}".replace(".", _signs(locale())["decimal"])
 
 
+def percent(share: float | Decimal) -> str:
+    """`12%`, `12 %`."""
+    said: str = format_percent(share, "#,##0%" if locale() == ENGLISH else None, locale=locale())
+    return said
+
+
+def amount(value: Decimal) -> str:
+    """Any number, with all its places: `1,250.50`."""
+    said: str = format_decimal(value, locale=locale(), decimal_quantization=False)
+    return said
+
+
+def size(number: int) -> str:
+    """So many bytes: `31 Bytes`, `38.4 kB`."""
+    if number < 1000:
+        return counted("%(num)s Byte", "%(num)s Bytes", number)
+    places = next(place for place in (1, 2, 3) if number < 1000 ** (place + 1) or place == 3)
+    return f"{decimal(number / 1000**places)} {('kB', 'MB', 'GB')[places - 1]}"
+
+
+def inside(text: str) -> str:
+    """A state as it stands within a sentence. Languages name states by words that are no nouns."""
+    return text[:1].lower() + text[1:]
+
+
 def weekday(moment: datetime) -> str:
     """`Mon`."""
     return _weekdays(locale())[moment.weekday()]
@@ -104,6 +131,16 @@ def weekday(moment: datetime) -> str:
 def month(moment: datetime) -> str:
     """`Nov`."""
     return _months(locale())[moment.month]
+
+
+def day_of_week(number: int) -> str:
+    """`Monday`; Monday is 0."""
+    return _days(locale())[number]
+
+
+def month_of_year(number: int) -> str:
+    """`November`; January is 1."""
+    return _year(locale())[number]
 
 
 @cache
@@ -115,6 +152,18 @@ def _signs(name: str) -> Mapping[str, str]:
 @cache
 def _weekdays(name: str) -> Mapping[int, str]:
     names: Mapping[int, str] = Locale.parse(name).days["format"]["abbreviated"]
+    return names
+
+
+@cache
+def _days(name: str) -> Mapping[int, str]:
+    names: Mapping[int, str] = Locale.parse(name).days["format"]["wide"]
+    return names
+
+
+@cache
+def _year(name: str) -> Mapping[int, str]:
+    names: Mapping[int, str] = Locale.parse(name).months["format"]["wide"]
     return names
 
 

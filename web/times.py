@@ -28,6 +28,10 @@ class Clock:
         seconds = (self.now - moment).total_seconds()
         if abs(seconds) < _MINUTE:
             return _("just now") if seconds >= 0 else _("in a moment")
+        if (days := int(abs(seconds) // _DAY)) and seconds > 0:
+            return counted("%(num)s day ago", "%(num)s days ago", days)
+        if days:
+            return counted("in %(num)s day", "in %(num)s days", days)
         size = _rough(abs(seconds))
         return _("%(span)s ago", span=size) if seconds > 0 else _("in %(span)s", span=size)
 
@@ -113,9 +117,7 @@ def zone_named(name: str | None) -> ZoneInfo:
 def _rough(seconds: float) -> str:
     if seconds < _HOUR:
         return _("%(minutes)s min", minutes=int(seconds // _MINUTE))
-    if seconds < _DAY:
-        return _("%(hours)s h", hours=int(seconds // _HOUR))
-    return counted("%(num)s day", "%(num)s days", int(seconds // _DAY))
+    return _("%(hours)s h", hours=int(seconds // _HOUR))
 
 
 def _two(number: int) -> str:

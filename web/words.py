@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Literal
 
 from models.journal import ChangeState
-from models.sync_runs import RunKind, RunState
+from models.sync_runs import RunKind, RunState, SyncRun, Wait
+from tasks import bulk
 from web.languages import _, counted, forms, mark
 
 Tone = Literal["good", "busy", "wait", "warn", "bad", "off"]
@@ -236,6 +238,18 @@ def process(kind: str) -> str:
     return _(_PROCESSES[kind]) if kind in _PROCESSES else kind.capitalize()
 
 
+def waits(run: SyncRun) -> str:
+    """Why a queued run may not begin yet. What an outside system said of it stays as it is."""
+    if run.wait_code == Wait.BACK_OFF and len(found := re.findall(r"\d+", run.wait_text)) == 2:
+        return _("Tries again by itself, %(number)s of %(tries)s times.", number=found[0], tries=found[1])
+    return _(_WAITS[run.wait_code]) if run.wait_code in _WAITS else run.wait_text
+
+
+def left_out(why: str) -> str:
+    """Why a record is not tried again."""
+    return _(_LEFT_OUT[why]) if why in _LEFT_OUT else why
+
+
 def execution(state: str) -> str:
     """How a maintenance job went."""
     return _(_EXECUTIONS[state]) if state in _EXECUTIONS else state
@@ -249,6 +263,11 @@ def who(asked_by: str) -> str:
 def plain(code: str) -> str:
     """A code as words: `ambiguous_key` is `Ambiguous key`."""
     return begin(code.replace("_", " ").replace("-", " ").strip())
+
+
+def first_sentence(text: str | None) -> str:
+    """What a description begins with."""
+    return (text or "").strip().partition("\n")[0].partition(". ")[0]
 
 
 def begin(text: str) -> str:
@@ -292,6 +311,15 @@ _PROCESSES: Mapping[str, str] = {
     "tick": mark("Tick of the schedules"),
     "worker": mark("Worker"),
     "scheduler": mark("Scheduler"),
+}
+_WAITS: Mapping[str, str] = {
+    Wait.CIRCUIT: mark("Waits until the connection answers again."),
+    Wait.RECALL: mark("It can still be taken back; then it begins."),
+    Wait.DATABASE: mark("Syncline's own database did not answer; the run goes on when it does."),
+}
+_LEFT_OUT: Mapping[str, str] = {
+    bulk.FIXED: mark("already fixed by a later run"),
+    bulk.BEYOND: mark("beyond the first 2,000: the next slice"),
 }
 _EXECUTIONS: Mapping[str, str] = {
     "asked": mark("asked"),
@@ -371,3 +399,77 @@ _POLICIES: Mapping[str, str] = {
     "newest_wins": mark("the newer edit wins"),
     "manual": mark("a person decides"),
 }
+
+
+# What people did, by its code in the audit.
+AUDITED: Mapping[str, str] = {
+    "account.deleted": mark("Account deleted"),
+    "account.deletion_asked": mark("Account deletion asked"),
+    "account.deletion_taken_back": mark("Account deletion taken back"),
+    "authentication.refused": mark("Authentication refused"),
+    "bulk.confirmed": mark("Bulk confirmed"),
+    "bulk.planned": mark("Bulk planned"),
+    "bulk.recalled": mark("Bulk recalled"),
+    "bulk.stopped": mark("Bulk stopped"),
+    "change.abandoned": mark("Change abandoned"),
+    "change.approved": mark("Change approved"),
+    "change.dismissed": mark("Change dismissed"),
+    "config.activated": mark("Config activated"),
+    "config.changed": mark("Config changed"),
+    "config.created": mark("Config created"),
+    "config.deactivated": mark("Config deactivated"),
+    "config.deleted": mark("Config deleted"),
+    "config.owner_set": mark("Config owner set"),
+    "config.paused": mark("Config paused"),
+    "config.renamed": mark("Config renamed"),
+    "config.resumed": mark("Config resumed"),
+    "conflict.resolved": mark("Conflict resolved"),
+    "connection.changed": mark("Connection changed"),
+    "connection.created": mark("Connection created"),
+    "connection.deleted": mark("Connection deleted"),
+    "connection.renamed": mark("Connection renamed"),
+    "connection.sign_in_ended": mark("Connection sign in ended"),
+    "connection.signed_in": mark("Connection signed in"),
+    "connection.signed_out": mark("Connection signed out"),
+    "export.taken": mark("Export taken"),
+    "invitation.accepted": mark("Invitation accepted"),
+    "invitation.made": mark("Invitation made"),
+    "invitation.withdrawn": mark("Invitation withdrawn"),
+    "issues.claimed": mark("Issues claimed"),
+    "issues.muted": mark("Issues muted"),
+    "issues.noted": mark("Issues noted"),
+    "issues.released": mark("Issues released"),
+    "issues.resolved": mark("Issues resolved"),
+    "issues.unmuted": mark("Issues unmuted"),
+    "job.asked": mark("Job asked"),
+    "job.run": mark("Job run"),
+    "job.switched_off": mark("Job switched off"),
+    "job.switched_on": mark("Job switched on"),
+    "keys.rotated": mark("Keys rotated"),
+    "record.edited": mark("Record edited"),
+    "record.linked": mark("Record linked"),
+    "record.unlinked": mark("Record unlinked"),
+    "run.calls_revealed": mark("Run calls revealed"),
+    "run.cancelled": mark("Run cancelled"),
+    "run.queued": mark("Run queued"),
+    "session.revoked": mark("Session revoked"),
+    "sync_job.changed": mark("Sync job changed"),
+    "sync_job.created": mark("Sync job created"),
+    "sync_job.deleted": mark("Sync job deleted"),
+    "token.made": mark("Token made"),
+    "token.revoked": mark("Token revoked"),
+    "user.added": mark("User added"),
+    "user.password_set": mark("User password set"),
+    "user.removed": mark("User removed"),
+    "user.role_set": mark("User role set"),
+    "user.second_factor_off": mark("User second factor off"),
+    "user.second_factor_on": mark("User second factor on"),
+    "user.signed_in": mark("User signed in"),
+    "workspace.created": mark("Workspace created"),
+    "workspace.renamed": mark("Workspace renamed"),
+}
+
+
+def audited(action: str) -> str:
+    """An act of the audit, in words."""
+    return _(AUDITED[action]) if action in AUDITED else plain(action.replace(".", " "))

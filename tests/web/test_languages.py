@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+import re
+from datetime import timedelta
+from html import unescape
+
+import pytest
+from flask import Flask
+
+from models.sync_runs import RunState
+from sync.schedule import read_schedule
 from tests.web.browser import Browser
-from tests.web.world import World
+from tests.web.world import NOW, World, summary
+from web import cadence
 from web.languages import in_proof
 
 
@@ -55,3 +65,53 @@ def test_programs_are_answered_in_english(alice: Browser) -> None:
 
 def test_the_proof_keeps_named_places_and_tags() -> None:
     assert in_proof("<b>%(n)s</b> of 100 %%") == "⟦<b>%(n)s</b> óóf 100 %%⟧"
+
+
+def german(who: Browser, path: str) -> str:
+    response = who.get(path, Accept_Language="de-CH, de;q=0.9, en;q=0.5")
+    assert response.headers["Content-Language"] == "de", path
+    return " ".join(re.sub(r"<[^>]+>", " ", unescape(response.text)).split())
+
+
+def test_the_panel_speaks_german(alice: Browser, world: World) -> None:
+    config = world.config()
+    world.run(config, RunState.FAILED, error="No answer.", error_code="unavailable")
+    assert "1 Sync braucht Sie" in german(alice, "/") and "Fehlgeschlagen" in german(alice, "/runs")
+    alice.post("/preferences/language", language="de")
+    assert "Übersicht" in alice.words("/")
+
+
+def test_numbers_and_times_follow_the_language(alice: Browser, world: World) -> None:
+    config = world.config()
+    run = world.run(
+        config, summary=summary(left={"read": 12345}), minutes=3 * 24 * 60, started_at=NOW - timedelta(days=3)
+    )
+    page = german(alice, f"/runs/{run}")
+    assert "12.345" in page and "Fr., 20. Nov. 2026, 14:05:30 UTC" in page
+    assert "vor 3 Tagen" in german(alice, "/runs")
+    world.call(run, size=38_412, ms=1234)
+    assert "38,4 kB" in german(alice, f"/runs/{run}/calls")
+
+
+@pytest.mark.parametrize(
+    ("cron", "said"),
+    [
+        ("* * * * *", "Jede Minute"),
+        ("*/5 * * * *", "Alle 5 Minuten"),
+        ("0 * * * *", "Jede Stunde, zur Minute 0"),
+        ("15 */6 * * *", "Alle 6 Stunden, zur Minute 15, Zeitzone Europe/Berlin"),
+        ("30 2 * * *", "Jeden Tag um 02:30, Zeitzone Europe/Berlin"),
+        ("0 6,18 * * 1-5", "Von Montag bis Freitag um 06:00 und 18:00, Zeitzone Europe/Berlin"),
+        ("0 6 * * 0", "Jeden Sonntag um 06:00, Zeitzone Europe/Berlin"),
+        ("0 6 1 * *", "Am 1. jedes Monats um 06:00, Zeitzone Europe/Berlin"),
+        ("0 6 24 12 *", "Am 24. Dezember um 06:00, Zeitzone Europe/Berlin"),
+        ("*/7 3-5 * * *", "Wie */7 3-5 * * * es sagt, Zeitzone Europe/Berlin"),
+    ],
+)
+def test_a_schedule_is_told_in_the_language(app: Flask, cron: str, said: str) -> None:
+    with app.test_request_context(headers={"Accept-Language": "de"}):
+        assert cadence.said(read_schedule(cron, "Europe/Berlin")) == said
+    with app.test_request_context():
+        assert (
+            cadence.said(read_schedule(cron, "Europe/Berlin")) == read_schedule(cron, "Europe/Berlin").words()
+        )

@@ -12,7 +12,7 @@ from models.audit import AuditEvent
 from sync.values import dumps
 from web.database import db
 from web.reads.query import Export, Slice, export, keyset
-from web.words import plain
+from web.words import audited
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class Entry:
 
     @property
     def what(self) -> str:
-        return plain(self.event.action.replace(".", " "))
+        return audited(self.event.action)
 
     @property
     def reason(self) -> str:
@@ -62,10 +62,17 @@ class Entry:
     @property
     def detail(self) -> str:
         """The rest of it, in one line."""
-        said = self.event.detail.items()
-        return ", ".join(
-            f"{name} {value}" for name, value in said if name != "reason" and value not in ("", None)
-        )
+        said = ((name, _plain(value)) for name, value in self.event.detail.items() if name != "reason")
+        return ", ".join(f"{name} {value}" for name, value in said if value)
+
+
+def _plain(value: Any) -> str:
+    """A detail as one may read it: the changes of a definition as `conflict: left_wins → newest_wins`."""
+    if isinstance(value, list):
+        return ", ".join(map(_plain, value))
+    if isinstance(value, dict) and {"place", "before", "after"} <= value.keys():
+        return f"{value['place']}: {_plain(value['before']) or '∅'} → {_plain(value['after']) or '∅'}"
+    return "" if value is None else str(value)
 
 
 def find(workspace_id: str, wanted: AuditFilter, args: Mapping[str, str]) -> Slice[Entry]:

@@ -16,7 +16,7 @@ from models.sync_configs import SyncConfig
 from tasks import saving
 from web.causes import Cause, cause
 from web.database import db
-from web.languages import mark
+from web.languages import _, mark
 from web.words import Badge
 
 WELL = Badge(mark("Answers"), "check-circle-fill", "good", mark("Its last runs reached it."))
@@ -92,6 +92,6 @@ def _filled(connections: Sequence[Connection]) -> list[Reach]:
 
 def _title(connection: Connection) -> str:
     try:
-        return connector_named(connection.connector).title
+        return _(connector_named(connection.connector).title)
     except OptionsError:
         return connection.connector

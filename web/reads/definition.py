@@ -17,7 +17,8 @@ from sync.policy import ConflictPolicy, DeletePolicy, Direction, Drift, EditVers
 from sync.records import Side, other
 from sync.schedule import Schedule, ScheduleProblem, read_schedule
 from sync.values import display
-from web.languages import _, counted, mark
+from web import cadence
+from web.languages import _, counted, mark, percent
 from web.words import both, policy, side
 
 _CONFLICT: Mapping[ConflictPolicy, str] = {
@@ -121,7 +122,7 @@ def schedule_words(config: SyncConfig) -> str:
     if not config.auto:
         return _("Only when somebody starts it")
     schedule = _schedule(config)
-    return schedule.words() if schedule is not None else f"{config.cron} ({config.timezone})"
+    return cadence.said(schedule) if schedule is not None else f"{config.cron} ({config.timezone})"
 
 
 def next_times(config: SyncConfig, now: datetime, number: int = 5) -> list[datetime]:
@@ -153,7 +154,7 @@ def _schedule(config: SyncConfig) -> Schedule | None:
 def _end(side: Side, found: SyncDefinition, connection: Connection) -> End:
     said = found.end(side)
     try:
-        title = connector_named(connection.connector).title
+        title = _(connector_named(connection.connector).title)
     except OptionsError:
         title = connection.connector
     return End(
@@ -263,7 +264,7 @@ def _limits(found: SyncDefinition) -> list[tuple[str, str]]:
         guards = _(
             "Deletions are held above %(number)s with more than %(share)s of the records",
             number=limits.above,
-            share=format(limits.share, ".0%"),
+            share=percent(limits.share),
         )
     strict = found.validation == "strict"
     moved = found.mode == "incremental"

@@ -13,7 +13,7 @@ from models.journal import Change
 from models.sync_configs import Baseline, SyncConfig
 from sync.guard import APPROVAL, SENTENCES
 from web.database import db
-from web.languages import _, counted, mark
+from web.languages import _, counted, mark, percent
 from web.reads.impact import Impact, of_held
 from web.reads.query import BadFilter, Slice, is_word, keyset
 from web.reads.runs import ChangeRow
@@ -79,7 +79,7 @@ class Group:
     def share(self) -> str:
         if not self.known:
             return ""
-        share = f"{self.number / self.known:.0%}"
+        share = percent(self.number / self.known)
         return counted("%(share)s of %(num)s record", "%(share)s of %(num)s records", self.known, share=share)
 
     @property

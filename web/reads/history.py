@@ -14,7 +14,7 @@ from models.sync_configs import SyncConfig
 from models.sync_runs import SyncRun
 from web.database import db
 from web.languages import _, mark
-from web.words import plain, who
+from web.words import audited, who
 
 _ACTS: Mapping[str, str] = {
     "config.created": mark("created it"),
@@ -65,9 +65,7 @@ def of_config(config: SyncConfig, limit: int = 10) -> Sequence[Act]:
         Act(
             at=event.at,
             who=who(event.actor),
-            what=_(_ACTS[event.action])
-            if event.action in _ACTS
-            else plain(event.action.replace(".", " ")).lower(),
+            what=_(_ACTS[event.action]) if event.action in _ACTS else audited(event.action),
             reason=str(event.detail.get("reason") or ""),
             changes=event.detail.get("changes") or (),
         )

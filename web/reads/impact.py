@@ -23,7 +23,7 @@ from models.sync_configs import SyncConfig
 from sync.definition import ImpactSpec
 from sync.values import decode_fields, display
 from web.database import db
-from web.languages import counted, number
+from web.languages import amount, counted, number
 from web.reads.records import key_forms
 from web.words import plain
 
@@ -60,7 +60,7 @@ class Impact:
                     "%(num)s records with %(field)s above %(amount)s",
                     self.large,
                     field=spec.amount,
-                    amount=format(spec.above, ","),
+                    amount=amount(spec.above),
                 )
             )
         return ", ".join(said)

@@ -15,6 +15,7 @@ from sqlalchemy import func, select, text
 from models.connections import Connection
 from tasks.context import Context
 from web.database import db
+from web.languages import _
 
 # The parts whose versions somebody who reports a problem is asked for.
 _PARTS = (
@@ -69,7 +70,7 @@ def of(ctx: Context) -> Installation:
         keys=[Key(id, number == 0, used[id]) for number, id in enumerate(ring)],
         unreadable=sum(number for id, number in used.items() if id not in ring),
         variables=[
-            Variable(name, meaning, name in settings.named, f"{name}_FILE" in settings.named)
+            Variable(name, _(meaning), name in settings.named, f"{name}_FILE" in settings.named)
             for name, meaning in settings.variables.items()
         ],
         parts=parts(),

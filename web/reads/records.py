@@ -22,7 +22,7 @@ from sync.values import MISSING, dumps
 from web import words
 from web.causes import Cause, cause
 from web.database import db
-from web.languages import _, counted
+from web.languages import _, counted, inside
 from web.reads.query import begins_with, is_word
 from web.reads.runs import ChangeRow
 from web.reads.values import Shown, shown, wrapped
@@ -331,7 +331,7 @@ def _entries(
             _(
                 "%(act)s: %(state)s",
                 act=words.act_on(change.operation, change.side),
-                state=badge.word.lower(),
+                state=inside(badge.word),
             )
         )
         found.append(

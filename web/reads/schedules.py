@@ -13,6 +13,7 @@ from models.maintenance import JobExecution, MaintenanceJob
 from models.sync_configs import SyncConfig
 from sync.schedule import read_schedule
 from tasks import jobs
+from web import cadence
 from web.database import db
 from web.languages import _
 from web.reads import definition, syncs
@@ -94,7 +95,7 @@ def upkeep() -> list[Upkeep]:
             Upkeep(
                 name=name,
                 sentence=_(job.sentence),
-                schedule=read_schedule(cron, zone).words() if cron else _("Only when asked"),
+                schedule=cadence.said(read_schedule(cron, zone)) if cron else _("Only when asked"),
                 enabled=row.enabled if row else True,
                 next_run_at=row.next_run_at if row else None,
                 executions=[item for item in executions if item.job_name == name][:HISTORY],
