@@ -5,7 +5,7 @@ BIN := .venv/bin
 PYTEST ?= -n auto
 UV ?= uv
 
-.PHONY: help setup setup-dev bench demo demo-once demo-saas demo-saas-once demo-reset test test-browser test-security test-parse test-faults test-faults-short test-steps test-machine test-laws screenshots docs words lint format lock
+.PHONY: help setup setup-dev bench demo demo-once demo-saas demo-saas-once demo-reset test test-browser test-security test-parse test-faults test-faults-short test-simulators test-steps test-machine test-laws screenshots docs words lint format lock
 
 help: ## List the targets
 	@sed -n 's/^\([a-z-]*\):[^#]*## \(.*\)/  make \1|\2/p' Makefile | awk -F'|' '{ printf "%-20s %s\n", $$1, $$2 }'
@@ -54,6 +54,9 @@ test-faults: setup-dev ## Break real processes, disks, clocks and connections; S
 
 test-faults-short: setup-dev ## The same in two minutes, and the proof that missing safeguards are seen
 	$(BIN)/pytest -m faults tests/faults
+
+test-simulators: setup-dev ## The engine's scenarios with Airtable and Google Sheets as the ends, played here; ONLY=test_truth_table.py
+	$(BIN)/pytest $(PYTEST) --dist loadfile --system simulators $(addprefix tests/scenarios/,$(ONLY))$(if $(ONLY),,tests/scenarios)
 
 test-steps: setup-dev ## Die, and fail, at every step of a run; the truth table under every policy (about 10 minutes)
 	$(BIN)/pytest $(PYTEST) -m long -rP tests/machine/test_crash_everywhere.py tests/blackbox

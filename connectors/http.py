@@ -10,13 +10,14 @@ from __future__ import annotations
 import base64
 import json
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, NoReturn
 from urllib.parse import quote, urlencode
 
@@ -436,12 +437,18 @@ class _CheckedBackend(httpcore.NetworkBackend):
         raise OptionsError("Sockets of this machine may not be reached.", code="address")
 
 
+@cache
+def _trust() -> ssl.SSLContext:
+    """The certificates that count, read once per process: reading them takes longer than a quick call."""
+    return httpx.create_ssl_context()
+
+
 class _Transport(httpx.HTTPTransport):
     """httpx's own transport over a pool that connects through the checked backend."""
 
     def __init__(self, backend: httpcore.NetworkBackend) -> None:
         self._pool = httpcore.ConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
+            ssl_context=_trust(),
             network_backend=backend,
             max_connections=4,
             # Shorter than servers keep theirs: a call is not sent into a connection that just closes.

@@ -627,9 +627,10 @@ def _move(work: Work, db: Session, item: Item, now: Any) -> dict[str, Any]:
     if decision.is_settled and not decision.intents:
         for side in moved:
             values[f"{side}_version"] = there[side].version
-    elif not moved and not decision.waits:
-        # Something is left to do here, though no record moved: the next run must look again.
-        values.update({f"{side}_version": None for side in there})
+    elif not decision.waits:
+        # Something is left to do here, for which the next run must look again: also at a side that did not
+        # move, of which the shadows may not know what it is about.
+        values.update({f"{side}_version": None for side in there.keys() - moved})
     for problem in decision.problems:
         if problem.code in ("ping_pong", "volatile"):
             ledger.keep_worn_out(db, link_id, problem.field_name, work.run_id)

@@ -30,6 +30,10 @@ _services = pytest.StashKey[Services]()
 _numbers = itertools.count(1)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--system", default="memory", help="what holds the records of the engine's scenarios")
+
+
 def pytest_configure(config: pytest.Config) -> None:
     """Start the services where the tests are handed out; alone, they start when first asked for."""
     services = config.stash[_services] = Services()

@@ -155,6 +155,15 @@ class HostileStream(MemoryStream):
             number += 1
         return f"rec{number}"
 
+    def reshape(self, fields: Sequence[Field]) -> None:
+        """Somebody changes the table: what is not among these fields is gone, with its values."""
+        self.fields = tuple(fields)
+        names = {item.name for item in fields}
+        for id, row in self.rows.items():
+            self.rows[id] = {name: value for name, value in row.items() if name in names}
+            self.moves += 1
+            self.versions[id] = str(self.moves)
+
     def _store(self, id: str, row: dict[str, Value]) -> None:
         super()._store(id, {name: self._kept(name, value) for name, value in row.items()})
 

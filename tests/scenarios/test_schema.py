@@ -16,14 +16,7 @@ PROPAGATE = {"deletes": "propagate"}
 
 
 def change_fields(side: Teller, *fields: Field) -> None:
-    """Somebody changes the table: what is not among these fields is gone, with its values."""
-    store = side.system.store
-    store.fields = fields
-    names = {item.name for item in fields}
-    for record_id, row in list(store.rows.items()):
-        store.rows[record_id] = {name: value for name, value in row.items() if name in names}
-        store.moves += 1
-        store.versions[record_id] = str(store.moves)
+    side.system.store.reshape(fields)
 
 
 def without(name: str) -> tuple[Field, ...]:
@@ -182,6 +175,17 @@ def test_S11_a_field_is_taken_out(story: Story) -> None:
     assert "z" not in story.shadow("left")
     # Put back, it meets the other side for the first time.
     story.define(fields=list(PAIRS))
+    assert story.run() == "conflict(z)"
+
+
+def test_S11_a_field_that_is_put_back_waits_for_an_answer_however_the_record_moves(story: Story) -> None:
+    story.base("k", x="a", z="a")
+    story.define(fields=[pair for pair in PAIRS if pair["left"] != "z"])
+    story.left.edit(z="l")
+    assert story.run() == "nothing"
+    story.define(fields=list(PAIRS))
+    # The left one moves in that very run, and the right one does not.
+    story.left.edit(z="m")
     assert story.run() == "conflict(z)"
 
 

@@ -1,0 +1,37 @@
+"""What is said of the scenarios that Airtable and Google Sheets cannot play."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from tests.scenarios import not_there
+from tests.scenarios.ids import CASES, ELSEWHERE, all_tests, covered
+
+
+def named(entry: str) -> str:
+    """An entry without its orientation."""
+    return entry.partition("|")[0]
+
+
+def test_each_entry_is_a_test_and_stands_once() -> None:
+    entries = [
+        name
+        for table in (not_there.REASONS, not_there.OTHERWISE)
+        for names in table.values()
+        for name in names
+    ]
+    assert [entry for entry, count in Counter(entries).items() if count > 1] == []
+    tests = {test.partition("::")[2].partition("[")[0].removeprefix("test_") for test in all_tests()}
+    assert {named(entry).partition("[")[0] for entry in entries} <= tests
+
+
+def test_the_cases_that_only_memory_holds_are_known() -> None:
+    """`NOT_HELD` is what the table leaves of the specification, no more and no less."""
+    whole = {entry for entry in not_there.listed() if "|" not in entry}
+    left = [
+        test
+        for test in all_tests() - set(ELSEWHERE.values())
+        if (name := test.partition("::test_")[2]) not in whole and name.partition("[")[0] not in whole
+    ]
+    not_held = set(CASES) - covered(left) - set(ELSEWHERE)
+    assert tuple(case for case in CASES if case in not_held) == not_there.NOT_HELD
