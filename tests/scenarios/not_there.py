@@ -2,7 +2,7 @@
 
 The names are those of tests without `test_`; in brackets one set of their parameters, and after a bar the one
 orientation that it is about. Each of these is played there all the same, and must fail for this reason: what
-can be played has no business in this table.
+can be played has no business in this table. A story that is not named here and asks for more is skipped.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ REASONS: Mapping[str, tuple[str, ...]] = {
         "V13_an_option_that_only_the_system_knows_of",
         "R05_missing_and_not_to_be_seen",
         "R28_archived_records_are_listed_too",
+        "K22_who_meets_a_survivor_again_stays_linked_while_the_write_waits",
         "K16_one_record_is_merged_into_another",
     ),
     "files have no place in a sheet": (
@@ -107,6 +108,7 @@ REASONS: Mapping[str, tuple[str, ...]] = {
         "R04_missing_in_two_complete_reads",
         "R04_missing_once_and_there_again",
         "R04_our_own_late_showing_write_is_not_missed",
+        "R10_another_table_that_nobody_decides_on_is_asked_about_anew",
         "R10_the_table_is_another_one",
         "R17_somebody_edits_between_our_read_and_our_write[False]",
         "R17_somebody_edits_what_we_are_about_to_delete[False]",
@@ -169,7 +171,7 @@ OTHERWISE: Mapping[str, tuple[str, ...]] = {
     "the copy stands in memory": ("R11_the_config_points_at_a_copy",),
 }
 
-# Cases of the specification that no test holds there.
+# Cases of the specification that only tests of this table hold.
 _NOT_HELD = """
 T24 T25 K02 K07 K08 K16 K19 R01 R02 R05 R10 R11 R14 R16 R19 R20 R23 R25 R26 R28 G05 C05 C16 C17 C23
 C25 C26 V01 V02 V04 V07 V08 V11 V13 V14 V17 V19 V20 V22 V23 V25 V26 V28 V29 V34 S02 S04 S05 S07 S08
