@@ -415,7 +415,7 @@ class _Reader:
         if self.mistakes:
             return ""  # nothing will start: leave nothing behind
         try:
-            self.home.mkdir(parents=True, exist_ok=True)
+            self.home.mkdir(mode=0o700, parents=True, exist_ok=True)
             if not path.exists():
                 _make_once(path, make())
             kept = path.read_text(encoding="utf-8").strip()

@@ -19,7 +19,7 @@ def release(ctx: Context, *, check_keys: bool = True) -> list[str]:
     """
     own = ctx.settings.own_database
     if own is not None:
-        own.parent.mkdir(parents=True, exist_ok=True)
+        own.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     said = ["The database was brought to this release's schema." if upgrade(engine_of(ctx)) else ""]
     _check_keys(ctx, check_keys)
     said += [f"{email} is an administrator now." for email in people.prepare(ctx)]

@@ -335,6 +335,7 @@ def test_local_keys_are_made_once_and_readable_by_their_owner_only(tmp_path: Pat
     assert first.encryption_keys == second.encryption_keys
     assert len(first.secret_key) >= 32
     assert len(first.encryption_keys[0].secret) == 32
+    assert stat.S_IMODE((tmp_path / ".syncline").stat().st_mode) == 0o700, "records lie there in clear"
     for name in ("secret_key", "encryption_keys"):
         assert stat.S_IMODE((tmp_path / ".syncline" / name).stat().st_mode) == 0o600
     assert sorted(path.name for path in (tmp_path / ".syncline").iterdir()) == [

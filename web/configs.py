@@ -6,7 +6,7 @@ from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from models.sync_runs import RunKind
-from tasks import configs, naming, runs
+from tasks import configs, naming, runs, saving
 from tasks.errors import RunActive
 from web import forms
 from web.auth import needs, person
@@ -14,7 +14,7 @@ from web.database import act
 from web.languages import _
 from web.live import page
 from web.preferences import clock
-from web.reads import definition, history, progress, syncs
+from web.reads import definition, history, owners, progress, syncs
 from web.reads import runs as run_reads
 
 bp = Blueprint("configs", __name__, url_prefix="/configs")
@@ -50,6 +50,8 @@ def show(config_id: str) -> ResponseReturnValue:
         history=acts,
         progress=progress.of_config(config_id, progress.length_of(request.args)),
         cost=run_reads.last_cost(sync.config.workspace_id, config_id),
+        owner=owners.of_config(sync.config),
+        owners=owners.of_workspace(sync.config.workspace_id) if person().may("administer") else (),
     )
 
 
@@ -99,6 +101,16 @@ def rename(config_id: str) -> ResponseReturnValue:
     config = _found(config_id).config
     changed = act(naming.rename_config, config.id, forms.text("name", 200), by=person().email)
     flash(_("Renamed.") if changed else _("Nothing was changed."), "done")
+    return redirect(url_for("configs.show", config_id=config.id), code=303)
+
+
+@bp.post("/<config_id>/owner")
+@needs("administer")
+def give_owner(config_id: str) -> ResponseReturnValue:
+    config = _found(config_id).config
+    act(saving.give_owner, config.id, request.form.get("owner", "")[:36], by=person().email)
+    owner = owners.of_config(_found(config_id).config)
+    flash(_("It acts for %(who)s from now on.", who=owner.email if owner else ""), "done")
     return redirect(url_for("configs.show", config_id=config.id), code=303)
 
 

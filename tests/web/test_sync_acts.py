@@ -196,3 +196,21 @@ def test_schedules_are_told_in_ones_own_zone(alice: Browser, world: World) -> No
     assert "America/New_York" in page
     alice.client.set_cookie("zone", "../../etc/passwd")
     assert ">UTC<" in alice.text(f"/configs/{config}")
+
+
+def test_an_administrator_gives_a_sync_whose_owner_left_another_one(
+    alice: Browser, bob: Browser, vera: Browser, world: World
+) -> None:
+    config = world.config("orphan", owner_id="user-vera")
+    assert "Acts for vera@example.com, who may not run it" in alice.words(f"/configs/{config}")
+    page = alice.text(f"/configs/{config}")
+    assert 'value="user-bob"' in page
+    assert 'value="user-vera"' not in page, "a viewer runs nothing"
+    assert "configs/" + config + "/owner" not in bob.text(f"/configs/{config}")
+    for who, chosen, status in ((bob, "user-bob", 403), (alice, "user-vera", 409), (alice, "nobody", 409)):
+        assert who.post(f"/configs/{config}/owner", owner=chosen).status_code == status
+    assert alice.post(f"/configs/{config}/owner", owner="user-bob").status_code == 303
+    with world.ctx.reads() as db:
+        assert db.get_one(SyncConfig, config).owner_id == "user-bob"
+    assert "It acts for bob@example.com from now on." in alice.words(f"/configs/{config}")
+    assert "Acts for bob@example.com" in bob.words(f"/configs/{config}")

@@ -27,17 +27,11 @@ PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 @pytest.fixture
 def listening(house: House) -> Iterator[tuple[str, str]]:
     """A panel on a port of its own, whose questions are answered at once; its address and a token."""
-    house.table(
-        "crm.db",
-        "CREATE TABLE customers (id INTEGER PRIMARY KEY, email TEXT, name TEXT)",
-        "INSERT INTO customers VALUES (1, 'ada@example.com', 'Ada')",
-    )
-    house.write("sheets/customers.csv", "sync_id,email,name\n")
     ctx = house.ctx()
     ctx = replace(ctx, ask=lambda id: threading.Thread(target=questions.answer, args=(ctx, id)).start())
     with ctx.reads() as db:
         user = db.scalars(select(User.id)).one()
-    made = tokens.make(ctx, user, DEFAULT_WORKSPACE, "docs", tuple(Capability), days=1, by="test")
+    made = tokens.make(ctx, user, DEFAULT_WORKSPACE, "docs", _scopes(), days=1, by="test")
     server = make_server("127.0.0.1", 0, create_app(ctx), threaded=True)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
@@ -45,6 +39,13 @@ def listening(house: House) -> Iterator[tuple[str, str]]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+def _scopes() -> list[Capability]:
+    """Those that the page says the token needs."""
+    said = re.search(r"with the\s+scopes (.*?):", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    assert said
+    return [Capability(word) for word in re.findall(r"`(\w+)`", said[1])]
 
 
 def test_every_line_of_the_walk_through_works(listening: tuple[str, str], tmp_path: Path) -> None:
