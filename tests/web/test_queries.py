@@ -14,7 +14,7 @@ from sqlalchemy import event
 from models.audit import AuditEvent
 from models.calls import RunCall
 from models.connections import Connection
-from models.issues import IssueNote
+from models.issues import IssueClaim, IssueNote
 from models.people import Role
 from models.questions import Question
 from models.sync_jobs import SyncJob, SyncJobConfig
@@ -25,29 +25,45 @@ from tasks.rights import Capability
 from tests.web.browser import Browser
 from tests.web.caller import Caller
 from tests.web.test_doors import every_route
-from tests.web.world import NOW, OWN, Clock, World, make_context, summary
+from tests.web.world import DEFINITION, NOW, OWN, Clock, World, make_context, summary
 
 SECRET = "one-of-two-secrets-that-outside-crons-send-000"
-MOST = 30  # per page, with who is signed in, the frame and the clock
+MOST = 36  # per page, with who is signed in, the frame and the clock; the desk asks most
 
-# What a page is asked with where its address alone shows little.
+# What a page is asked with where its address alone shows little, or another part of it.
 ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "/audit": ("", "?actor=bob@example.com"),
     "/configs": ("", "?state=attention", "?q=sync"),
     "/conflicts": ("", "?state=settled"),
-    "/conflicts/plan": ("?take=left&like=1",),
+    "/configs/<config_id>": ("", "?runs=90"),
+    "/conflicts/plan": ("?take=left&like=1", "?take=right&id=1&id=2&id=3"),
     "/held": ("", "?state=dismissed", "?config={config_id}"),
     "/held/plan": ("?config={config_id}&guard=budget&side=right&operation=update",),
-    "/issues": ("", "?state=healed", "?q=k"),
+    "/issues": ("", "?state=healed", "?q=k", "?config={config_id}&code=rejected"),
+    "/issues/<config_id>/<code>": ("", "?state=healed"),
     "/records": ("?q=k", "?q=k1"),
     "/records/<config_id>": ("?key=k0",),
     "/runs": ("", "?state=attention", "?config={config_id}&state=failed", "?kind=manual"),
-    "/runs/<run_id>": ("", "?outcome=held", "?q=k"),
+    "/runs/<run_id>": ("", "?outcome=held", "?q=k", "?q=k0"),
+    "/runs/<run_id>/calls": ("", "?failed=yes"),
     "/drafts/times": ("?cron=0+4+*+*+*&timezone=UTC",),
     "/api/v1/configs/<config_id>/records": ("?key=k0",),
     "/api/v1/issues/notes": ("?config_id={config_id}&code=rejected",),
     "/api/v1/records": ("?q=k",),
 }
+# Steps and states that the URL map does not name.
+FURTHER = (
+    *(f"/drafts/{{change_id}}/{step}" for step in ("fields", "rules", "schedule", "review")),
+    "/runs/{preview_id}",
+    "/bulk/{newest_bulk_id}",
+)
+# Asked for again and again by open pages.
+POLLED = ("/", "/configs", "/configs/{config_id}", "/runs", "/runs/{run_id}", "/issues", "/queue", "/pulse")
+# Files begin when their first rows are there.
+FILES = (
+    "/runs/exports", "/runs/{run_id}/exports", "/runs/{run_id}/calls/exports", "/issues/exports",
+    "/conflicts/exports", "/audit/exports",
+)  # fmt: skip
 # Lead elsewhere, or say nothing of what is stored.
 APART = {"/assets/<digest>/<name>", "/oauth/callback", "/invitations/<token>", "/sign-in/<token>", "/sign-in"}
 
@@ -96,15 +112,24 @@ class Stock:
                 db.add(
                     IssueNote(config_id=config, code="rejected", at=NOW, by="bob@example.com", text="Told.")
                 )
+                db.merge(
+                    IssueClaim(
+                        config_id=config, code=f"code-{self.number}-{key}", by="bob@example.com", at=NOW,
+                        until=NOW + timedelta(minutes=9),
+                    )
+                )  # fmt: skip
                 db.add(_call(run, key))
         made = bulk.plan(self.world.ctx, bulk.Selection(OWN), said="all", by="bob@example.com")
         self.things.setdefault("bulk_id", made)
+        self.things["newest_bulk_id"] = made
 
     def _sync(self, number: int) -> tuple[str, str]:
         world = self.world
         self.number += 1
         config = world.config(
-            f"sync {self.number:03}", next_run_at=NOW + timedelta(minutes=self.number % 50 - 20)
+            f"sync {self.number:03}",
+            next_run_at=NOW + timedelta(minutes=self.number % 50 - 20),
+            definition=DEFINITION | {"impact": {"who": "name", "amount": "balance", "above": "10"}},
         )
         errors = [{"key": "k", "side": "left", "operation": "read", "code": "no_key", "message": "m"}]
         world.run(config, minutes=9, kind="manual")
@@ -175,6 +200,7 @@ class Stock:
                 )
             )  # fmt: skip
         return {
+            "change_id": drafts.begin_change(ctx, config, by="alice@example.com"),
             "code": "rejected",
             "config_id": config,
             "conflict_id": 1,
@@ -183,6 +209,7 @@ class Stock:
             "draft_id": drafts.begin(ctx, OWN, f"{OWN}-crm", f"{OWN}-sheets", by="alice@example.com"),
             "job_id": "job-1",
             "name": "cleanup-old-logs",
+            "preview_id": self.world.run(config, kind="preview"),
             "question_id": "question-1",
             "run_id": run,
             "step": "streams",
@@ -220,6 +247,21 @@ def test_every_page_asks_a_constant_number_of_questions(
                         answer = program.get(path) if path.startswith("/api/") else alice.get(path)
                 assert answer.status_code == 200, (path, answer.text[:500])
                 found[route.rule + more] = list(asked)
+        for shape in FURTHER:
+            with counted(world) as asked:
+                alice.text(shape.format(**stock.things))
+            found[shape] = list(asked)
+        for shape in POLLED:
+            with counted(world) as asked:
+                answer = alice.get(shape.format(**stock.things), HX_Request="true")
+            assert answer.status_code == 200 and "ETag" in answer.headers, shape
+            found[f"{shape}, polled"] = list(asked)
+        for shape in FILES:
+            path, token = shape.format(**stock.things), alice.token()
+            with counted(world) as asked:
+                answer = alice.post(path, token, form="json")
+                assert answer.status_code == 200 and answer.get_data(), shape
+            found[f"{shape}, as a file"] = list(asked)
         return found
 
     stock.grow(2)
