@@ -12,7 +12,7 @@ from web import forms
 from web.auth import needs, person
 from web.database import act
 from web.languages import _
-from web.live import page
+from web.live import marked, page
 from web.preferences import clock
 from web.reads import definition, history, owners, progress, syncs
 from web.reads import runs as run_reads
@@ -22,6 +22,7 @@ bp = Blueprint("configs", __name__, url_prefix="/configs")
 
 @bp.get("")
 @needs("read")
+@marked
 def index() -> ResponseReturnValue:
     workspace = person().workspace_id
     wanted = syncs.SyncFilter.of(request.args)
@@ -36,6 +37,7 @@ def index() -> ResponseReturnValue:
 
 @bp.get("/<config_id>")
 @needs("read")
+@marked
 def show(config_id: str) -> ResponseReturnValue:
     sync = _found(config_id)
     acts = history.of_config(sync.config)

@@ -14,7 +14,7 @@ from web import export as files
 from web.auth import needs, person
 from web.database import act
 from web.languages import _, counted
-from web.live import page
+from web.live import marked, page
 from web.reads import conflicts as reads
 from web.reads import syncs
 from web.words import side
@@ -26,6 +26,7 @@ VALUE_LENGTH = 10_000
 
 @bp.get("")
 @needs("read")
+@marked
 def index() -> ResponseReturnValue:
     workspace = person().workspace_id
     wanted = reads.ConflictFilter.of(request.args)

@@ -10,7 +10,7 @@ from flask.typing import ResponseReturnValue
 from tasks import telling
 from web.auth import needs, person
 from web.database import ctx
-from web.live import page
+from web.live import marked, page
 from web.preferences import clock, looked_at, remember_look
 from web.reads import news, runs, syncs
 from web.reads.chart import last_hours
@@ -22,6 +22,7 @@ HOURS = 48
 
 @bp.get("/")
 @needs("read")
+@marked
 def show() -> ResponseReturnValue:
     workspace, now = person().workspace_id, clock().now
     since = (now - timedelta(hours=HOURS - 1)).replace(minute=0, second=0, microsecond=0)

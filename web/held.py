@@ -10,7 +10,7 @@ from tasks.errors import WrongState
 from web.auth import needs, person
 from web.database import act
 from web.languages import _, counted
-from web.live import page
+from web.live import marked, page
 from web.reads import held as reads
 from web.reads import syncs
 
@@ -19,6 +19,7 @@ bp = Blueprint("held", __name__, url_prefix="/held")
 
 @bp.get("")
 @needs("read")
+@marked
 def index() -> ResponseReturnValue:
     workspace = person().workspace_id
     wanted = reads.HeldFilter.of(request.args)

@@ -15,7 +15,7 @@ from web import forms
 from web.auth import needs, person
 from web.database import act
 from web.languages import _, counted, mark
-from web.live import page
+from web.live import marked, page
 from web.preferences import clock
 from web.reads import issues as reads
 from web.reads import syncs
@@ -28,6 +28,7 @@ bp = Blueprint("issues", __name__, url_prefix="/issues")
 
 @bp.get("")
 @needs("read")
+@marked
 def index() -> ResponseReturnValue:
     workspace = person().workspace_id
     wanted = reads.IssueFilter.of(request.args)
@@ -52,6 +53,7 @@ def export() -> ResponseReturnValue:
 
 @bp.get("/<config_id>/<code>")
 @needs("read")
+@marked
 def show(config_id: str, code: str) -> ResponseReturnValue:
     workspace = person().workspace_id
     wanted = reads.IssueFilter.of(request.args)

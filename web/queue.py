@@ -6,7 +6,7 @@ from flask import Blueprint
 from flask.typing import ResponseReturnValue
 
 from web.auth import needs, person
-from web.live import page
+from web.live import marked, page
 from web.preferences import clock
 from web.reads import queue as reads
 
@@ -15,6 +15,7 @@ bp = Blueprint("queue", __name__, url_prefix="/queue")
 
 @bp.get("")
 @needs("read")
+@marked
 def show() -> ResponseReturnValue:
     return page(
         "queue/show.html", live="queue/_now.html", queue=reads.queue(person().workspace_id, clock().now)

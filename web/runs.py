@@ -13,7 +13,7 @@ from web import forms
 from web.auth import needs, person
 from web.database import act
 from web.languages import _, counted
-from web.live import page
+from web.live import marked, page
 from web.reads import runs as reads
 from web.reads import syncs
 
@@ -22,6 +22,7 @@ bp = Blueprint("runs", __name__, url_prefix="/runs")
 
 @bp.get("")
 @needs("read")
+@marked
 def index() -> ResponseReturnValue:
     workspace = person().workspace_id
     wanted = reads.RunFilter.of(request.args)

@@ -6,9 +6,11 @@ from datetime import timedelta
 
 import pytest
 
+from models.audit import AuditEvent
 from models.sync_runs import RunState, SyncRun
 from tests.web.browser import Browser
-from tests.web.world import World
+from tests.web.test_queries import counted
+from tests.web.world import NOW, OWN, World
 
 
 def test_htmx_gets_the_region_and_everybody_else_the_page(alice: Browser, world: World) -> None:
@@ -45,6 +47,64 @@ def test_relative_times_move_a_region_each_minute(alice: Browser, world: World) 
     tag = alice.get("/runs", HX_Request="true").headers["ETag"]
     world.clock.now += timedelta(seconds=90)
     assert alice.get("/runs", HX_Request="true", If_None_Match=tag).status_code == 200
+
+
+MARKED = [
+    "/", "/configs", "/configs/{config}", "/runs", "/issues", "/issues/{config}/rejected", "/conflicts",
+    "/held", "/queue",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("path", MARKED)
+def test_nothing_is_read_for_a_region_while_nothing_happens(alice: Browser, world: World, path: str) -> None:
+    config = world.config()
+    world.issue(config)
+    path = path.format(config=config)
+    tag = alice.get(path, HX_Request="true").headers["ETag"]
+    with counted(world) as asked:
+        again = alice.get(path, HX_Request="true", If_None_Match=tag)
+    assert (again.status_code, again.headers["ETag"]) == (304, tag)
+    assert len(asked) <= 5, asked  # who is there, where, and what moved last
+
+
+@pytest.mark.parametrize("path", MARKED)
+def test_a_region_that_comes_out_alike_does_not_travel_and_has_a_new_tag(
+    alice: Browser, world: World, path: str
+) -> None:
+    config = world.config(next_run_at=None)
+    path = path.format(config=config)
+    tag = alice.get(path, HX_Request="true").headers["ETag"]
+    with world.write() as db:  # an act that none of these shows
+        db.add(AuditEvent(workspace_id=OWN, at=NOW, actor="bob", action="token.made", subject="t", detail={}))
+    again = alice.get(path, HX_Request="true", If_None_Match=tag)
+    assert (again.status_code, again.data) == (304, b"")
+    assert again.headers["ETag"] != tag
+    assert alice.get(path, HX_Request="true", If_None_Match=again.headers["ETag"]).status_code == 304
+
+
+def test_what_somebody_does_and_what_a_run_does_move_a_region(
+    alice: Browser, bob: Browser, world: World
+) -> None:
+    config = world.config()
+    run = world.run(config, RunState.RUNNING)
+    world.issue(config)
+
+    def moved(path: str) -> bool:
+        answer = alice.get(path, HX_Request="true", If_None_Match=tags.get(path, ""))
+        tags[path] = answer.headers["ETag"]
+        return answer.status_code == 200
+
+    tags: dict[str, str] = {}
+    assert moved("/issues") and moved("/runs")
+    assert not moved("/issues") and not moved("/runs")
+    bob.post(f"/issues/{config}/rejected/mute")
+    assert moved("/issues") and not moved("/runs")
+    with world.write() as db:
+        row = db.get_one(SyncRun, run)
+        row.state, row.finished_at = RunState.SUCCESS, NOW
+    assert moved("/runs") and not moved("/issues")
+    world.run(config, RunState.FAILED, error="Gone.", error_code="unavailable")
+    assert moved("/runs")
 
 
 def test_a_region_is_ones_own(alice: Browser, vera: Browser, world: World) -> None:

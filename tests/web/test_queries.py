@@ -28,7 +28,7 @@ from tests.web.test_doors import every_route
 from tests.web.world import DEFINITION, NOW, OWN, Clock, World, make_context, summary
 
 SECRET = "one-of-two-secrets-that-outside-crons-send-000"
-MOST = 36  # per page, with who is signed in, the frame and the clock; the desk asks most
+MOST = 40  # per page, with who is signed in, the frame and the clock; the desk asks most
 
 # What a page is asked with where its address alone shows little, or another part of it.
 ARGUMENTS: Mapping[str, tuple[str, ...]] = {

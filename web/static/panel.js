@@ -82,6 +82,8 @@
   document.addEventListener("htmx:afterRequest", (event) => {
     if (!event.detail.xhr || !event.target.dataset.live) return;
     const status = event.detail.xhr.status;
+    // Nothing to show is news of its own: what moved meanwhile need not be looked at again.
+    if (status === 304) tags.set(event.target.id, event.detail.xhr.getResponseHeader("ETag"));
     show("signed-out", status === 401);
     show("no-connection", status === 0 || status >= 500);
   });
