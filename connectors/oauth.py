@@ -12,9 +12,10 @@ from authlib.oauth2.rfc7636 import create_s256_code_challenge  # type: ignore[im
 
 from connectors.base import Access
 from connectors.errors import AuthError, ConnectorError, RateLimited, Unavailable
-from connectors.http import WAIT_UNSAID, Answer, Http
+from connectors.http import WAIT_UNSAID, Answer, Http, Limits
 from connectors.signin import SignIn
 
+_FORM = {"content-type": "application/x-www-form-urlencoded"}
 LIFE = 3600  # seconds of an access token, where the system does not say
 
 
@@ -100,6 +101,43 @@ def account(sign_in: SignIn, access: Access, endpoint: str | None, token: str) -
     return next((str(about[name]) for name in sign_in.account_fields if about.get(name)), "")
 
 
+def revoke(sign_in: SignIn, access: Access, endpoint: str | None, token: str) -> None:
+    """Have the provider forget what this token stands for; one that it knows no longer is forgotten already.
+
+    With most providers everything goes that the person has allowed us, whichever token is named. Raises
+    ConnectorError.
+    """
+    if sign_in.revoke is None:
+        raise AssertionError(f"{sign_in.title} documents no address to revoke at")
+    host, path = sign_in.url(sign_in.revoke, endpoint)
+    http = Http(
+        host,
+        access,
+        secrets=[token],
+        judge_answer=lambda answer: _judge_revoking(sign_in, answer),
+        limits=Limits(connect=5, read=5, overall=10),  # a person waits for it
+        confidential=True,
+    )
+    try:
+        http.ask("POST", path, content=urlencode({"token": token}).encode(), headers=_FORM)
+    except _Unknown:
+        return
+    finally:
+        http.close()
+
+
+class _Unknown(AuthError):
+    """The provider knows no such token."""
+
+
+def _judge_revoking(sign_in: SignIn, answer: Answer) -> ConnectorError | None:
+    found = answer.json_or_none
+    word = str(found.get("error", "")) if isinstance(found, dict) else ""
+    if word in ("invalid_token", "invalid_grant"):
+        return _Unknown(f"{sign_in.title} does not know the token.")
+    return _judge(sign_in, answer)
+
+
 def _asked(
     sign_in: SignIn,
     client: Client,
@@ -109,7 +147,7 @@ def _asked(
     secrets: tuple[str, ...],
 ) -> Tokens:
     host, path = sign_in.url(sign_in.token, endpoint)
-    headers = {"content-type": "application/x-www-form-urlencoded"}
+    headers = dict(_FORM)
     if sign_in.client == "basic" and client.secret:
         pair = f"{quote(client.id, safe='')}:{quote(client.secret, safe='')}"
         headers["authorization"] = "Basic " + base64.b64encode(pair.encode()).decode()

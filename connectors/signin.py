@@ -24,7 +24,7 @@ class SignIn:
     token: tuple[str, str]
     account: tuple[str, str]  # tells who signed in, by one GET with the fresh token
     account_fields: tuple[str, ...]  # of its answer, the first that is there
-    revoke: tuple[str, str] | None = None
+    revoke: tuple[str, str] | None = None  # None where its documentation names none
     # How the client proves itself: its secret in the body, or as a user name and password.
     client: Literal["body", "basic"] = "body"
     parameters: Mapping[str, str] = field(default_factory=dict)  # more for the consent page

@@ -193,11 +193,13 @@ def end(ctx: Context, grant: Grant, connection: Connection, why: str) -> str:
     return message
 
 
-def forget(ctx: Context, connection_id: str, *, by: str) -> None:
-    """Sign out: the tokens are forgotten, and the connection's syncs pause until somebody signs in again.
+def forget(ctx: Context, connection_id: str, *, by: str) -> str:
+    """Sign out: the provider is told, the tokens are forgotten, and the connection's syncs pause until
+    somebody signs in again. What of the sign-in stays with the provider, in a sentence; empty for nothing.
 
     Raises NotFound, WrongState where nobody is signed in.
     """
+    stays = take_back(ctx, connection_id)
     with ctx.sessions.begin() as db:
         now = ctx.db_now(db)
         connection = db.get(Connection, connection_id)
@@ -217,8 +219,60 @@ def forget(ctx: Context, connection_id: str, *, by: str) -> None:
         alerts.clear_alert(db, alerts.GRANT, at=now, connection_id=connection_id)
         audit.record(
             db, "connection.signed_out", connection_id, by=by, at=now, workspace_id=connection.workspace_id,
-            account=grant.account,
+            account=grant.account, **({"stays": stays} if stays else {}),
         )  # fmt: skip
+    return stays
+
+
+def take_back(ctx: Context, connection_id: str) -> str:
+    """Have the provider forget the sign-in of a connection; why it did not, in a sentence, or nothing.
+
+    Whoever leaves does not wait for a provider that does not answer, so nothing is raised for one. Where
+    somebody else here is signed in with the same account the provider is not told: it would end both.
+    """
+    with ctx.reads() as db:
+        grant, connection = db.get(Grant, connection_id), db.get(Connection, connection_id)
+        if grant is None or connection is None:
+            return ""
+        is_shared = _is_shared(db, grant, connection)
+    sign_in = sign_in_of(connection)
+    by_hand = (
+        f"Take Syncline out of the connected apps of {grant.account or 'the account'} at {sign_in.title}"
+    )
+    try:
+        tokens = json.loads(ctx.ring.decrypt(grant.tokens, place_of(grant)))
+        token = tokens["refresh"] or tokens["access"]
+        if not token:
+            return ""  # somebody has signed out before
+        if sign_in.revoke is None:
+            return f"{sign_in.title} names no way to take its permission back from here. {by_hand}."
+        if is_shared:
+            return (
+                f"{sign_in.title} keeps its permission, since another connection here is signed in with the"
+                " same account."
+            )
+        redaction.remember(tokens.values())
+        oauth.revoke(sign_in, ctx.access, simulator_of(connection.options), token)
+    except (ConnectorError, SecretUnreadable) as problem:
+        said = problem.message if isinstance(problem, ConnectorError) else str(problem)
+        return f"{sign_in.title} could not be told, and keeps its permission: {said} {by_hand}."
+    return ""
+
+
+def _is_shared(db: Session, grant: Grant, connection: Connection) -> bool:
+    """Whether another living sign-in is, or may be, one of the same account with the same provider."""
+    others = db.execute(
+        select(Grant.account, Connection)
+        .join(Connection, Connection.id == Grant.connection_id)
+        .where(Grant.connection_id != grant.connection_id, Grant.ended_at.is_(None))
+    )
+    provider, simulator = sign_in_of(connection).name, simulator_of(connection.options)
+    return any(
+        (not account or not grant.account or account == grant.account)
+        and sign_in_of(other).name == provider
+        and simulator_of(other.options) == simulator
+        for account, other in others
+    )
 
 
 def keep(ctx: Context, db: Session, connection: Connection, tokens: Tokens, account: str, *, by: str) -> None:

@@ -25,7 +25,7 @@ from models.secrets import SecretUnreadable
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunState, SyncRun
 from sync.definition import MappingMistake, SyncDefinition, check_alone
-from tasks import audit, chains, definitions, people, runs
+from tasks import audit, chains, definitions, grants, people, runs
 from tasks.context import Context
 from tasks.definitions import Applied, Wanted
 from tasks.errors import DefinitionError, NotFound, RunActive, WorkError, WrongState
@@ -77,29 +77,42 @@ def change_connection(ctx: Context, connection_id: str, options: Mapping[str, An
         return bool(applied.updated)
 
 
-def delete_connection(ctx: Context, connection_id: str, *, by: str) -> None:
-    """Forget a connection and its secrets. Raises NotFound, WrongState while syncs use it."""
+def delete_connection(ctx: Context, connection_id: str, *, by: str) -> str:
+    """Forget a connection and its secrets. What of a sign-in stays with its provider, in a sentence.
+
+    Raises NotFound, WrongState while syncs use it.
+    """
+    with ctx.reads() as db:
+        _unused(db, connection_id)
+    stays = grants.take_back(ctx, connection_id)
     with ctx.sessions.begin() as db:
-        row = _connection(db, connection_id)
-        used_by = db.scalars(
-            select(SyncConfig.name)
-            .where(
-                or_(
-                    SyncConfig.left_connection_id == connection_id,
-                    SyncConfig.right_connection_id == connection_id,
-                )
-            )
-            .order_by(SyncConfig.name)
-            .limit(5)
-        ).all()
-        if used_by:
-            names = ", ".join(f"'{name}'" for name in used_by)
-            raise WrongState(f"'{row.name}' is used by {names}: delete or change these first.", code="in_use")
+        row = _unused(db, connection_id)
         audit.record(
             db, "connection.deleted", row.id, by=by, at=ctx.db_now(db), workspace_id=row.workspace_id,
-            name=row.name,
+            name=row.name, **({"stays": stays} if stays else {}),
         )  # fmt: skip
         db.delete(row)
+    return stays
+
+
+def _unused(db: Session, connection_id: str) -> Connection:
+    """A connection that no sync uses. Raises NotFound, WrongState."""
+    row = _connection(db, connection_id)
+    used_by = db.scalars(
+        select(SyncConfig.name)
+        .where(
+            or_(
+                SyncConfig.left_connection_id == connection_id,
+                SyncConfig.right_connection_id == connection_id,
+            )
+        )
+        .order_by(SyncConfig.name)
+        .limit(5)
+    ).all()
+    if used_by:
+        names = ", ".join(f"'{name}'" for name in used_by)
+        raise WrongState(f"'{row.name}' is used by {names}: delete or change these first.", code="in_use")
+    return row
 
 
 def _read(

@@ -1,7 +1,7 @@
 """Signing in to a system from the panel: off to its consent page, and back with a code.
 
-The state is bound to the browser session, good once, and for ten minutes. The exchange of the code is the one
-call to the outside that the panel's process makes.
+The state is bound to the browser session, good once, and for ten minutes. The exchange of the code is a
+call to the outside that the panel's process makes; the other one ends a sign-in.
 """
 
 from __future__ import annotations

@@ -127,7 +127,7 @@ def discover(connection_id: str) -> ResponseReturnValue:
 @needs("connect")
 def delete(connection_id: str) -> ResponseReturnValue:
     item = _found(connection_id).connection
-    act(saving.delete_connection, item.id, by=person().email)
+    stays = act(saving.delete_connection, item.id, by=person().email)
     flash(
         _(
             "%(name)s and its secrets are forgotten. Nothing in the system itself was touched.",
@@ -135,6 +135,8 @@ def delete(connection_id: str) -> ResponseReturnValue:
         ),
         "done",
     )
+    if stays:
+        flash(stays, "bad")
     return redirect(url_for("connections.index"), code=303)
 
 

@@ -67,10 +67,12 @@ def forget(connection_id: str) -> ResponseReturnValue:
     item = reads.one(person().workspace_id, connection_id)
     if item is None:
         abort(404)
-    act(grant_tasks.forget, item.connection.id, by=person().email)
+    stays = act(grant_tasks.forget, item.connection.id, by=person().email)
     flash(
         _("Signed out. Its tokens are forgotten, and its syncs are paused until somebody signs in."), "done"
     )
+    if stays:
+        flash(stays, "bad")
     return redirect(url_for("connections.show", connection_id=connection_id), code=303)
 
 

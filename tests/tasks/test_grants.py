@@ -18,6 +18,7 @@ from sqlalchemy import select
 
 from connectors.errors import AuthError, Unavailable
 from connectors.oauth import GrantEnded
+from models.audit import AuditEvent
 from models.connections import Connection
 from models.grants import Consent, Grant
 from models.issues import Alert
@@ -26,7 +27,7 @@ from models.secrets import KeyRing
 from models.sync_configs import SyncConfig
 from simulators.base import serving
 from simulators.google_sheets import GoogleSheets
-from tasks import connections, grants, keys, naming, signing_in
+from tasks import connections, grants, keys, naming, saving, signing_in
 from tasks.context import Context
 from tasks.errors import WorkError, WrongState
 from tasks.sides import connector_of
@@ -272,9 +273,67 @@ def test_who_signs_out_leaves_no_tokens_and_paused_syncs_that_a_new_sign_in_lets
     assert grants.token_of(stage.ctx, stage.id)
 
 
+def test_who_signs_out_is_forgotten_by_google_too(stage: Stage) -> None:
+    stage.sign_in()
+    access = grants.token_of(stage.ctx, stage.id)
+    assert grants.forget(stage.ctx, stage.id, by="ada@example.org") == ""
+    assert not stage.google.grants and access not in stage.google.tokens
+    assert grants.forget(stage.ctx, stage.id, by="ada@example.org") == "", "twice does no harm"
+
+
+def test_google_is_told_when_the_connection_is_deleted_and_not_while_it_is_in_use(stage: Stage) -> None:
+    stage.sign_in()
+    with pytest.raises(WrongState, match="is used by"):
+        saving.delete_connection(stage.ctx, stage.id, by="ada")
+    assert len(stage.google.grants) == 1
+    saving.delete_config(stage.ctx, stage.config, by="ada")
+    assert saving.delete_connection(stage.ctx, stage.id, by="ada") == ""
+    assert not stage.google.grants
+
+
+@pytest.mark.parametrize("fault", ["closed", "unavailable", "gateway", "too_many"])
+def test_a_google_that_does_not_answer_keeps_nobody_from_signing_out(stage: Stage, fault: str) -> None:
+    stage.sign_in()
+    stage.google.faults.plan(fault)
+    stays = grants.forget(stage.ctx, stage.id, by="ada@example.org")
+    assert stays.startswith("Google could not be told, and keeps its permission: ")
+    assert stays.endswith("Take Syncline out of the connected apps of person@example.org at Google.")
+    with pytest.raises(AuthError, match="has signed out"):
+        grants.token_of(stage.ctx, stage.id)
+    with stage.ctx.reads() as db:
+        event = db.scalars(select(AuditEvent).where(AuditEvent.action == "connection.signed_out")).one()
+    assert event.detail["stays"] == stays
+
+
+def test_a_permission_that_google_ended_itself_is_forgotten_already(stage: Stage) -> None:
+    stage.sign_in()
+    stage.google.grants.clear()
+    stage.google.tokens.clear()
+    assert grants.forget(stage.ctx, stage.id, by="ada@example.org") == ""
+
+
+def test_a_connection_that_signs_out_does_not_end_another_one_of_the_same_account(stage: Stage) -> None:
+    """Google ends all that a person has allowed us, whichever token it is told."""
+    stage.sign_in()
+    first = stage.id
+    with stage.ctx.sessions.begin() as db:
+        stage.id = db.get_one(SyncConfig, stage.config).left_connection_id
+        beside = db.get_one(Connection, stage.id)
+        beside.connector = "google_sheets"
+        beside.options = {"spreadsheet": stage.book.id, "endpoint": stage.url}
+    stage.sign_in()
+    stays = grants.forget(stage.ctx, first, by="ada@example.org")
+    assert "another connection here is signed in with the same account" in stays
+    stage.runs_out()
+    assert grants.token_of(stage.ctx, stage.id), "the other one still works"
+    assert grants.forget(stage.ctx, stage.id, by="ada@example.org") == ""
+    assert not stage.google.grants, "whoever leaves last ends it"
+
+
 def test_a_renewal_that_is_under_way_brings_back_no_sign_in_that_was_ended(stage: Stage) -> None:
     stage.sign_in()
     known = grants._known(stage.ctx, stage.id)
+    stage.google.faults.plan("unavailable")  # so that it still renews what we have forgotten
     grants.forget(stage.ctx, stage.id, by="ada@example.org")
     with pytest.raises(Unavailable):
         grants._renew(stage.ctx, known)

@@ -1,4 +1,4 @@
-"""Signing in to a system from the panel: through the consent page of a simulated Google, and back."""
+"""Signing in to a system from the panel: through the consent page of a simulated provider, and back."""
 
 from __future__ import annotations
 
@@ -17,12 +17,15 @@ import requests
 from sqlalchemy import select
 
 from connectors.base import Access
+from connectors.signin import AIRTABLE, GOOGLE, SignIn
 from models.connections import Connection
 from models.grants import Grant
 from models.sync_configs import SyncConfig
+from simulators.airtable import Airtable
 from simulators.base import serving
 from simulators.google_sheets import GoogleSheets
 from tasks.context import Context
+from tasks.sides import connector_of
 from tests.web.browser import Browser
 from tests.web.caller import Caller
 from tests.web.world import OWN, Clock, World, make_context
@@ -33,8 +36,10 @@ ID = f"{OWN}-crm"
 @pytest.fixture
 def ctx(tmp_path: Path, clock: Clock) -> Context:
     made = make_context(
-        tmp_path, clock, google_client_id="syncline", google_client_secret="simulated-secret", allow_http=True
-    )
+        tmp_path, clock, allow_http=True,
+        google_client_id="syncline", google_client_secret="simulated-secret",
+        airtable_client_id="syncline", airtable_client_secret="simulated-secret",
+    )  # fmt: skip
     return replace(made, access=Access(networks=(ip_network("127.0.0.0/8"),), allow_http=True))
 
 
@@ -43,25 +48,41 @@ def google(world: World) -> Iterator[GoogleSheets]:
     found = GoogleSheets(now=lambda: datetime.now(UTC), rand=random.Random(9).random)
     found.add_client("syncline", "simulated-secret")
     with serving(found) as url:
-        world.config()
-        with world.write() as db:
-            row = db.get_one(Connection, ID)
-            row.connector, row.options = "google_sheets", {"spreadsheet": "x", "endpoint": url}
-            row.secrets = None
+        leads_to(world, "google_sheets", {"spreadsheet": "x", "endpoint": url})
         yield found
 
 
-def consent(browser: Browser, act: str = "allow") -> str:
-    """Press the button, follow the link, agree; the address that Google sends the browser back to."""
-    assert "Connect Google" in browser.text(f"/connections/{ID}")
+@pytest.fixture
+def airtable(world: World) -> Iterator[Airtable]:
+    found = Airtable(now=lambda: datetime.now(UTC), rand=random.Random(9).random)
+    found.add_client("syncline", "simulated-secret")
+    found.add_base("Sales")
+    with serving(found) as url:
+        leads_to(world, "airtable", {"endpoint": url})
+        yield found
+
+
+def leads_to(world: World, connector: str, options: dict[str, str]) -> None:
+    """The connection leads to this system."""
+    world.config()
+    with world.write() as db:
+        row = db.get_one(Connection, ID)
+        row.connector, row.options, row.secrets = connector, options, None
+
+
+def consent(browser: Browser, act: str = "allow", sign_in: SignIn = GOOGLE) -> str:
+    """Press the button, follow the link, agree; the address that the provider sends the browser back to."""
+    assert f"Connect {sign_in.title}" in browser.text(f"/connections/{ID}")
     page = browser.post(f"/connections/{ID}/sign-in").text
-    found = re.search(r'href="(http://127\.0\.0\.1:\d+/o/oauth2/v2/auth\?[^"]+)"', page)
+    found = re.search(rf'href="(http://127\.0\.0\.1:\d+{re.escape(sign_in.authorize[1])}\?[^"]+)"', page)
     assert found, page[:3000]
     url = html.unescape(found[1])
     asked = dict(parse_qsl(urlsplit(url).query))
     assert asked["redirect_uri"].endswith("/oauth/callback")
-    assert (asked["access_type"], asked["code_challenge_method"]) == ("offline", "S256")
-    back = requests.post(url.partition("?")[0], data={**asked, "act": act}, allow_redirects=False, timeout=20)
+    assert asked["code_challenge_method"] == "S256"
+    assert set(sign_in.parameters.items()) <= set(asked.items())
+    button = {"act": act, "answer": "grant" if act == "allow" else act}  # as either page calls it
+    back = requests.post(url.partition("?")[0], data={**asked, **button}, allow_redirects=False, timeout=20)
     parts = urlsplit(back.headers["location"])
     return f"{parts.path}?{parts.query}"
 
@@ -77,6 +98,38 @@ def test_an_administrator_connects_google(alice: Browser, google: GoogleSheets, 
     with world.ctx.reads() as db:
         assert db.get_one(Grant, ID).account == "person@example.org"
     assert "used already" in alice.text(alice.get(back).location)  # a second time
+
+
+def test_an_administrator_connects_airtable(alice: Browser, airtable: Airtable, world: World) -> None:
+    answer = alice.get(consent(alice, sign_in=AIRTABLE))
+    assert answer.status_code == 303
+    page = alice.text(answer.location)
+    assert "Signed in as usrSimulated00001" in page
+    assert "Reconnect Airtable" in page
+    secrets = [*airtable.tokens, *(token.refresh for token in airtable.tokens.values())]
+    assert secrets and not any(secret in page for secret in secrets if secret)
+    with world.ctx.reads() as db:
+        connection = db.get_one(Connection, ID)
+    with connector_of(world.ctx, connection) as connector:
+        assert connector.check() == "Airtable answers; 1 bases can be reached."
+
+
+def test_who_does_not_allow_airtable_is_told_and_nothing_changes(
+    alice: Browser, airtable: Airtable, world: World
+) -> None:
+    answer = alice.get(consent(alice, act="deny", sign_in=AIRTABLE))
+    assert "Airtable says that it was not allowed" in alice.text(answer.location)
+    with world.ctx.reads() as db:
+        assert db.get(Grant, ID) is None
+
+
+def test_who_signs_out_of_airtable_is_told_what_stays_there(
+    alice: Browser, airtable: Airtable, world: World
+) -> None:
+    alice.get(consent(alice, sign_in=AIRTABLE))
+    page = alice.text(alice.post(f"/connections/{ID}/sign-out").location)
+    assert "Signed out." in page
+    assert "Airtable names no way to take its permission back from here." in page
 
 
 def test_a_way_back_from_another_browser_is_refused(
@@ -152,5 +205,6 @@ def test_the_panel_signs_out(alice: Browser, bob: Browser, google: GoogleSheets,
     assert "Sign out" in alice.text(f"/connections/{ID}")
     assert alice.post(f"/connections/{ID}/sign-out").status_code == 303
     assert "has signed out" in alice.text(f"/connections/{ID}")
+    assert not google.grants, "Google has forgotten it too"
     with world.ctx.reads() as db:
         assert db.scalars(select(SyncConfig.paused_at)).one() is not None
