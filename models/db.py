@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, cast
@@ -62,6 +63,16 @@ class UtcTime(TypeDecorator[datetime]):
 JsonColumn = JSON().with_variant(JSONB(), "postgresql")
 
 
+class Encoded(str):
+    """A text that is JSON already: a JSON column takes it as it is."""
+
+    __slots__ = ()
+
+
+def to_json(value: Any) -> str:
+    return str(value) if type(value) is Encoded else json.dumps(value)
+
+
 class Base(DeclarativeBase):
     metadata = MetaData(naming_convention=NAMING)
     type_annotation_map = {datetime: UtcTime(), dict[str, Any]: JsonColumn, list[Any]: JsonColumn}
@@ -76,7 +87,9 @@ def make_engine(url: str, *, pool_size: int = 12) -> Engine:
     pooler breaks (no session locks, no prepared statements kept on the server).
     """
     if url.startswith("sqlite"):
-        engine = create_engine(url, connect_args={"timeout": 30}, hide_parameters=True)
+        engine = create_engine(
+            url, connect_args={"timeout": 30}, hide_parameters=True, json_serializer=to_json
+        )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
         return engine
@@ -86,6 +99,7 @@ def make_engine(url: str, *, pool_size: int = 12) -> Engine:
         max_overflow=4,
         pool_pre_ping=True,
         hide_parameters=True,
+        json_serializer=to_json,
         connect_args={
             "connect_timeout": 10,
             "prepare_threshold": None,

@@ -101,4 +101,19 @@ class Change(Base):
     decided_at: Mapped[datetime | None]
 
 
+class Batch(Base):
+    """Creates of a first load on their way: one row in place of one for each, until it is known what came of
+    them. Whoever takes a broken run over unpacks it (`tasks.batches`)."""
+
+    __tablename__ = "batches"
+
+    id: Mapped[str] = mapped_column(String(36), primary_key=True)
+    workspace_id: Mapped[str] = mapped_column(ForeignKey("workspaces.id", ondelete="CASCADE"))
+    config_id: Mapped[str] = mapped_column(ForeignKey("sync_configs.id", ondelete="CASCADE"), index=True)
+    run_id: Mapped[str] = mapped_column(ForeignKey("sync_runs.id", ondelete="CASCADE"))
+    side: Mapped[str] = mapped_column(String(5))  # the side that is written to
+    sent_at: Mapped[datetime]
+    payload: Mapped[bytes]  # compressed JSON
+
+
 IS_OPEN = in_index(Change, "ix_changes_open")  # something may still follow

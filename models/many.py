@@ -15,7 +15,7 @@ from sqlalchemy import JSON, Column, Table, bindparam, func, insert, select, tex
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from models.db import Base
+from models.db import Base, Encoded
 
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _IN_A_LIST = 900  # values that SQLite takes in one list
@@ -178,7 +178,14 @@ def _array(texts: Sequence[str | None]) -> str:
 
 
 def _json_text(value: Any) -> str | None:
-    return None if value is None else _JSON.encode(value)
+    if value is None or type(value) is Encoded:
+        return value
+    return _JSON.encode(value)
+
+
+def encoded(value: Any) -> Encoded:
+    """A value for a JSON column as text, for whoever stores it more than once."""
+    return Encoded(_JSON.encode(value))
 
 
 def _plain_text(value: Any) -> str | None:

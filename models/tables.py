@@ -10,7 +10,7 @@ from models.db import Base
 from models.drafts import Draft
 from models.grants import Consent, Grant
 from models.issues import Alert, Conflict, Issue, IssueNote
-from models.journal import Change
+from models.journal import Batch, Change
 from models.links import Link, Shadow
 from models.maintenance import JobExecution, MaintenanceJob
 from models.people import (
@@ -36,6 +36,7 @@ __all__ = [
     "AuditHead",
     "Base",
     "Baseline",
+    "Batch",
     "BulkPart",
     "BulkRetry",
     "ChainLink",

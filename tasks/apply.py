@@ -153,7 +153,7 @@ def send_all(
         if follower is not None:
             batch = [follower.bind(item) for item in batch]
         _mark_sent(work, batch)
-        outcomes = _settle(work, batch, _send(work, batch))
+        outcomes = settle_batch(work, batch, send_batch(work, batch))
         for item, outcome in outcomes:
             if outcome.status == "done" and outcome.record is not None:
                 receipts[item.marker] = outcome.record
@@ -167,19 +167,23 @@ def send_all(
 def _foresee(work: Work, coming: Sequence[Sending]) -> int:
     """Tell the next side's connector which writes follow; of how many it was told."""
     ahead = list(takewhile(lambda item: item.side == coming[0].side, coming))
-    end = work.pairing.end(coming[0].side)
+    foresee_writes(work, coming[0].side, [item.write for item in ahead])
+    return len(ahead)
+
+
+def foresee_writes(work: Work, side: Side, writes: Sequence[Write]) -> None:
+    end = work.pairing.end(side)
     call(
-        lambda: end.connector.foresee(end.stream, end.options, [item.write for item in ahead]),
+        lambda: end.connector.foresee(end.stream, end.options, writes),
         retries=work.pairing.definition.retries,
     )
-    return len(ahead)
 
 
 def _batches(work: Work, sendings: Sequence[Sending], follower: Follower | None) -> Iterator[list[Sending]]:
     """Neighbours of one side and one operation, as many as the connector takes at once."""
     batch: list[Sending] = []
     for item in sendings:
-        limit = work.pairing.definition.batch_size or work.pairing.end(item.side).connector.batch_size
+        limit = limit_of(work, item.side)
         needs = follower.needs(item) if follower is not None else ()
         if batch and (
             (batch[0].side, batch[0].operation) != (item.side, item.operation)
@@ -191,6 +195,11 @@ def _batches(work: Work, sendings: Sequence[Sending], follower: Follower | None)
         batch.append(item)
     if batch:
         yield batch
+
+
+def limit_of(work: Work, side: Side) -> int:
+    """How many writes go to a side at once."""
+    return work.pairing.definition.batch_size or work.pairing.end(side).connector.batch_size
 
 
 def _mark_sent(work: Work, batch: Sequence[Sending]) -> None:
@@ -215,7 +224,7 @@ def _complete(change: Journalled, bound: Mapping[str, tuple[Value, Value]]) -> N
         change.own = None
 
 
-def _send(work: Work, batch: Sequence[Sending]) -> list[Outcome]:
+def send_batch(work: Work, batch: Sequence[Sending]) -> list[Outcome]:
     """One outcome for each change of the batch. Raises when nothing of it was done."""
     end = work.pairing.end(batch[0].side)
     writes = [item.write for item in batch]
@@ -239,9 +248,9 @@ def _send(work: Work, batch: Sequence[Sending]) -> list[Outcome]:
                 )
             ]
         half = len(batch) // 2
-        first = _send(work, batch[:half])
+        first = send_batch(work, batch[:half])
         try:
-            return first + _send(work, batch[half:])
+            return first + send_batch(work, batch[half:])
         except ConnectorError as later:
             # The first half is done: its outcomes must not be lost with the second one's.
             return first + [
@@ -249,23 +258,28 @@ def _send(work: Work, batch: Sequence[Sending]) -> list[Outcome]:
                 for item in batch[half:]
             ]
     except OutcomeUnknown as problem:
-        return [Outcome(item.marker, "unknown", code=problem.code, message=problem.message) for item in batch]
+        return unknown([item.marker for item in batch], problem)
+    return one_for_each([item.marker for item in batch], found)
+
+
+def unknown(markers: Sequence[str], problem: OutcomeUnknown) -> list[Outcome]:
+    return [Outcome(marker, "unknown", code=problem.code, message=problem.message) for marker in markers]
+
+
+def one_for_each(markers: Sequence[str], found: Iterable[Outcome]) -> list[Outcome]:
+    """An outcome for each write, in their order, whatever the connector answered."""
     answered = {outcome.marker: outcome for outcome in found}
+    left_out = "The answer left this record out."
     return [
-        answered.get(
-            item.marker,
-            Outcome(
-                item.marker, "unknown", code="unknown_outcome", message="The answer left this record out."
-            ),
-        )
-        for item in batch
+        answered.get(marker, Outcome(marker, "unknown", code="unknown_outcome", message=left_out))
+        for marker in markers
     ]
 
 
 # -- what came of it ------------------------------------------------------------------------------
 
 
-def _settle(
+def settle_batch(
     work: Work, batch: Sequence[Sending], outcomes: Sequence[Outcome]
 ) -> list[tuple[Sending, Outcome]]:
     by_marker = {item.marker: item for item in batch}

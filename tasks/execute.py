@@ -28,7 +28,7 @@ from sync.plan import LinkMove
 from sync.planner import Item
 from sync.records import SIDES, Problem, Side, other
 from sync.values import encode_fields
-from tasks import editing, filling, forecast, ledger, undo, waiting
+from tasks import batches, editing, filling, forecast, ledger, undo, waiting
 from tasks.apply import Sending, Work, look_up_change, not_done, send_all, settle
 from tasks.claims import Claim
 from tasks.context import Context
@@ -168,6 +168,7 @@ def recover(work: Work) -> None:
     with work.ctx.sessions.begin() as db:
         work.reins.fence(db)
         now = work.ctx.db_now(db)
+        batches.unpack_all(db, work.config_id)
         planned = (Change.config_id == work.config_id, IS_OPEN, Change.state == ChangeState.PLANNED)
         # What a person approved and was never sent is still approved.
         db.execute(

@@ -14,6 +14,7 @@ import tempfile
 from array import array
 from collections.abc import Callable, Container, Iterator, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from functools import partial
 from itertools import pairwise
 from types import TracebackType
@@ -28,7 +29,7 @@ from sync.mapping import FieldMapping
 from sync.order import in_order
 from sync.planner import Plan
 from sync.records import SIDES, Record, Side, other
-from tasks import ledger
+from tasks import batches, ledger
 from tasks.apply import Work, send_all
 from tasks.intents import journal
 from tasks.look import Known, Outlook, recall, scan_side, weigh
@@ -139,8 +140,7 @@ def _fill(work: Work, known: Known, scans: dict[Side, Scan], store: Store, targe
             now = work.ctx.db_now(db)
             for problem in outlook.plan.problems:
                 work.fail(db, problem)
-        steps = list(in_order(outlook.plan.flowing, work.pairing.built.rules))
-        send_all(work, journal(work, outlook, steps, {}, {}, now), before=done, total=total)
+        _send(work, outlook, now, done, total)
         done += len(part)
         whole = _together(whole, outlook)
     if whole is None:
@@ -148,6 +148,21 @@ def _fill(work: Work, known: Known, scans: dict[Side, Scan], store: Store, targe
     whole.plan.unchanged = known.index.linked
     whole.plan.notes = list(notes)
     return replace(whole, scans=scans)
+
+
+def _send(work: Work, outlook: Outlook, now: datetime, done: int, total: int) -> None:
+    """Make the records of a part: what is simple by the batch, the others one by one in the journal."""
+    items = {id(item.tie): item for item in outlook.plan.items}
+    mapping, simple, others = work.pairing.built.rules.mapping, [], []
+    for change in outlook.plan.flowing:
+        item = items.get(id(change.tie))
+        if item is not None and batches.is_simple(change, item, mapping):
+            simple.append((change, item))
+        else:
+            others.append(change)
+    batches.send(work, simple, before=done, total=total)
+    steps = list(in_order(others, work.pairing.built.rules))
+    send_all(work, journal(work, outlook, steps, {}, {}, now), before=done + len(simple), total=total)
 
 
 def _together(whole: Outlook | None, part: Outlook) -> Outlook:

@@ -99,7 +99,7 @@ def change_row(
         side=intent.side,
         operation=intent.operation,
         key=change.key[:500],
-        record_id=_chosen_id(work, change) if intent.operation == "create" else change.record_id,
+        record_id=chosen_id(work, change) if intent.operation == "create" else change.record_id,
         origin_id=change.origin_id,
         before=encode_fields(intent.before) if intent.operation != "create" else None,
         after=after,
@@ -112,7 +112,7 @@ def change_row(
     )
 
 
-def _chosen_id(work: Work, change: PlannedChange) -> str | None:
+def chosen_id(work: Work, change: PlannedChange) -> str | None:
     """The id of a record to be created, where it is ours to choose: journalled before the write."""
     end = work.pairing.end(change.intent.side)
     if end.id_kind == "chosen":
@@ -157,7 +157,7 @@ def _settle_with(
 
 def _write(work: Work, step: Step, row: Journalled, item: Item | None) -> Write:
     """The change as the connector is told it, with what must still stand there."""
-    intent, end = step.change.intent, work.pairing.end(step.change.intent.side)
+    intent = step.change.intent
     mapping = work.pairing.built.rules.mapping
     seen = item.look(intent.side) if item is not None else None
     version = seen.version if isinstance(seen, Seen) else None
@@ -165,11 +165,9 @@ def _write(work: Work, step: Step, row: Journalled, item: Item | None) -> Write:
         # Without a version the values that were read must still be there.
         read = None if version is not None else mapping.outgoing(intent.side, intent.before)
         return Write(row.marker, "delete", row.record_id, expected=read, expected_version=version)
-    fields = mapping.outgoing(intent.side, intent.after)
     if intent.operation == "create":
-        if row.record_id is not None and end.id_kind == "visible" and end.key_field is not None:
-            fields[end.key_field] = row.record_id
-        return Write(row.marker, "create", row.record_id, fields)
+        return create_of(work, intent, row.marker, row.record_id)
+    fields = mapping.outgoing(intent.side, intent.after)
     expected = mapping.outgoing(intent.side, {**intent.before, **step.moved})
     version = None if step.moved else version
     return Write(row.marker, "update", row.record_id, fields, expected=expected, expected_version=version)
@@ -183,3 +181,12 @@ def resolves_of(item: Item) -> list[str]:
 def _resolved_by(intent: Intent) -> set[str]:
     names = {name for name, rule in intent.rules.items() if rule.startswith("resolved")}
     return {""} if intent.rule.startswith("resolved") and not intent.rules else names
+
+
+def create_of(work: Work, intent: Intent, marker: str, chosen: str | None) -> Write:
+    """A create as the connector is told it, under the id that was chosen for it, if one was."""
+    end = work.pairing.end(intent.side)
+    fields = work.pairing.built.rules.mapping.outgoing(intent.side, intent.after)
+    if chosen is not None and end.id_kind == "visible" and end.key_field is not None:
+        fields[end.key_field] = chosen
+    return Write(marker, "create", chosen, fields)

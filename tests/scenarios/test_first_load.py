@@ -7,12 +7,12 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from sqlalchemy import func, select
+from sqlalchemy import select
 
-from models.journal import Change, ChangeState
+from models.journal import Batch, Change, ChangeState
 from models.links import Link, Shadow
-from tasks import filling
-from tests.hostile import Killed
+from tasks import batches, filling
+from tests.hostile import Killed, upper
 from tests.scenarios.world import Story
 
 PART = 3
@@ -43,7 +43,7 @@ def kept(story: Story) -> list[Any]:
             found.append((row.key, row.state, origin, has_both, shadow.left, shadow.right, shadow.flaps))
         for it in db.scalars(select(Change).order_by(Change.key, Change.id)):
             found.append((it.key, it.side, it.operation, it.state, it.rule, it.origin_id, it.attempts))
-            found.append((it.before, it.after, it.result, it.settle, it.code, it.fingerprint))
+            found.append((it.before, it.after, it.result, it.code, it.fingerprint))
     return found
 
 
@@ -57,13 +57,20 @@ def tell(story: Story) -> None:
     story.left.put("K4", x="capital")
 
 
+@pytest.mark.parametrize(
+    "knobs",
+    [{}, {"normalise": {"x": upper}}, {"has_receipts": False}],
+    ids=["kept as sent", "kept otherwise", "no receipts"],
+)
 def test_what_is_made_in_parts_is_what_is_made_at_once(
-    swapped: bool, in_parts: Callable[[bool], None]
+    swapped: bool, in_parts: Callable[[bool], None], knobs: dict[str, Any]
 ) -> None:
     told = []
     for parts in (False, True):
         in_parts(parts)
         story = Story(swapped=swapped)
+        for name, value in knobs.items():
+            setattr(story.right.knobs, name, value)
         tell(story)
         outcome = story.run()
         summary = story.summary.as_json()
@@ -88,22 +95,27 @@ def test_copies_of_a_key_in_different_parts_are_set_aside(
     assert (story.counts("right").created, story.summary.failed) == (3 * PART, 2)
 
 
-def test_no_more_than_a_part_is_planned_ahead(story: Story, in_parts: Callable[[bool], None]) -> None:
-    story.define(batch_size=1)
-    for number in range(4 * PART):
-        story.left.put(f"k{number:02}", x="a")
-    planned: list[int] = []
+def test_what_is_sent_stands_in_our_database_before_and_nothing_more(
+    story: Story, in_parts: Callable[[bool], None]
+) -> None:
+    story.define(batch_size=2)
+    keys = [f"k{number}" for number in range(6)]
+    for key in keys:
+        story.left.put(key, x="a")
+    told: list[list[str]] = []
 
-    def count(name: str) -> None:
+    def look(name: str) -> None:
         if name == "write":
             with story.ctx.reads() as db:
-                waits = Change.state.in_((ChangeState.PLANNED, ChangeState.SENT))
-                planned.append(db.scalar(select(func.count()).where(waits)) or 0)
+                for batch in db.scalars(select(Batch)):
+                    told.append([entry.key for entry in batches.entries_of(batch)])
 
-    story.right.knobs.meanwhile = count
+    story.right.knobs.meanwhile = look
     story.run(preview=False, repeat=False)
-    assert len(planned) == 4 * PART
-    assert max(planned) == PART
+    assert told == [["k0", "k1"], ["k2"], ["k3", "k4"], ["k5"]]
+    with story.ctx.reads() as db:
+        assert not list(db.scalars(select(Batch)))
+        assert {row.state for row in db.scalars(select(Change))} == {ChangeState.APPLIED}
 
 
 @pytest.mark.parametrize("writes", range(1, 12))
@@ -193,3 +205,35 @@ def test_a_refused_record_is_set_aside_and_the_rest_is_made(
     story.run(preview=False, repeat=False)
     assert story.right.keys == [f"k{number}" for number in range(9) if number != 4]
     assert story.summary.status == "partial"
+
+
+@pytest.mark.parametrize("lost", ["lost_requests", "lost_answers"])
+def test_what_is_not_known_of_a_batch_is_looked_up_one_by_one(
+    story: Story, in_parts: Callable[[bool], None], lost: str
+) -> None:
+    story.define()
+    for number in range(9):
+        story.left.put(f"k{number}", x="a")
+    setattr(story.right.knobs, lost, 1)
+    story.run(preview=False, repeat=False)
+    story.run(preview=False)
+    assert story.right.keys == [f"k{number}" for number in range(9)]
+    assert story.summary.status == "success"
+
+
+def test_a_batch_that_a_dead_process_left_is_in_the_journal_of_the_next(
+    story: Story, in_parts: Callable[[bool], None]
+) -> None:
+    story.define()
+    for number in range(PART):
+        story.left.put(f"k{number}", x="a")
+    story.in_line = True
+    story.right.knobs.kill_after = story.right.system.calls + 2
+    with pytest.raises(Killed):
+        story.run(preview=False, repeat=False)
+    story.right.knobs.kill_after = None
+    assert len(story.right.keys) == PART
+    story.after_a_crash()
+    told = {(row.key, row.state, row.attempts) for row in story.journal() if row.operation == "create"}
+    assert told == {(f"k{number}", "applied", 1) for number in range(PART)}
+    assert story.run() == "nothing"
