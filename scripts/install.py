@@ -60,8 +60,11 @@ def install(*, with_dev: bool) -> None:
     have = stamp() if venv_works() else {}
     if wanted.items() <= have.items():
         return
+    is_stale = have.get("base") != wanted["base"] or ("dev" in have and have["dev"] != digest(DEV_LOCK))
+    if is_stale and VENV.is_symlink():
+        VENV.unlink()  # what it leads to belongs to another checkout, and stays complete
     STAMP.unlink(missing_ok=True)
-    if have.get("base") != wanted["base"] or ("dev" in have and have["dev"] != digest(DEV_LOCK)):
+    if is_stale:
         make_venv()
         have = {}
         pip_install("Syncline", LOCK)
@@ -105,7 +108,7 @@ def venv_works() -> bool:
 def make_venv() -> None:
     version = ".".join(map(str, sys.version_info[:3]))
     say(f"Making .venv with Python {version} ({sys.executable}) ...")
-    if VENV.is_symlink() or VENV.is_file():
+    if VENV.is_file():
         VENV.unlink()
     elif VENV.exists():
         shutil.rmtree(VENV)

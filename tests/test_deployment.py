@@ -7,6 +7,7 @@ import re
 import shlex
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -353,3 +354,22 @@ def test_set_up_leaves_a_python_that_was_named_but_does_not_suit(
 
     assert done.returncode == 1
     assert "is not Python 3.11 or 3.12" in done.stderr
+
+
+def test_set_up_leaves_the_installation_of_another_checkout_that_a_link_leads_to(tmp_path: Path) -> None:
+    other, mine = tmp_path / "other" / ".venv", tmp_path / "mine"
+    other.mkdir(parents=True)
+    (other / "syncline-setup.json").write_text("{}", encoding="utf-8")
+    (mine / "scripts").mkdir(parents=True)
+    shutil.copy(ROOT / "scripts" / "install.py", mine / "scripts")
+    for name in ("requirements.lock", "requirements-dev.lock", "pyproject.toml"):
+        (mine / name).write_text("?", encoding="utf-8")  # nothing that pip could install
+    (mine / ".venv").symlink_to(other)
+
+    done = subprocess.run(
+        [sys.executable, "-I", "scripts/install.py"], cwd=mine, capture_output=True, check=False
+    )
+
+    assert done.returncode != 0
+    assert [path.name for path in other.iterdir()] == ["syncline-setup.json"]
+    assert not (mine / ".venv").is_symlink()
