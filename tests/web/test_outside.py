@@ -150,7 +150,13 @@ def test_a_provider_is_a_connector_and_a_backfill_has_its_range(
 
 def test_whose_syncs_are_queued_is_said_and_never_guessed(send: Send, world: World, ctx: Context) -> None:
     world.config()
-    unsaid = [{}, {"allUsers": False, "jobType": "manual-sync"}, {"providerId": "csv"}, {"userId": None}]
+    unsaid = [
+        None,
+        {},
+        {"allUsers": False, "jobType": "manual-sync"},
+        {"providerId": "csv"},
+        {"userId": None},
+    ]
     for body in unsaid:
         refused = send("/api/integrations/schedule", body)
         assert refused.status_code == 422, body

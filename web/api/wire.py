@@ -170,8 +170,8 @@ def read_body(model: type[BaseModel]) -> Any:
     """The body as this model. Raises BadInput."""
     raw = request.get_data(cache=True)
     if not raw and not any(f.is_required() for f in model.model_fields.values()):
-        return model()
-    if request.mimetype != MEDIA:
+        raw = b"{}"
+    elif request.mimetype != MEDIA:
         raise BadInput(415, [{"field": "Content-Type", "reason": f"must be {MEDIA}"}])
     try:
         found = json.loads(raw, parse_constant=_no_constant, object_pairs_hook=_each_once)
