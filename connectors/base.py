@@ -313,6 +313,8 @@ class Connector(ABC):
     # Its reads may run at the same time as the other side's, in a thread of their own.
     reads_apart: bool = False
     batch_size: ClassVar[int] = 100
+    # A batch may hold creates, updates and deletes together, where that saves calls.
+    mixes_operations: ClassVar[bool] = False
     page_size: ClassVar[int] = 5_000  # records of a page, where the connector may choose
     sign_in: ClassVar[SignIn | None] = None  # how a person may sign in to it from the panel
     Options: ClassVar[type[Options]]

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import cached_property
 from itertools import groupby
+from math import ceil
 from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
@@ -23,6 +24,7 @@ from pydantic import SecretStr, field_validator
 
 from connectors.base import (
     Access,
+    Amount,
     AnyStreamOptions,
     Can,
     Cursor,
@@ -50,7 +52,7 @@ from connectors.errors import (
 from connectors.googleauth import ServiceAccount, judge_token, key_of
 from connectors.http import WAIT_UNSAID, Answer, Http, HttpConnector, Limits, segment
 from connectors.keyed import SYNC_ID, Heading, KeyedEdit, KeyedStreamOptions, rejected
-from connectors.quotas import Quota
+from connectors.quotas import Cost, Quota
 from connectors.sheetcells import EMPTY, PATTERNS, Cell, Put, Unfit, body, predicted, put, read_cell
 from connectors.signin import GOOGLE, SignIn, local_endpoint
 from sync.records import Field, Record, Stream
@@ -60,7 +62,9 @@ API = "https://sheets.googleapis.com"
 A_MINUTE = 60.0
 SAMPLE = 100  # rows that tell whether a column is filled by formulas
 LOOKS = 3  # at a sheet that changes while it is written
-LARGEST_CALL = 1_500_000  # characters of values in one call; Google recommends 2 MB in all
+LARGEST_CALL = 1_500_000  # characters in one call; Google recommends 2 MB in all
+CELL, ROW = 100, 200  # characters around a value, and around a row's values
+TEXT = 20  # characters that a forecast takes for a value
 
 _ABOUT = "properties(title,timeZone)"
 _TAB = "properties(sheetId,title,sheetType,gridProperties(rowCount,columnCount,frozenRowCount))"
@@ -117,7 +121,8 @@ class GoogleSheets(HttpConnector):
     filters and hidden rows do not matter. Values are written as they are and never read as formulas; a cell
     that a formula fills is read, and never written. Numbers have 15 digits there, and what does not fit is
     set aside; times go in with milliseconds in the spreadsheet's time zone, or as texts where that would
-    lose something. A tab is read by one call and a batch written by two: one to look, one to write.
+    lose something. A run reads a tab by one call and writes to it by two, one to look and one to write,
+    however many records changed; only what exceeds 1.5 million characters goes in several such pairs.
     """
 
     name: ClassVar[str] = "google_sheets"
@@ -126,7 +131,8 @@ class GoogleSheets(HttpConnector):
     snapshot: ClassVar[bool] = True  # one answer shows the whole tab
     stable_ids: ClassVar[bool] = False
     blank_is_null: ClassVar[bool] = True
-    batch_size: ClassVar[int] = 100
+    batch_size: ClassVar[int] = 10_000  # how much goes into a call is counted in characters
+    mixes_operations: ClassVar[bool] = True
     sign_in: ClassVar[SignIn | None] = GOOGLE
     Options: ClassVar[type[Options]] = GoogleSheetsOptions
     StreamOptions: ClassVar[type[StreamOptions]] = KeyedStreamOptions
@@ -141,6 +147,16 @@ class GoogleSheets(HttpConnector):
 
     def quotas(self, stream: Stream | None = None) -> Sequence[Quota]:
         return (*self._counted("read"), *self._counted("write"))
+
+    def cost(self, stream: Stream, options: AnyStreamOptions, amount: Amount) -> Sequence[Cost]:
+        written = amount.created + amount.updated
+        size = written * (len(stream.fields) * (TEXT + CELL) + ROW) + amount.deleted * ROW
+        writes = ceil(size / LARGEST_CALL)
+        reads = 1 + writes + bool(amount.deleted)  # a look before each write, and at all that goes
+        return [
+            *(Cost(quota, reads) for quota in self._counted("read")),
+            *(Cost(quota, writes) for quota in self._counted("write")),
+        ]
 
     # -- looking --
 
@@ -1068,14 +1084,18 @@ def _runs(numbers: Sequence[int]) -> Iterator[tuple[int, int]]:
 
 
 def _parts(batch: Sequence[Write]) -> Iterator[list[Write]]:
-    """The writes in calls that are not too large."""
+    """The writes in calls that are not too large. What comes under the id of a row that goes is none of its
+    call: afterwards nobody could tell the one from the other."""
     part: list[Write] = []
-    size = 0
+    size, gone = 0, set[str]()
     for write in batch:
-        own = sum(len(display(value)) + 100 for value in write.fields.values()) + 200
-        if part and size + own > LARGEST_CALL:
+        texts = [display(value) for value in write.fields.values()]
+        own = sum(map(len, texts)) + CELL * len(texts) + ROW
+        if part and (size + own > LARGEST_CALL or not gone.isdisjoint([write.id or "", *texts])):
             yield part
-            part, size = [], 0
+            part, size, gone = [], 0, set()
+        if write.operation == "delete":
+            gone.add(write.id or "")
         part.append(write)
         size += own
     if part:

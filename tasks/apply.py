@@ -17,7 +17,7 @@ from typing import Any, Protocol
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from connectors.base import Can, Outcome, Write
+from connectors.base import Can, Connector, Outcome, Write
 from connectors.errors import ConnectorError, OutcomeUnknown, RecordChanged, RecordError
 from models.journal import Change, ChangeState
 from models.links import IS_ALIVE, Link, LinkState
@@ -35,6 +35,7 @@ from tasks.reins import Reins
 from tasks.sides import Pairing, call
 from tasks.summary import RunError, Summary
 
+PLAIN = frozenset({"create", "update", "delete"})  # what a connector may take in one batch
 AHEAD = 100  # writes that a connector is told of before their batches come
 
 
@@ -180,13 +181,14 @@ def foresee_writes(work: Work, side: Side, writes: Sequence[Write]) -> None:
 
 
 def _batches(work: Work, sendings: Sequence[Sending], follower: Follower | None) -> Iterator[list[Sending]]:
-    """Neighbours of one side and one operation, as many as the connector takes at once."""
+    """Neighbours of one side, and of one operation unless the connector mixes them, up to a batch."""
     batch: list[Sending] = []
     for item in sendings:
-        limit = limit_of(work, item.side)
+        limit, connector = limit_of(work, item.side), work.pairing.end(item.side).connector
         needs = follower.needs(item) if follower is not None else ()
         if batch and (
-            (batch[0].side, batch[0].operation) != (item.side, item.operation)
+            batch[0].side != item.side
+            or not _go_together(connector, batch[0], item)
             or len(batch) >= limit
             or (needs and any(before.origin_id in needs for before in batch))
         ):
@@ -200,6 +202,11 @@ def _batches(work: Work, sendings: Sequence[Sending], follower: Follower | None)
 def limit_of(work: Work, side: Side) -> int:
     """How many writes go to a side at once."""
     return work.pairing.definition.batch_size or work.pairing.end(side).connector.batch_size
+
+
+def _go_together(connector: Connector, one: Sending, other_one: Sending) -> bool:
+    operations = {one.operation, other_one.operation}
+    return len(operations) == 1 or (connector.mixes_operations and operations <= PLAIN)
 
 
 def _mark_sent(work: Work, batch: Sequence[Sending]) -> None:
@@ -315,14 +322,17 @@ def _moves(db: Session, work: Work, changes: Collection[Journalled]) -> Moves:
 def _with_receipts(work: Work, batch: Sequence[Sending], outcomes: Sequence[Outcome]) -> Sequence[Outcome]:
     """The same outcomes; what a system accepted without showing it is read back, where it can be."""
     end = work.pairing.end(batch[0].side)
-    blind = [
-        item.id for item in outcomes if item.status == "done" and item.record is None and item.id is not None
-    ]
-    if batch[0].operation not in ("create", "update") or not blind or not end.can_look_up:
+    shown = {item.marker for item in batch if item.operation in ("create", "update")}
+    blind = {
+        item.marker: item.id
+        for item in outcomes
+        if item.marker in shown and item.status == "done" and item.record is None and item.id is not None
+    }
+    if not blind or not end.can_look_up:
         return outcomes
     try:
         looked = call(
-            lambda: end.connector.lookup(end.stream, end.options, blind),
+            lambda: end.connector.lookup(end.stream, end.options, list(blind.values())),
             retries=work.pairing.definition.retries,
         )
     except ConnectorError as problem:
@@ -330,9 +340,7 @@ def _with_receipts(work: Work, batch: Sequence[Sending], outcomes: Sequence[Outc
         return outcomes
     records = {item.id: item.record for item in looked}
     return [
-        replace(item, record=records.get(item.id or ""))
-        if item.status == "done" and item.record is None
-        else item
+        replace(item, record=records.get(item.id or "")) if item.marker in blind else item
         for item in outcomes
     ]
 

@@ -76,6 +76,8 @@ def _asks_for_no_whole_plan(work: Work, run: SyncRun) -> bool:
         and not (policy.strict or policy.settle or built.paused)
         and policy.guards.budget.creates is None
         and all(end.connector.snapshot and end.connector.consistent for end in ends)
+        # Whoever turns out to be another case is read once more, which costs calls where they are counted.
+        and not any(end.connector.quotas(end.stream) for end in ends)
     )
 
 

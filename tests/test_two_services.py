@@ -169,11 +169,17 @@ syncs:
 class House:
     """An installation with one sync between `other` and the sheet."""
 
-    def __init__(self, folder: Path, other: Base | Database, sheet: Sheet, urls: dict[str, str]) -> None:
+    def __init__(
+        self, folder: Path, other: Base | Database, sheet: Sheet, urls: dict[str, str], more: str = ""
+    ) -> None:
         self.other, self.sheet = other, sheet
         file = folder / "syncline.yaml"
         file.write_text(
-            "connections:\n" + other.options(urls.get("other", "")) + sheet.options(urls["sheet"]) + SYNC
+            "connections:\n"
+            + other.options(urls.get("other", ""))
+            + sheet.options(urls["sheet"])
+            + SYNC
+            + more
         )
         settings = Settings.from_env({"SOURCES_FOLDERS": str(folder)}, folder=folder)
         self.ctx: Context = live(settings)
@@ -251,6 +257,40 @@ def test_a_tab_costs_the_same_however_many_records_it_holds(tmp_path: Path, stac
     assert (summary.left.updated, summary.right.updated, summary.resolved) == (30, 35, 5)
     assert {email: row["Notes"] for email, row in sheet.people().items() if email in expected} == expected
     assert not refused_for_its_quota(sheet.google)
+
+
+def test_a_thousand_changes_of_all_kinds_go_in_one_call(tmp_path: Path, stack: ExitStack) -> None:
+    sheet, other = Sheet(1), Database(tmp_path / "crm.db", 1000)
+    house = House(
+        tmp_path, other, sheet, {"sheet": stack.enter_context(serving(sheet.google))},
+        "    deletes: propagate\n    guards: off\n",
+    )  # fmt: skip
+    sheet.google.calls.clear()
+    house.run()
+    asked = [call.method for call in sheet.google.calls if call.path != "/token"]
+    assert asked == ["GET", "GET", "POST"], "a first load too: one to read, one to look, one to write"
+    with closing(sqlite3.connect(other.path)) as db, db:
+        db.execute("UPDATE Customers SET Notes = 'new' WHERE Email < 'person0700'")
+        db.execute("DELETE FROM Customers WHERE Email >= 'person0900'")
+        db.executemany(
+            "INSERT INTO Customers VALUES (:Email, :Name, :Balance, :Notes)", map(person, range(2000, 2200))
+        )
+    sheet.google.calls.clear()
+    summary = house.run()
+    asked = [call.method for call in sheet.google.calls if call.path != "/token"]
+    assert asked == ["GET", "GET", "GET", "POST"], "one more to keep what the rows hold that go"
+    assert (summary.right.created, summary.right.updated, summary.right.deleted) == (200, 700, 100)
+    assert sheet.people() == other.people()
+
+
+def test_a_batch_size_is_kept_to(tmp_path: Path, stack: ExitStack) -> None:
+    sheet, other = Sheet(1), Database(tmp_path / "crm.db", 250)
+    urls = {"sheet": stack.enter_context(serving(sheet.google))}
+    house = House(tmp_path, other, sheet, urls, "    batch_size: 100\n")
+    sheet.google.calls.clear()
+    assert house.run().right.created == 250
+    asked = [call.method for call in sheet.google.calls if call.path != "/token"]
+    assert asked == ["GET", *["GET", "POST"] * 3], "two calls for each batch"
 
 
 @pytest.mark.parametrize("seed", [11])
