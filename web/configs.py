@@ -8,6 +8,7 @@ from flask.typing import ResponseReturnValue
 from models.sync_runs import RunKind
 from tasks import configs, naming, runs, saving
 from tasks.errors import RunActive
+from web import export as files
 from web import forms
 from web.auth import needs, person
 from web.database import act
@@ -33,6 +34,14 @@ def index() -> ResponseReturnValue:
         found=syncs.find(workspace, wanted, request.args.get("after"), clock().now),
         counts=syncs.counts(workspace),
     )
+
+
+@bp.post("/exports")
+@needs("export")
+def export() -> ResponseReturnValue:
+    """The filtered syncs as a file, with how each of them is."""
+    wanted = syncs.SyncFilter.of(request.form)
+    return files.answer("syncs", syncs.EXPORTED, syncs.exported(person().workspace_id, wanted, clock().now))
 
 
 @bp.get("/<config_id>")

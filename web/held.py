@@ -7,6 +7,7 @@ from flask.typing import ResponseReturnValue
 
 from tasks import decisions
 from tasks.errors import WrongState
+from web import export as files
 from web.auth import needs, person
 from web.database import act
 from web.languages import _, counted
@@ -31,6 +32,15 @@ def index() -> ResponseReturnValue:
         found=reads.find(workspace, wanted, request.args),
         names=syncs.names(workspace),
     )
+
+
+@bp.post("/exports")
+@needs("export")
+def export() -> ResponseReturnValue:
+    """The filtered changes as a file, a row per field."""
+    wanted = reads.HeldFilter.of(request.form)
+    rows = reads.exported(person().workspace_id, wanted, files.MOST)
+    return files.answer("held", reads.EXPORTED, rows)
 
 
 @bp.get("/plan")

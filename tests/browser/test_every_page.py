@@ -113,3 +113,11 @@ def test_open_menus_are_accessible_and_on_the_screen(gallery: tuple[str, Stage],
                 assert box is not None
                 assert box["x"] >= 0
                 assert box["x"] + box["width"] <= width, (width, menu)
+
+
+def test_the_tab_tells_how_much_waits(gallery: tuple[str, Stage], open_page: Open) -> None:
+    address, _stage = gallery
+    page = open_page(address)
+    sign_in(page, address)
+    page.wait_for_function("document.title.startsWith('(')")
+    assert page.title() == "(15) Desk · Syncline"

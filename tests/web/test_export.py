@@ -12,7 +12,7 @@ from sqlalchemy import select
 from models.audit import AuditEvent
 from models.sync_runs import RunState
 from tests.web.browser import Browser
-from tests.web.world import NOW, World
+from tests.web.world import NOW, World, summary
 from web.export import as_csv, is_formula, safe
 from web.reads import query
 
@@ -184,3 +184,25 @@ def test_an_empty_list_is_a_file_too(alice: Browser) -> None:
 
 def test_another_form_is_refused(alice: Browser, world: World) -> None:
     assert alice.post("/runs/exports", form="exe").status_code == 400
+
+
+def test_held_changes_and_syncs_are_exported_with_the_filter_of_their_page(
+    vera: Browser, charlie: Browser, world: World
+) -> None:
+    config, other = world.config("orders"), world.config("quiet")
+    run = world.run(config, RunState.PARTIAL, summary=summary(held=1))
+    world.run(other)
+    world.change(run, "gone", state="held", guard="mass_delete", operation="delete", after=None)
+    world.change(run, "no", state="dismissed", guard="mass_delete")
+    [held] = rows(vera.post("/held/exports").text)
+    assert (held["sync"], held["record"], held["guard"], held["before"]) == (
+        "orders",
+        "gone",
+        "mass_delete",
+        "Mary",
+    )
+    assert [row["record"] for row in rows(vera.post("/held/exports", state="dismissed").text)] == ["no"]
+    assert [row["sync"] for row in rows(vera.post("/configs/exports").text)] == ["orders", "quiet"]
+    [needy] = json.loads(vera.post("/configs/exports", form="json", state="attention").text)
+    assert (needy["sync"], needy["last_state"], needy["held"]) == ("orders", "partial", 1)
+    assert rows(charlie.post("/held/exports").text) == rows(charlie.post("/configs/exports").text) == []

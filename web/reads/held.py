@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from sqlalchemy import ColumnElement, Select, and_, func, select
 
@@ -15,7 +16,7 @@ from sync.guard import APPROVAL, SENTENCES
 from web.database import db
 from web.languages import _, counted, mark, percent
 from web.reads.impact import Impact, of_held
-from web.reads.query import BadFilter, Slice, is_word, keyset
+from web.reads.query import BadFilter, Export, Slice, config_names, export, is_word, keyset
 from web.reads.runs import ChangeRow
 from web.words import both
 
@@ -155,13 +156,39 @@ def groups(workspace_id: str) -> Sequence[Group]:
     ]
 
 
-def find(workspace_id: str, wanted: HeldFilter, args: Mapping[str, str]) -> Slice[ChangeRow]:
-    """One page of changes in this state, the newest first. Raises BadFilter."""
+EXPORTED = (
+    "change", "sync", "record", "side", "operation", "state", "guard", "rule", "field", "before", "after",
+    "held_at", "expires_at", "decided_by", "decided_at",
+)  # fmt: skip
+
+
+def exported(workspace_id: str, wanted: HeldFilter, limit: int) -> Export:
+    """The newest changes in this state, as rows under EXPORTED, one per field."""
+    return export(_rows(workspace_id, wanted), Change.created_at, Change.id, _told, limit)
+
+
+def _told(found: Sequence[Change]) -> Iterator[tuple[Any, ...]]:
+    names = config_names({change.config_id for change in found})
+    for change in found:
+        told = (change.id, names[change.config_id], change.key, change.side, change.operation, change.state)
+        when = (change.created_at, change.expires_at, change.decided_by, change.decided_at)
+        for item in ChangeRow(change).fields:
+            values = (item.name, item.before.text, item.after.text)
+            yield (*told, change.guard, change.rule, *values, *when)
+
+
+def _rows(workspace_id: str, wanted: HeldFilter) -> Select[Change]:
     query = select(Change).where(in_state(workspace_id, wanted.state))
     if wanted.state not in ("held", "approved"):
         query = query.where(Change.guard.is_not(None))
     if wanted.config_id:
         query = query.where(unindexed(Change.config_id, wanted.config_id))
+    return query
+
+
+def find(workspace_id: str, wanted: HeldFilter, args: Mapping[str, str]) -> Slice[ChangeRow]:
+    """One page of changes in this state, the newest first. Raises BadFilter."""
+    query = _rows(workspace_id, wanted)
     found = keyset(query, Change.created_at, Change.id, lambda item: (item.created_at, item.id), args)
     return Slice([ChangeRow(item) for item in found.items], older=found.older, newer=found.newer)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -23,7 +23,7 @@ from web.languages import _, counted, forms
 from web.reads.conflicts import is_waiting
 from web.reads.impact import Impact, of_syncs
 from web.reads.issues import claims_of
-from web.reads.query import BadFilter, Slice, is_word
+from web.reads.query import BadFilter, Export, Slice, is_word
 from web.words import SYNC_STATES, Badge, both
 
 STRIP = 24  # runs in the little bar chart of a row
@@ -171,6 +171,37 @@ def find(workspace_id: str, wanted: SyncFilter, after: str | None, now: datetime
     ]
     shown = matching[:SIZE]
     return Slice(_fill(shown, now), older=shown[-1].name if len(matching) > SIZE else None)
+
+
+EXPORTED = (
+    "sync", "status", "why", "last_run", "last_state", "last_ended_at", "data_as_of", "next_run_at", "cron",
+    "timezone", "active", "auto", "conflicts", "held", "issues",
+)  # fmt: skip
+
+
+def exported(workspace_id: str, wanted: SyncFilter, now: datetime) -> Export:
+    """The syncs that match, by name, as rows under EXPORTED."""
+    text = wanted.text.casefold()
+    matching = [
+        item
+        for item in standings(workspace_id)
+        if wanted.state in ("", item.state) and text in item.name.casefold()
+    ]
+
+    def rows() -> Iterator[tuple[Any, ...]]:
+        for start in range(0, len(matching), SIZE):
+            told = [_told(sync) for sync in _fill(matching[start : start + SIZE], now)]
+            db.session.remove()
+            yield from told
+
+    return Export(len(matching), rows())
+
+
+def _told(sync: Sync) -> tuple[Any, ...]:
+    config, last = sync.config, sync.last
+    run = (last.id, last.state, last.finished_at) if last is not None else (None, None, None)
+    when = (sync.fresh_at, config.next_run_at, config.cron, config.timezone, config.active, config.auto)
+    return (config.name, sync.state, sync.why, *run, *when, sync.conflicts, sync.held, sync.issues)
 
 
 def counts(workspace_id: str) -> dict[str, int]:

@@ -121,6 +121,16 @@
     htmx.trigger(region, "renew");
   });
 
+  // -- the tab tells how much waits for a person -------------------------------------------------------
+
+  const title = document.title;
+  const count = () => {
+    const told = document.querySelector("[data-waiting]");
+    document.title = told && told.dataset.waiting !== "0" ? `(${told.dataset.waiting}) ${title}` : title;
+  };
+  count();
+  document.addEventListener("htmx:afterSwap", count);
+
   // -- menus close by Escape and by a click elsewhere --------------------------------------------------
 
   const menus = () => document.querySelectorAll("details.menu[open], details.drop[open]");
