@@ -60,6 +60,10 @@ class StreamGone(FatalError):
     code = "stream_gone"
 
 
+class StreamBlank(StreamGone):
+    """It is there and holds nothing at all, not even the names of its fields: a run writes them."""
+
+
 class RetryableError(ConnectorError):
     code = "retryable"
 

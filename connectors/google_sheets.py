@@ -46,6 +46,7 @@ from connectors.errors import (
     OutcomeUnknown,
     RateLimited,
     RecordRejected,
+    StreamBlank,
     StreamGone,
     Unavailable,
 )
@@ -180,6 +181,12 @@ class GoogleSheets(HttpConnector):
     def stream(self, name: str, options: AnyStreamOptions) -> Stream:
         self._fresh = self._looked = None
         tab = self._tab(name)
+        if not any(tab.rows.values()) and _choices(options).header.include:
+            raise StreamBlank(
+                f"The tab '{name}' is empty, without a header. Give it one, or fill the other side first: its"
+                " columns are then written here.",
+                stream=name,
+            )
         described = self._described(tab, options)
         self._fresh = tab
         return described
@@ -274,11 +281,12 @@ class GoogleSheets(HttpConnector):
             )
         try:
             tab = self._tab(stream.name)
-            if any(tab.rows):
+            if any(tab.rows.values()):
                 return self.stream(stream.name, options)
-            id = tab.id
+            id, room = tab.id, tab.column_count
         except StreamGone:
-            size = {"rowCount": 1000, "columnCount": max(26, len(stream.fields) + 1), "frozenRowCount": 1}
+            room = max(26, len(stream.fields) + 1)
+            size = {"rowCount": 1000, "columnCount": room, "frozenRowCount": 1}
             new = {"properties": {"title": stream.name, "gridProperties": size}}
             answer = self._change([{"addSheet": new}]).json
             id = answer["replies"][0]["addSheet"]["properties"]["sheetId"]
@@ -286,7 +294,8 @@ class GoogleSheets(HttpConnector):
         names = [field.name for field in stream.fields if field.name != key]
         names = [*names, key] if options.key is None else [key, *names]
         cells = [(number, Put({"stringValue": name}), False) for number, name in enumerate(names)]
-        self._change(list(_updates(id, 0, cells)))
+        more = [_grow(id, "COLUMNS", len(names) - room)] if len(names) > room else []
+        self._change([*more, *_updates(id, 0, cells)])
         return self.stream(stream.name, options)
 
     # -- writing --

@@ -10,7 +10,7 @@ import difflib
 import json
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,7 +21,7 @@ from sqlalchemy.orm import Session
 
 from connectors import catalog
 from connectors.base import Connector
-from connectors.errors import AuthError, ConnectorError, RetryableError, StreamGone
+from connectors.errors import AuthError, ConnectorError, RetryableError, StreamBlank, StreamGone
 from models.connections import Connection
 from models.people import Workspace
 from models.secrets import SecretUnreadable
@@ -35,7 +35,7 @@ from sync.topology import Way, circle
 from tasks import audit, chains, relations, schedules
 from tasks.context import Context
 from tasks.errors import DefinitionError
-from tasks.sides import End, open_end, place_of, planned_end, secrets_of, tie, will_make
+from tasks.sides import End, is_to_be_made, open_end, place_of, planned_end, secrets_of, tie, will_make
 from tasks.yaml_file import Place, YamlFile
 
 PRIORITIES = {"high": 0, "normal": 1, "low": 2}
@@ -393,7 +393,7 @@ def check_streams(
     place = ("syncs", name)
     ends: dict[Any, End] = {}
     opened: list[Connector] = []
-    missing: dict[Side, Connector] = {}
+    missing: dict[Side, tuple[Connector, bool]] = {}
     try:
         for side in SIDES:
             item = connections[definition.end(side).connection]
@@ -404,13 +404,13 @@ def check_streams(
                 applied.notes.append(f"{name}: not checked against {side}: {problem.message}")
                 return None
             except ConnectorError as problem:
-                is_to_be_made = isinstance(problem, StreamGone) and definition.end(side).options.get("create")
-                if not is_to_be_made or missing:
+                if not is_to_be_made(problem, side, definition) or missing:
                     raise file.mistake(_place_of(problem, place, side, definition), problem.message) from None
-                missing[side] = opened[-1]
-        for side, connector in missing.items():
+                missing[side] = opened[-1], isinstance(problem, StreamBlank)
+        for side, (connector, is_blank) in missing.items():
             try:
-                ends[side] = planned_end(connector, side, definition, ends[records.other(side)])
+                made = planned_end(connector, side, definition, ends[records.other(side)])
+                ends[side] = replace(made, is_blank=is_blank)
             except ConnectorError as problem:
                 raise file.mistake(_place_of(problem, place, side, definition), problem.message) from None
             applied.notes.append(f"{name}: {will_make(ends[side])}")

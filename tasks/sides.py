@@ -14,7 +14,15 @@ from tenacity.wait import wait_base, wait_random_exponential
 
 from connectors import catalog
 from connectors.base import Can, Connector, IdKind, StreamOptions
-from connectors.errors import AuthError, ConnectorError, OptionsError, RateLimited, RetryableError, StreamGone
+from connectors.errors import (
+    AuthError,
+    ConnectorError,
+    OptionsError,
+    RateLimited,
+    RetryableError,
+    StreamBlank,
+    StreamGone,
+)
 from models.connections import Connection
 from models.secrets import Place, SecretUnreadable
 from models.sync_configs import Baseline, SyncConfig
@@ -45,6 +53,7 @@ class End:
     connection_id: str = ""
     known_as: str = ""  # the name that its connection was made under, where it has another one now
     to_make: Stream | None = None  # what the stream will hold, which is not there yet
+    is_blank: bool = False  # it is there, and lacks even the names of its fields
 
     @property
     def id_kind(self) -> IdKind:
@@ -178,6 +187,12 @@ def _only_what_never_was(ends: Mapping[Side, End], built: Built, baseline: Basel
         was = baseline.left_container if side == "left" else baseline.right_container
         if ends[side].to_make is not None and was:
             name = ends[side].stream.name
+            if ends[side].is_blank:
+                raise StreamGone(
+                    f"'{name}' on {side} had a header in the last run and is empty now. Bring its content"
+                    " back (its version history has it), or point the sync elsewhere.",
+                    stream=name,
+                )
             raise StreamGone(
                 f"'{name}' on {side} was there in the last run and is gone. `create` makes only what never"
                 " was: restore it, or point the sync elsewhere.",
@@ -199,8 +214,8 @@ def make_missing(pairing: Pairing, reins: Reins) -> Pairing:
                 lambda end=end, wanted=wanted: end.connector.create_stream(wanted, end.options),  # type: ignore[misc]
                 retries=pairing.definition.retries,
             )
-        reins.log("info", f"Made '{made.name}' on {side}.")
-        ends[side] = replace(end, stream=made, to_make=None)
+        reins.log("info", f"{'Wrote the header of' if end.is_blank else 'Made'} '{made.name}' on {side}.")
+        ends[side] = replace(end, stream=made, to_make=None, is_blank=False)
     if ends == {side: pairing.end(side) for side in SIDES}:
         return pairing
     built = tie(
@@ -213,6 +228,11 @@ def make_missing(pairing: Pairing, reins: Reins) -> Pairing:
 
 
 def will_make(end: End) -> str:
+    if end.is_blank:
+        return (
+            f"'{end.stream.name}' on {end.side} is empty: a run writes its header, with"
+            f" {in_words(end.stream)}."
+        )
     return f"'{end.stream.name}' on {end.side} is not there: a run makes it, with {in_words(end.stream)}."
 
 
@@ -274,19 +294,27 @@ def stream_options(connector: Connector, side: Side, definition: SyncDefinition)
 def open_ends(
     connectors: Mapping[Side, Connector], definition: SyncDefinition, ids: Mapping[Side, str]
 ) -> dict[Side, End]:
-    """Both ends; one that is missing and is to be made (`create: true`) as it will look."""
+    """Both ends; one that is to be made as it will look."""
     ends: dict[Side, End] = {}
     gone: dict[Side, StreamGone] = {}
     for side in SIDES:
         try:
             ends[side] = open_end(connectors[side], side, definition, ids.get(side, ""))
         except StreamGone as problem:
-            if not definition.end(side).options.get("create") or gone:
+            if not is_to_be_made(problem, side, definition) or gone:
                 raise
             gone[side] = problem
-    for side in gone:
-        ends[side] = planned_end(connectors[side], side, definition, ends[other(side)], ids.get(side, ""))
+    for side, missing in gone.items():
+        made = planned_end(connectors[side], side, definition, ends[other(side)], ids.get(side, ""))
+        ends[side] = replace(made, is_blank=isinstance(missing, StreamBlank))
     return ends
+
+
+def is_to_be_made(problem: ConnectorError, side: Side, definition: SyncDefinition) -> bool:
+    """Whether a run makes what is missing here: a header always, a whole stream with `create: true`."""
+    return isinstance(problem, StreamBlank) or (
+        isinstance(problem, StreamGone) and bool(definition.end(side).options.get("create"))
+    )
 
 
 def planned_end(

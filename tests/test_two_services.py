@@ -283,6 +283,28 @@ def test_a_thousand_changes_of_all_kinds_go_in_one_call(tmp_path: Path, stack: E
     assert sheet.people() == other.people()
 
 
+def test_an_empty_tab_gets_its_header_and_its_rows(tmp_path: Path, stack: ExitStack) -> None:
+    sheet, other = Sheet(1), Database(tmp_path / "crm.db", 3)
+    sheet.tab.rows[0].clear()
+    house = House(tmp_path, other, sheet, {"sheet": stack.enter_context(serving(sheet.google))})
+    assert house.run().right.created == 3
+    assert [cell.value for _, cell in sorted(sheet.tab.rows[0].items())] == [*NAMES, "sync_id"]
+    assert sheet.people() == other.people()
+    assert house.run().status == "success"
+
+
+def test_a_tab_that_lost_its_header_is_not_filled_anew(tmp_path: Path, stack: ExitStack) -> None:
+    sheet, other = Sheet(1), Database(tmp_path / "crm.db", 3)
+    house = House(tmp_path, other, sheet, {"sheet": stack.enter_context(serving(sheet.google))})
+    house.run()
+    for row in sheet.tab.rows:
+        row.clear()
+    summary = house.run()
+    assert summary.status == "failed"
+    assert "had a header in the last run and is empty now" in summary.errors[0].message
+    assert len(other.people()) == 3
+
+
 def test_a_batch_size_is_kept_to(tmp_path: Path, stack: ExitStack) -> None:
     sheet, other = Sheet(1), Database(tmp_path / "crm.db", 250)
     urls = {"sheet": stack.enter_context(serving(sheet.google))}
