@@ -116,9 +116,21 @@ def by_id(query: Select[T], id: InstrumentedAttribute[int], before: str, size: i
     """One page of what belongs to one thing, the largest ids first. Raises BadFilter."""
     if before:
         query = query.where(id < whole(before))
-    found = list(db.session.scalars(query.order_by(id.desc()).limit(size + 1)))
+    found = in_order(query, id, size + 1, newest=True)
     items = found[:size]
     return Slice(items, older=str(getattr(items[-1], id.key)) if len(found) > size else None)
+
+
+def in_order(query: Select[T], id: InstrumentedAttribute[Any], limit: int, *, newest: bool) -> list[T]:
+    """The first rows of `query` by their ids, which an index of its condition holds in this order.
+
+    The ids come first, out of that index alone. Asked for whole rows, PostgreSQL walks the primary key from
+    its end and passes by half the table before it meets the first one of an old run.
+    """
+    order = id.desc() if newest else id
+    ids = query.with_only_columns(id).order_by(None).order_by(order).limit(limit).subquery()
+    rows = select(id.class_).where(id.in_(select(ids)))
+    return list(db.session.scalars(rows.order_by(order)))
 
 
 def export(

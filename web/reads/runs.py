@@ -28,6 +28,7 @@ from web.reads.query import (
     as_count,
     capped,
     export,
+    in_order,
     is_word,
     keyset,
     whole,
@@ -384,7 +385,7 @@ def changes(run: SyncRun, args: Mapping[str, str]) -> Slice[ChangeRow]:
     if outcome and outcome not in set(ChangeState):
         states = both(list(ChangeState), "or")
         raise BadFilter(_("'%(word)s' is not an outcome. Use %(states)s.", word=outcome[:40], states=states))
-    query = select(Change).where(Change.run_id == run.id).order_by(Change.id)
+    query = select(Change).where(Change.run_id == run.id)
     if outcome:
         query = query.where(has_outcome(outcome))
     if after:
@@ -395,14 +396,24 @@ def changes(run: SyncRun, args: Mapping[str, str]) -> Slice[ChangeRow]:
         exact = _of_key(run, part, outcome)
         if exact and not after:
             return Slice(exact)
-        end = db.session.scalar(query.with_only_columns(Change.id).offset(CHANGES_COUNTED - 1).limit(1))
-        query = query.where(Change.key.icontains(part, autoescape=True))
-        if end is not None:
-            query = query.where(Change.id <= end)
+        # Between ids, so that whichever index is taken no other run's changes are passed by.
+        first, end = _nth(query, 1), _nth(query, CHANGES_COUNTED)
+        last = end or db.session.scalar(query.with_only_columns(func.max(Change.id)))
+        query = query.where(Change.id.between(first, last), Change.key.icontains(part, autoescape=True))
     size = 50
-    found = list(db.session.scalars(query.limit(size + 1)))
+    if part:
+        found = list(db.session.scalars(query.order_by(Change.id).limit(size + 1)))
+    else:
+        found = in_order(query, Change.id, size + 1, newest=False)
     older = found[size - 1].id if len(found) > size else end
     return Slice([ChangeRow(change) for change in found[:size]], older=str(older) if older else None)
+
+
+def _nth(query: Select[Change], number: int) -> int | None:
+    """The id of the change at this place, by the index alone; None where there are fewer."""
+    return db.session.scalar(
+        query.with_only_columns(Change.id).order_by(Change.id).offset(number - 1).limit(1)
+    )
 
 
 def _of_key(run: SyncRun, key: str, outcome: str) -> list[ChangeRow]:
@@ -425,12 +436,15 @@ def has_outcome(outcome: str) -> ColumnElement[bool]:
 
 def _outcomes(run_id: str) -> dict[str, Count]:
     """Changes by state, among the first some thousand of the run: all of them, for almost all runs."""
-    inner = select(Change.state).where(Change.run_id == run_id).limit(CHANGES_COUNTED + 1).subquery()
+    mine = select(Change).where(Change.run_id == run_id)
+    end = _nth(mine, CHANGES_COUNTED + 1)
+    more = end is not None
+    # Told by its last id and not by a limit: a limit lets PostgreSQL read the table from its beginning.
+    counted = mine if end is None else mine.where(Change.id <= end)
     rows = db.session.execute(
-        select(inner.c.state, func.count().label("number")).group_by(inner.c.state)
+        counted.with_only_columns(Change.state, func.count().label("number")).group_by(Change.state)
     ).all()
     total = sum(row.number for row in rows)
-    more = total > CHANGES_COUNTED
     order = list(ChangeState)
     by_state = {
         row.state: Count(row.number, capped=more)
