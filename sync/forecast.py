@@ -9,6 +9,23 @@ from sync.records import Side
 
 
 @dataclass(frozen=True, slots=True)
+class Sharer:
+    """Another sync whose calls count under the same quota."""
+
+    sync: str
+    calls_an_hour: float | None = None  # going by its schedule and its last run; None where nothing is known
+
+    @property
+    def words(self) -> str:
+        if self.calls_an_hour is None:
+            return self.sync
+        if self.calls_an_hour < 1:
+            return f"{self.sync} (less than a call an hour)"
+        calls = round(self.calls_an_hour)
+        return f"{self.sync} (about {calls:,} {'call' if calls == 1 else 'calls'} an hour)"
+
+
+@dataclass(frozen=True, slots=True)
 class Demand:
     """So many calls under one quota: at most `limit` in any `period` seconds."""
 
@@ -17,7 +34,7 @@ class Demand:
     limit: int
     period: float
     calls: int
-    shared_by: tuple[str, ...] = ()  # other syncs whose calls count with these
+    shared_by: tuple[Sharer, ...] = ()
 
     @property
     def seconds(self) -> float:
@@ -30,7 +47,7 @@ class Demand:
         text = f"About {calls} to {self.side}, which allows {self.quota}"
         text += f": {_span(self.seconds)} at least." if self.seconds else "."
         if self.shared_by:
-            text += f" It shares them with {', '.join(self.shared_by)}."
+            text += f" It shares them with {', '.join(item.words for item in self.shared_by)}."
         return text
 
 

@@ -212,11 +212,56 @@ def test_a_preview_says_what_the_run_will_cost_and_what_shares_the_quota(stage: 
     assert summary.cost is not None
     (cost,) = summary.cost
     assert (cost["side"], cost["calls"], cost["seconds"]) == ("right", 1 + 1 + 21, 4)
-    assert cost["quota"] == "5 calls a second per Airtable base" and cost["shared_by"] == ("another",)
+    assert cost["quota"] == "5 calls a second per Airtable base"
+    assert cost["shared_by"] == ({"sync": "another", "calls_an_hour": None},), "it has not run yet"
     stage.system.calls.clear()
     assert stage.run().right.created == 205
     assert len(stage.system.calls) == cost["calls"]
     assert "cost" in summary.as_json() and "cost" not in stage.run().as_json()
+
+
+TWIN = """\
+  twin: {{connector: airtable, options: {{endpoint: "{url}", base: {base}, token: "pat.twin"}}}}
+"""
+BESIDE = """\
+  beside:
+    left: {{connection: twin, stream: Customers}}
+    right: {{connection: crm, stream: customers}}
+    match: [Email]
+    direction: left_to_right
+    fields:
+      - {{left: Email, right: email, type: text}}
+    schedule: {{cron: "*/5 * * * *"}}
+  elsewhere:
+    left: {{connection: twin, stream: Others}}
+    right: {{connection: crm, stream: others}}
+    match: [Email]
+    fields:
+      - {{left: Email, right: email, type: text}}
+    schedule: {{cron: "*/5 * * * *"}}
+    active: false
+"""
+
+
+def test_a_preview_says_how_much_the_syncs_of_other_connections_take_of_the_base(stage: Stage) -> None:
+    stage.fill(205)
+    stage.run()
+    stage.system.add_token("pat.twin")
+    stage.system.add_table(stage.base, "Others", FIELDS)
+    stage.house.table("crm.db", "CREATE TABLE others (id INTEGER PRIMARY KEY, email TEXT UNIQUE)")
+    stage.apply(TWIN + SYNC + BESIDE)
+    with stage.ctx.reads() as db:
+        beside = db.query(SyncConfig.id).filter_by(name="beside").scalar()
+    shift.run_here(stage.ctx, beside, asked_by="test", carry_out=execute.carry_out)
+    stage.system.calls.clear()
+    shift.run_here(stage.ctx, beside, asked_by="test", carry_out=execute.carry_out)
+    taken = len(stage.system.calls)
+    with opened(stage.ctx, stage.config) as pairing:
+        summary = execute.preview(stage.ctx, pairing, run_id="p", full=False)
+    assert summary.cost is not None
+    (cost,) = summary.cost
+    assert cost["shared_by"] == ({"sync": "beside", "calls_an_hour": 12 * taken},)
+    assert f"It shares them with beside (about {12 * taken} calls an hour)." in cost["sentence"]
 
 
 def test_what_a_run_asked_is_kept_without_its_token(stage: Stage) -> None:
