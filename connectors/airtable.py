@@ -172,10 +172,9 @@ class Airtable(HttpConnector):
 
     def check(self) -> str:
         if self.options.base is None:
-            bases = self._all_bases()
-            return f"Airtable answers; {len(bases)} bases can be reached."
+            return f"Airtable answers; {_counted(len(self._all_bases()), 'base')} can be reached."
         base = self._base_id(self.options.base)
-        return f"Airtable answers; the base has {len(self._tables(base, anew=True))} tables."
+        return f"Airtable answers; the base has {_counted(len(self._tables(base, anew=True)), 'table')}."
 
     def discover(self) -> list[Stream]:
         found = []
@@ -1153,6 +1152,10 @@ def _date_in(header: str) -> datetime | None:
     except ValueError:
         return None
     return found if found.tzinfo is not None else None
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number:,} {word}" if number == 1 else f"{number:,} {word}s"
 
 
 def _near(word: str, words: Any) -> str:

@@ -568,7 +568,7 @@ def test_unresolved_links_are_ids(linked: AirtableDesk) -> None:
 def test_a_base_may_be_given_by_name_or_not_at_all(desk: AirtableDesk) -> None:
     fill(desk, 1)
     named = desk.again(base="Sales")
-    assert named.check() == "Airtable answers; the base has 1 tables."
+    assert named.check() == "Airtable answers; the base has 1 table."
     with pytest.raises(OptionsError, match="Did you mean 'Sales'"):
         desk.again(base="Slaes").check()
     anywhere = desk.again(base=None)

@@ -111,7 +111,7 @@ def test_an_administrator_connects_airtable(alice: Browser, airtable: Airtable, 
     with world.ctx.reads() as db:
         connection = db.get_one(Connection, ID)
     with connector_of(world.ctx, connection) as connector:
-        assert connector.check() == "Airtable answers; 1 bases can be reached."
+        assert connector.check() == "Airtable answers; 1 base can be reached."
 
 
 def test_who_does_not_allow_airtable_is_told_and_nothing_changes(

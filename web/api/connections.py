@@ -206,7 +206,8 @@ def begin_sign_in(connection_id: str, body: Empty) -> Answer:
     returns=None, status=204, refuses=True,
 )  # fmt: skip
 def sign_out(connection_id: str) -> None:
-    """The tokens are forgotten; its syncs pause until somebody signs in again."""
+    """The tokens are forgotten, here and by the provider where it can be told; the syncs pause until somebody
+    signs in again. What stays there is said in the audit."""
     _sign_in(connection_id)
     act(grants.forget, connection_id, by=by())
 
