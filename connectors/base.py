@@ -384,6 +384,11 @@ class Connector(ABC):
     ) -> None:
         """These writes follow next, in batches: what must be looked at may be fetched in fewer calls."""
 
+    def marked(self, stream: Stream, options: AnyStreamOptions, markers: Sequence[str]) -> Mapping[str, str]:
+        """Those of these writes that surely took effect, with the ids of their records: where a system keeps
+        a mark of each write with its effect. Of one that is not among them nothing is said."""
+        return {}
+
     def lookup(self, stream: Stream, options: AnyStreamOptions, ids: Sequence[str]) -> list[Looked]:
         """What stands under these ids now: 404 is gone, 403 and 5xx are unknown."""
         raise NotImplementedError(f"{self.name} cannot look up ids")

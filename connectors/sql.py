@@ -45,6 +45,7 @@ from connectors.dialects import checked_url, database
 from connectors.dialects.base import AS_IS, Column, Database, Raw, Row, Table, Unfit
 from connectors.dialects.tables import all_tables, names, table
 from connectors.errors import BadAnswer, OptionsError, RecordRejected, StreamGone
+from connectors.sqlmarkers import Markers
 from sync.records import Cascade, Field, Record, Stream
 from sync.values import FieldType, Value, plain, short
 
@@ -67,6 +68,13 @@ class SqlOptions(Options):
         le=600,
         title="Query seconds",
         description="How long one query may take.",
+        json_schema_extra={"keeps_secrets": True},
+    )
+    markers: bool = Option(
+        default=False,
+        title="Markers",
+        description="Each write leaves a mark in a table `syncline_markers` of this database, in its own"
+        " transaction: after a lost answer it is sure what happened.",
         json_schema_extra={"keeps_secrets": True},
     )
 
@@ -132,7 +140,8 @@ class Sql(Connector):
 
     Cursor: the largest value of the `cursor` column; a read since then begins at that value, so rows at
     the very edge come again. It does not report deletes. A batch is one transaction; a record that the
-    database refuses is undone alone.
+    database refuses is undone alone. With `markers: true` each write also leaves a mark in it, for 30 days:
+    one whose answer was lost is known to have happened, whatever became of its record since.
     """
 
     name: ClassVar[str] = "sql"
@@ -147,6 +156,7 @@ class Sql(Connector):
         super().__init__(options, access)
         password = options.password.get_secret_value() if options.password else ""
         self._db = database(options.url, password, access)
+        self._markers = Markers(self._db) if options.markers else None
         self.reads_apart = self._db.reads_apart
         self._known: dict[tuple[str, str | None], _Keyed] = {}  # as last looked at by stream() and read()
 
@@ -246,6 +256,8 @@ class Sql(Connector):
         refused, steps = self._prepared(keyed, batch)
         if not steps:
             return refused
+        if self._markers is not None:
+            self._markers.make_ready()
         # All at once; only where the database refuses some record, one by one.
         with suppress(Unfit), self._db.writing() as connection:
             return refused + self._carry_out(connection, keyed, steps)
@@ -257,6 +269,12 @@ class Sql(Connector):
             if len(batch) > 1:
                 raise RecordRejected(unfit.message, code=unfit.code, stream=stream.name) from None
             return [_unfit(batch[0], unfit)]
+
+    def marked(self, stream: Stream, options: AnyStreamOptions, markers: Sequence[str]) -> Mapping[str, str]:
+        if self._markers is None:
+            return {}
+        with self._db.reading() as connection:
+            return self._markers.found(connection, markers) if self._markers.is_there(connection) else {}
 
     def lookup(self, stream: Stream, options: AnyStreamOptions, ids: Sequence[str]) -> list[Looked]:
         keyed = self._keyed(stream.name, options)
@@ -706,6 +724,8 @@ class Sql(Connector):
         stands = self._rows(connection, keyed, [key for key in done if key is not None])
         for step, key in zip(todo, done, strict=True):
             outcomes.append(self._receipt(keyed, step, key, stands))
+        if self._markers is not None:
+            self._markers.leave(connection, outcomes)
         return outcomes
 
     def _carry_out_alone(self, connection: Connection, keyed: _Keyed, step: _Step) -> Outcome:

@@ -635,11 +635,28 @@ def look_up_change(work: Work, db: Session, change: Change, reason: str) -> Outc
     if Can.LOOKUP not in end.connector.can:
         return unknown
     try:
+        if (found := _by_its_mark(work, change, side)) is not None:
+            return found
         if change.operation == "create":
             return _look_for_create(work, db, change, side, unknown)
         return _look_at_record(work, change, side, unknown)
     except ConnectorError as problem:
         return Outcome(change.marker, "unknown", code="unknown_outcome", message=problem.message)
+
+
+def _by_its_mark(work: Work, change: Change, side: Side) -> Outcome | None:
+    """A write that left its mark in the system has happened, whatever became of its record since."""
+    end, retries = work.pairing.end(side), work.pairing.definition.retries
+    marks = call(lambda: end.connector.marked(end.stream, end.options, [change.marker]), retries=retries)
+    if change.marker not in marks:
+        return None
+    record_id = marks[change.marker]
+    if change.operation not in ("create", "update"):
+        return Outcome(change.marker, "done", id=record_id)
+    [looked] = call(lambda: end.connector.lookup(end.stream, end.options, [record_id]), retries=retries)
+    after = decode_fields(change.after or {})
+    record = None if looked.record is None else _as_we_left_it(work, side, looked.record, after)
+    return Outcome(change.marker, "done", id=record_id, record=record)
 
 
 def _not_done(change: Change) -> Outcome:

@@ -14,7 +14,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from connectors.base import Access, Write
+from connectors.base import Access, Outcome, Write
+from connectors.errors import OutcomeUnknown
 from connectors.sql import Sql, SqlOptions, SqlStreamOptions
 from sync.values import FieldType, Value, comparable
 from tasks import execute, shift
@@ -251,3 +252,39 @@ def test_a_refused_query_is_named_when_it_is_saved_with_its_part(house: House, m
     assert refused.code == 2
     assert "the function SLEEP() is not on the list" in refused.out + refused.err
     assert house.stored("SELECT count(*) FROM sync_configs") == [(0,)]
+
+
+@pytest.mark.parametrize("markers", [True, False])
+def test_a_record_that_somebody_deleted_before_we_heard_of_it_is_not_made_again_where_writes_leave_marks(
+    house: House, monkeypatch: pytest.MonkeyPatch, markers: bool
+) -> None:
+    table = "CREATE TABLE goods (id INTEGER PRIMARY KEY AUTOINCREMENT NOT NULL, sku TEXT, price INTEGER)"
+    house.table("one.db", table, "INSERT INTO goods (sku, price) VALUES ('a', 1)")
+    house.table("two.db", table)
+    said = house.apply(f"""
+        connections:
+          one: {{connector: sql, options: {{url: "sqlite:///one.db"}}}}
+          two: {{connector: sql, options: {{url: "sqlite:///two.db", markers: {str(markers).lower()}}}}}
+        syncs:
+          goods:
+            left: {{connection: one, stream: goods}}
+            right: {{connection: two, stream: goods}}
+            match: [sku]
+            fields: [{{left: sku, right: sku}}, {{left: price, right: price}}]
+    """)
+    assert said.code == 0, said
+    real = Sql.write
+
+    def lose_the_answer(self: Sql, *arguments: Any) -> list[Outcome]:
+        monkeypatch.setattr(Sql, "write", real)
+        real(self, *arguments)
+        house.table("two.db", "DELETE FROM goods")
+        raise OutcomeUnknown("The answer was lost.")
+
+    monkeypatch.setattr(Sql, "write", lose_the_answer)
+    house.run("sync", "goods")
+    house.run("sync", "goods")
+    rows = house.rows("two.db", "SELECT sku FROM goods")
+    # Without marks a look at what stands there is all there is: that it is gone looks as if it never came.
+    assert rows == ([] if markers else [("a",)])
+    assert house.rows("one.db", "SELECT sku FROM goods") == [("a",)]

@@ -12,6 +12,8 @@ from sqlalchemy.engine.reflection import Inspector
 
 from connectors.dialects.base import AS_IS, Database, ForeignKey, Table
 
+OURS = frozenset({"syncline_markers"})  # what we keep in a database ourselves is no stream
+
 
 def names(database: Database, connection: Connection) -> list[str]:
     """The names of all streams."""
@@ -20,7 +22,7 @@ def names(database: Database, connection: Connection) -> list[str]:
         _joined(schema, name)
         for schema in database.schemas(inspector)
         for name in sorted(
-            {*database.table_names(inspector, schema), *database.view_names(inspector, schema)}
+            {*database.table_names(inspector, schema), *database.view_names(inspector, schema)} - OURS
         )
     ]
 
@@ -33,6 +35,7 @@ def all_tables(database: Database, connection: Connection) -> list[Table]:
         table
         for schema in database.schemas(inspector)
         for table in _reflected(database, connection, inspector, read_only, schema, None)
+        if table.bare_name not in OURS
     ]
 
 

@@ -1735,3 +1735,75 @@ def test_an_answer_that_takes_its_time_byte_by_byte_is_waited_for(
     proxy.mode = "slow"  # longer in all than an answer may keep silent, but never silent for so long
     assert sum(len(page.ids) for page in connector.read(stream, NONE)) == 1500
     proxy.close()
+
+
+# -- markers --------------------------------------------------------------------------------------
+
+
+def marked(connector: Sql, *writes: Write) -> Mapping[str, str]:
+    stream = connector.stream("t", NONE)
+    return connector.marked(stream, NONE, [item.marker for item in writes])
+
+
+def test_each_write_leaves_its_mark_in_its_own_transaction(place: Place) -> None:
+    place.make("CREATE TABLE t (id int PRIMARY KEY, v varchar(20) NOT NULL)")
+    connector = place.connect(markers=True)
+    made, changed, absent = create("m1", id=1, v="a"), update("1", "m2", v="b"), update("9", "m3", v="b")
+    assert statuses(write(connector, made)) == [("done", "")]
+    assert statuses(write(connector, changed, absent)) == [("done", ""), ("missing", "")]
+    assert marked(connector, made, changed, absent) == {made.marker: "1", changed.marker: "1"}
+    # The marks outlive the record, are no stream, and those of others are not asked for.
+    place.run("DELETE FROM t")
+    assert marked(place.connect(markers=True), made) == {made.marker: "1"}
+    assert [stream.name.rpartition(".")[2] for stream in connector.discover()] == ["t"]
+    assert marked(place.connect(), made) == {}
+    assert statuses(write(connector, made)) == [("done", "")], "sent twice"
+
+
+def test_marks_go_after_a_month(place: Place) -> None:
+    place.make("CREATE TABLE t (id int PRIMARY KEY, v varchar(20))")
+    old, new = create("m1", id=1, v="a"), create("m2", id=2, v="a")
+    write(place.connect(markers=True), old)
+    place.run("UPDATE syncline_markers SET at = '2020-01-01 00:00:00'")
+    connector = place.connect(markers=True)
+    write(connector, new)
+    assert marked(connector, old, new) == {new.marker: "2"}
+
+
+def test_what_is_undone_leaves_no_mark(place: Place) -> None:
+    place.make("CREATE TABLE t (id int PRIMARY KEY, v varchar(20))")
+
+    class Broken(Sql):
+        def _carry_out(self, *arguments: Any) -> list[Outcome]:
+            super()._carry_out(*arguments)
+            raise Unavailable("broken off before the commit")
+
+    connector = Broken(SqlOptions.model_validate({"url": place.connect_url, "markers": True}), place.access)
+    place.opened.append(connector)
+    lost = create(id=1, v="a")
+    with pytest.raises(Unavailable):
+        write(connector, lost)
+    assert place.run("SELECT * FROM t") == []
+    assert marked(connector, lost) == {}
+
+
+def test_who_may_not_make_the_table_of_marks_is_told_how(postgresql: Place) -> None:
+    postgresql.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    postgresql.run("DROP ROLE IF EXISTS syncline_markless")
+    postgresql.run("CREATE ROLE syncline_markless LOGIN PASSWORD 'only-for-tests'")
+    postgresql.run("GRANT ALL ON t TO syncline_markless")
+    [(schema,)] = postgresql.run("SELECT current_schema()")
+    postgresql.run(f"GRANT USAGE ON SCHEMA {schema} TO syncline_markless")
+    postgresql.run(f"ALTER ROLE syncline_markless SET search_path = {schema}")
+    postgresql.run(f"REVOKE CREATE ON SCHEMA {schema} FROM PUBLIC")
+    try:
+        url = make_url(postgresql.connect_url).set(username="syncline_markless", password="only-for-tests")
+        options = {"url": url.render_as_string(hide_password=False), "markers": True}
+        connector = Sql(SqlOptions.model_validate(options), postgresql.access)
+        postgresql.opened.append(connector)
+        with pytest.raises(OptionsError, match="switch `markers` off"):
+            write(connector, create(id=1, v="a"))
+        assert postgresql.run("SELECT * FROM t") == []
+    finally:
+        postgresql.run("DROP OWNED BY syncline_markless")
+        postgresql.run("DROP ROLE syncline_markless")
