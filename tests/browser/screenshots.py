@@ -93,6 +93,7 @@ def look_at(page: Page, address: str, name: str, path: str) -> None:
     if name == "calls" and (reveal := page.get_by_role("button", name="Show what they carried")).count():
         reveal.click()
         page.wait_for_url("**call=*")
+        page.evaluate("scrollTo(0, 0)")
 
 
 def shown(browser: Browser, address: str, stage: Stage, folder: Path) -> None:
