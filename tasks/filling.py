@@ -13,6 +13,7 @@ import pickle
 import tempfile
 from array import array
 from collections.abc import Callable, Container, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -36,6 +37,7 @@ from tasks.look import Known, Outlook, recall, scan_side, weigh
 
 FEWEST = 5_000  # records; fewer are planned at once
 PART = 5_000  # records that are planned and sent at once
+_NO_ROOM = "The temporary folder does not take the records of a first load, which goes in parts otherwise"
 
 
 class Unfit(Exception):
@@ -56,11 +58,15 @@ def fill(work: Work, run: SyncRun) -> Outlook | None:
         return None
     for target in ("right", "left"):
         if work.pairing.built.rules.policy.direction.writes_to(target):
-            with Store(work.pairing.built.rules.mapping, other(target)) as store:
+            with ExitStack() as open_:
                 try:
+                    store = open_.enter_context(Store(work.pairing.built.rules.mapping, other(target)))
                     scans = _read(work, known, target, store)
                 except Unfit:
                     continue
+                except OSError as problem:
+                    work.reins.log("warning", f"{_NO_ROOM}: {problem.strerror}. All is planned at once.")
+                    return None
                 return _fill(work, known, scans, store, target)
     return None
 

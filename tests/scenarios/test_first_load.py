@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import pickle
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
@@ -237,3 +239,18 @@ def test_a_batch_that_a_dead_process_left_is_in_the_journal_of_the_next(
     told = {(row.key, row.state, row.attempts) for row in story.journal() if row.operation == "create"}
     assert told == {(f"k{number}", "applied", 1) for number in range(PART)}
     assert story.run() == "nothing"
+
+
+def test_a_full_temporary_folder_costs_memory_and_no_record(
+    story: Story, in_parts: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(pickle, "dump", full)
+    story.define()
+    for number in range(7):
+        story.left.put(f"k{number}", x="a")
+    story.run(preview=False)
+    assert len(story.right.keys) == 7
+    assert story.summary.status == "success"
