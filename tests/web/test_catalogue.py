@@ -43,8 +43,10 @@ def test_language_files_are_whole_and_up_to_date(name: str) -> None:
     assert set(LANGUAGES) - {ENGLISH} <= set(files)
     if name in files:
         known = {message.id for message in catalogue.read(files[name])}
-        assert known == {message.id for message in catalogue.extracted()}
-        assert catalogue.untranslated(catalogue.read(files[name])) == []
+        here = {message.id for message in catalogue.extracted()}
+        assert here - known == set(), f"`make words` brings them into {files[name]}; say them there"
+        assert known - here == set(), f"`make words` takes them out of {files[name]}"
+        assert catalogue.untranslated(catalogue.read(files[name])) == [], f"say them in {files[name]}"
 
 
 @pytest.mark.parametrize("name", sorted(set(LANGUAGES) - {ENGLISH}))
