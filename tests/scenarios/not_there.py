@@ -169,7 +169,7 @@ OTHERWISE: Mapping[str, tuple[str, ...]] = {
         "R25_deletes_do_not_show_in_an_incremental_read",
     ),
     "a first load goes in parts where both sides are read as one snapshot": (
-        "no_more_than_a_part_is_planned_ahead",
+        "what_is_sent_stands_in_our_database_before_and_nothing_more",
     ),
     "the copy stands in memory": ("R11_the_config_points_at_a_copy",),
 }

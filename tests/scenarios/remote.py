@@ -45,7 +45,7 @@ class NotThere(Exception):
 
 class _Unturned(set[str]):
     def add(self, item: str) -> None:
-        raise NotThere(f"{item}: {CANNOT_BE_TURNED}")
+        raise NotThere(f"single records: {CANNOT_BE_TURNED}")
 
 
 class _Unset(dict[str, Any]):
