@@ -183,6 +183,13 @@ _CAUSES: Mapping[str, Cause] = {
         _ACCESS,
         _AFTER_THE_FIX,
     ),
+    "markers": Cause(
+        mark("The table for our marks cannot be used"),
+        mark(
+            "Whoever keeps the database: let the connection make and write that table, or leave markers out."
+        ),
+        _AFTER_THE_FIX,
+    ),
     "missing": Cause(
         mark("The record to change is not there any more"),
         mark("Nobody. The next run sees it as deleted and follows the sync's rules."),
