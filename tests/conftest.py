@@ -31,7 +31,11 @@ _numbers = itertools.count(1)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--system", default="memory", help="what holds the records of the engine's scenarios")
+    parser.addoption(
+        "--system",
+        default="memory,csv,sql",
+        help="what holds the records of the engine's scenarios; simulators: Airtable and Google Sheets",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -177,6 +177,8 @@ class HostileStream(MemoryStream):
 class Hostile:
     """One system with one stream, its knobs, and the log of what it accepted."""
 
+    end: Mapping[str, Any] = {}  # what a sync says of its stream beside the name
+
     def __init__(
         self,
         fields: Sequence[Field],

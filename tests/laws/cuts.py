@@ -18,7 +18,7 @@ from connectors.base import Write
 from models import migrate, secrets
 from models.people import Workspace
 from models.sync_runs import SyncRun
-from sync import diff, guard, identity, mapping, readback, reconcile
+from sync import diff, guard, identity, mapping, planner, readback, reconcile
 from tasks import (
     apply,
     batches,
@@ -95,7 +95,7 @@ CLAIMS, SWEEP, RETRIES, DOORS = (
 
 
 def _row(name: str, policy: str) -> str:
-    return f"tests/{TABLE}.py::test_row[told-{name}-{policy}]"
+    return f"tests/{TABLE}.py::test_row[told-memory-{name}-{policy}]"
 
 
 # -- 1: SQL is the truth --------------------------------------------------------------------------
@@ -280,6 +280,24 @@ def _() -> None:
     rewrite(apply, "_read_back", "kept[name] = intended if got is MISSING else got", "kept[name] = intended")
 
 
+@cut(
+    5,
+    "an answer to both sides is agreed on when both have it",
+    *_in(PEOPLE, "test_X01_a_typed_answer_that_came_to_one_side_only_is_no_agreement"),
+)
+def _() -> None:
+    rewrite(apply, "confirm", "stored.pop(name, None)", "resolved.add(name)")
+
+
+@cut(
+    5,
+    "a file that did not arrive is no removal",
+    *_in("scenarios/test_attachments", "test_A05_an_upload_fails_and_the_answer_is_lost"),
+)
+def _() -> None:
+    rewrite(apply, "_as_we_left_it", "if not pair.holds_files", "if True")
+
+
 # -- 6: conflicts ---------------------------------------------------------------------------------
 
 
@@ -331,6 +349,15 @@ def _() -> None:
 )
 def _() -> None:
     rewrite(identity, "pair_up", "if len(items) > 1:", "if False:")
+
+
+@cut(
+    7,
+    "a record that is gone is not made again beside its twin",
+    *_in(IDENTITY, "test_K04_who_was_deleted_is_not_made_again_beside_a_linked_record_of_that_key"),
+)
+def _() -> None:
+    put(planner._Standing, "twin", lambda standing, decision, looks: None)
 
 
 # -- 8: copies ------------------------------------------------------------------------------------

@@ -82,7 +82,8 @@ def judge(number: int) -> Verdict:
         watch = _Watch()
         first = ["-x"] if cut is not NOTHING else []
         code = pytest.main(
-            ["-q", "-n0", "-p", "no:cacheprovider", "-W", IGNORED, *first, *cut.tests], plugins=[watch]
+            ["-q", "-n0", "--system", "memory", "-p", "no:cacheprovider", "-W", IGNORED, *first, *cut.tests],
+            plugins=[watch],
         )
         said.seek(0)
         told = said.read()

@@ -8,26 +8,39 @@ import pytest
 import structlog
 
 from tests.scenarios import not_there
+from tests.scenarios.local import in_files, in_tables
 from tests.scenarios.remote import NotThere, in_simulators
 from tests.scenarios.world import Making, Story, in_memory
 
 ORIENTATIONS = ("told", "mirrored")
-SYSTEMS: dict[str, Making] = {"memory": in_memory, "simulators": in_simulators}
+SYSTEMS: dict[str, Making] = {
+    "memory": in_memory,
+    "csv": in_files,
+    "sql": in_tables,
+    "simulators": in_simulators,
+}
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """With Airtable and Google Sheets as the ends, the stories that ask for more must be seen to fail."""
-    if config.getoption("--system") != "simulators":
-        return
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Every story is told on each of the systems that `--system` names."""
+    if "system" in metafunc.fixturenames:
+        chosen = metafunc.config.getoption("--system").split(",")
+        metafunc.parametrize("system", chosen, indirect=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The stories that ask for more than a system offers must be seen to fail there."""
     for item in items:
-        if not isinstance(item, pytest.Function) or "swapped" not in item.fixturenames:
+        if not isinstance(item, pytest.Function) or "system" not in item.fixturenames:
             continue
-        parts = item.callspec.id.split("-") if hasattr(item, "callspec") else []
+        system = str(item.callspec.params["system"])
+        parts = item.callspec.id.split("-")
         orientation = next(part for part in parts if part in ORIENTATIONS)
         parts.remove(orientation)
-        if (found := not_there.reason(item.originalname, "-".join(parts), orientation)) is not None:
+        parts.remove(system)
+        if (found := not_there.reason(system, item.originalname, "-".join(parts), orientation)) is not None:
             why, asks_for_more = found
-            raises = NotThere if asks_for_more else (AssertionError, KeyError, NotThere)
+            raises = NotThere if asks_for_more else Exception
             item.add_marker(pytest.mark.xfail(strict=True, reason=why, raises=raises))
 
 
@@ -57,8 +70,8 @@ def swapped(request: pytest.FixtureRequest) -> bool:
 
 @pytest.fixture
 def system(request: pytest.FixtureRequest) -> Making:
-    """What holds the records of a story: memory, or what `--system` says."""
-    return SYSTEMS[request.config.getoption("--system")]
+    """What holds the records of a story."""
+    return SYSTEMS[request.param]
 
 
 @pytest.fixture

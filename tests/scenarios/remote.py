@@ -19,10 +19,9 @@ from ipaddress import ip_network
 from typing import Any, cast
 
 from connectors.airtable import Airtable
-from connectors.base import Connector, Cursor, Looked, Outcome, Page, StreamOptions, Write
+from connectors.base import Access, Connector, Cursor, Looked, Outcome, Page, StreamOptions, Write
 from connectors.errors import OutcomeUnknown
 from connectors.google_sheets import GoogleSheets
-from connectors.http import HttpConnector
 from simulators import airtable, google_sheets
 from simulators.airtable_cells import stamp as as_airtable_writes
 from simulators.base import serving
@@ -94,7 +93,7 @@ class RemoteKnobs(Knobs):
 class Remote(Hostile):
     """One stream of a simulated system, with the surface of `Hostile`."""
 
-    def __init__(self, story: Story, place: Place, kept: Kept, connector: type[HttpConnector]) -> None:
+    def __init__(self, story: Story, place: Place, kept: Kept, connector: type[Connector]) -> None:
         self.kept = kept
         self.connector = connector
         self.knobs = RemoteKnobs(connector)
@@ -112,8 +111,8 @@ class Remote(Hostile):
 
     def connect_all(self, streams: Mapping[str, Hostile]) -> Connector:
         watched: type[Any] = type(self.connector.__name__, (_Watched, self.connector), {})
-        access = replace(self.access, networks=(ip_network("127.0.0.0/8"),), allow_http=True, token=_token)
-        made: Any = watched(self.connector.parse_options(self.kept.options()), access)
+        options = self.connector.parse_options(self.kept.options())
+        made: Any = watched(options, self.kept.access(self.access))
         made.streams = streams
         return cast(Connector, made)
 
@@ -130,9 +129,10 @@ class Remote(Hostile):
             id = ids.get(write.marker) or write.id
             if id is None or id not in moved:
                 continue
-            moved.discard(id)
+            old = write.id or id  # another one, where the write changes the cell that is the id
+            moved -= {id, old}
             self.log.append(
-                Accepted(self.calls, write.marker, write.operation, id, before.get(id), after.get(id))
+                Accepted(self.calls, write.marker, write.operation, id, before.get(old), after.get(id))
             )
         assert not moved, f"the connector changed {moved}, and nobody told it to"
 
@@ -141,7 +141,7 @@ def _token(*, refused: str | None = None) -> str:
     return TOKEN
 
 
-class _Watched(HttpConnector):
+class _Watched(Connector):
     """The real connector, whose calls are counted, and whose writes are noted as the system took them."""
 
     streams: Mapping[str, Remote]
@@ -264,6 +264,10 @@ class Kept:
                 if item.name not in names:
                     self._insert(item)
             self._fields = tuple(fields)
+
+    def access(self, access: Access) -> Access:
+        """The same, with what lets a connector reach it."""
+        return replace(access, networks=(ip_network("127.0.0.0/8"),), allow_http=True, token=_token)
 
     # -- what a system brings --
 

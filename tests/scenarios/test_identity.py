@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 
 from sync.records import Field
 from sync.values import FieldType
 from tasks.errors import NotFound, WrongState
-from tests.scenarios.world import FIELDS, Story
+from tests.hostile import Hostile
+from tests.scenarios.local import in_files
+from tests.scenarios.words import as_told
+from tests.scenarios.world import FIELDS, Place, Story, in_memory
 
 UNIQUE = tuple(Field(item.name, item.type, unique=item.name == "k") for item in FIELDS)
 PROPAGATE = {"deletes": "propagate"}
@@ -60,6 +63,35 @@ def test_K02_two_who_could_be_the_renamed_one_are_not_guessed(tell: Callable[...
     for key in ("n1", "n2"):
         story.left.put(key, id=key, x="same", y="same", z="same")
     assert story.run() == "R+n1 R+n2 held(R-)"
+
+
+def left_in_memory_right_in_a_file(
+    story: Story, place: Place, fields: Sequence[Field], *, key: Sequence[str], seed: int
+) -> Hostile:
+    """On the story's left records have ids of their own, on its right the key is the id."""
+    if as_told(place.space, story.swapped) == "left":
+        return in_memory(story, place, fields, key=(), seed=seed)
+    return in_files(story, place, fields, key=("k",), seed=seed)
+
+
+@pytest.mark.parametrize("fault", ["", "lost_answers", "lost_requests"])
+def test_K02_the_link_follows_a_key_that_we_rename_where_it_is_the_id(swapped: bool, fault: str) -> None:
+    story = Story(system=left_in_memory_right_in_a_file, swapped=swapped)
+    story.define(**PROPAGATE)
+    story.base("k", "k1", x="a")
+    story.left.edit(k="k2")
+    if fault:
+        setattr(story.right.knobs, fault, 1)
+    story.run(repeat=False)
+    story.run(repeat=False)
+    assert story.right.keys == ["k1", "k2"]
+    assert "k2" in (story.link("k2").left_id, story.link("k2").right_id)
+    story.right.edit("k2", x="b")
+    assert story.run() == "L.k2.x=b"
+    story.left.edit("k2", x="c")
+    assert story.run() == "R.k2.x=c"
+    story.right.remove("k2")
+    assert story.run() == "L-k2"
 
 
 def test_K04_a_second_record_with_the_key_of_a_linked_one(story: Story) -> None:

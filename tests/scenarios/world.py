@@ -227,7 +227,7 @@ class Story:
     def _defined(self, said: Mapping[str, Any]) -> SyncDefinition:
         raw: dict[str, Any] = {
             **{
-                teller.told: {**teller.place._asdict(), **said.get(teller.told, {})}
+                teller.told: {**teller.place._asdict(), **teller.system.end, **said.get(teller.told, {})}
                 for teller in self.tellers
             },
             "match": ["k"],
@@ -248,7 +248,7 @@ class Story:
         return build(
             definition,
             {side: ends[side].stream for side in SIDES},
-            {side: Blank(self.systems[side].knobs.blank_is_null) for side in SIDES},
+            {side: Blank(ends[side].connector.blank_is_null) for side in SIDES},
             saving=saving,
         )
 
