@@ -24,6 +24,7 @@ from tasks import (
     batches,
     claims,
     execute,
+    intents,
     ledger,
     logs,
     look,
@@ -366,8 +367,8 @@ def _() -> None:
 @cut(8, "the copy of what is overwritten or deleted", _row("T02", "manual"))
 def _() -> None:
     rewrite(
-        execute,
-        "_change_row",
+        intents,
+        "change_row",
         'before=encode_fields(intent.before) if intent.operation != "create" else None',
         "before={}",
     )
