@@ -400,6 +400,10 @@ _IN_TABLES: Reasons = {
         "R14_of_two_copies_the_later_counts",
         "R17_somebody_edits_between_our_read_and_our_write[False]",
         "R17_somebody_edits_what_we_are_about_to_delete[False]",
+        "S04_headers_that_stand_there_twice",
+        "S05_a_number_becomes_a_text",
+        "S07_a_new_required_field",
+        "S16_versions_are_made_in_another_way",
         "V31_a_field_that_changes_whenever_it_is_looked_at",
         "X07_secrets_in_an_answer_are_not_shown",
         "a_refused_record_is_set_aside_and_the_rest_is_made",
@@ -437,6 +441,7 @@ _IN_TABLES: Reasons = {
         "R23_a_record_is_edited_while_its_side_is_read",
         "R26_the_source_counts_more_than_it_returns",
         "S01_a_mapped_field_is_removed",
+        "S01_a_mapped_field_is_removed[True]",
         "V07_V08_null_and_an_empty_text_where_they_are_one",
         "V08_an_empty_text_that_is_left_out",
         "V10_a_user_clears_a_field[True]",
@@ -444,6 +449,8 @@ _IN_TABLES: Reasons = {
     ),
     "a column has no rules beyond these two: it may be required or unique": (
         "L02_the_parent_is_refused",
+        "S02_a_field_is_renamed_that_keeps_its_id",
+        "S08_an_option_is_removed",
         "U02_what_cannot_be_written_is_listed",
         "V13_an_option_that_is_not_there",
         "V16_a_number_that_the_contract_does_not_allow",
@@ -520,8 +527,8 @@ _OTHERWISE_IN_TABLES: Reasons = {
 
 _NOT_HELD_IN_TABLES = """
 T24 T25 K14 K16 K19 R01 R02 R04 R05 R10 R11 R14 R16 R19 R20 R23 R25 R26 R28 G05 C05 C16 C17 C23
-C25 C26 V01 V02 V04 V08 V11 V13 V14 V17 V19 V20 V22 V23 V25 V26 V28 V34 V35 L01 L02 L04 L05 L07
-L08 A01 A02 A04 A05 A07 H01 X04 X07
+C25 C26 V01 V02 V04 V08 V11 V13 V14 V17 V19 V20 V22 V23 V25 V26 V28 V34 V35 S02 S04 S05 S07 S08
+L01 L02 L04 L05 L07 L08 A01 A02 A04 A05 A07 H01 X04 X07
 """
 
 
