@@ -440,7 +440,6 @@ _IN_TABLES: Reasons = {
         "R20_records_that_were_really_cleared_are_cleared",
         "R23_a_record_is_edited_while_its_side_is_read",
         "R26_the_source_counts_more_than_it_returns",
-        "S01_a_mapped_field_is_removed",
         "S01_a_mapped_field_is_removed[True]",
         "V07_V08_null_and_an_empty_text_where_they_are_one",
         "V08_an_empty_text_that_is_left_out",
