@@ -245,13 +245,13 @@ def _note_near_duplicates(
 
 
 def doubled(of: str, here: Side, seen: Seen, mapping: FieldMapping) -> Problem:
-    """Why a record that is gone on the other side is not made there again: `of` stands there by its key."""
+    """Why a record that is gone on the other side is not made there again: `of` has its key."""
     label, there = mapping.label(here, seen.values, seen.id), other(here)
     return Problem(
         "ambiguous_key",
         f"The record {short(seen.id)} on {here} is gone on {there} and would be made there again, but"
-        f" {short(of)} stands there with the same {' + '.join(mapping.match)} {short(label)}. A second one is"
-        " not made: give one of the two another key, or link them by hand.",
+        f" {short(of)} has the same {' + '.join(mapping.match)} {short(label)}. A second one is not made:"
+        " give one of the two another key, or link them by hand.",
         side=here,
         key=label,
         operation="match",

@@ -560,9 +560,20 @@ class _Standing:
             if intent.operation != "create" or not isinstance(look, Seen):
                 continue
             key = self._mapping.match_key(here, look.values)
-            if key is not None and (of := self.on(intent.side).get(key)) is not None:
+            if key is None:
+                continue
+            of = self.on(intent.side).get(key) or next(self._namesakes(here, key, look.id), None)
+            if of is not None:
                 return doubled(of, here, look, self._mapping)
         return None
+
+    def _namesakes(self, here: Side, key: str, but: str) -> Iterator[str]:
+        """Other linked records of this key on this side: their partners there are to have it too."""
+        for link_id, looks in self._looks.items():
+            look, state = looks[here], self._ties[link_id].state
+            flows = state == "linked" or (state == "excluded" and isinstance(looks[other(here)], Seen))
+            if flows and isinstance(look, Seen) and look.id != but:
+                yield from (id for held, id in self._named(here, look.values, look.id) if held == key)
 
 
 def _relink(

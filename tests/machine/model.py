@@ -328,7 +328,7 @@ class Model:
                     if not there[bond][side] and bond.ids[side] in self.rows[side]:
                         bond.ids[side] = None  # its id belongs to another record now
                 decided = self._decide(bond, there[bond])
-                if any(self._stands_already(op) for op in decided.ops):
+                if any(self._stands_already(op, there) for op in decided.ops):
                     self.failed += 1  # which of the two it is cannot be told
                 else:
                     plans.append((bond, decided))
@@ -376,12 +376,20 @@ class Model:
             and self._key(OTHER[side], id) == key != bond.base[side].get(KEY)
         ]
 
-    def _stands_already(self, op: Op) -> bool:
-        """Whether a record that would be made again stands there by its key."""
-        key = op.twin.get(KEY)
-        return op.kind == "create" and any(
-            key not in EMPTY and row[KEY] == key for row in self.rows[op.side].values()
-        )
+    def _stands_already(self, op: Op, there: Mapping[Bond, Mapping[str, str | None]]) -> bool:
+        """Whether a record that would be made again stands there by its key, or is to be called like one."""
+        key, here = op.twin.get(KEY), OTHER[op.side]
+        if op.kind != "create" or key in EMPTY:
+            return False
+        namesakes = [
+            bond
+            for bond in self.bonds
+            if bond is not op.bond
+            and (bond.state == "linked" or (bond.state == "excluded" and there[bond][op.side]))
+            and (id := there[bond][here])
+            and self._key(here, id) == key
+        ]
+        return bool(namesakes) or any(row[KEY] == key for row in self.rows[op.side].values())
 
     def _there(self) -> dict[Bond, dict[str, str | None]]:
         """For each bond the ids under which its own records stand now."""

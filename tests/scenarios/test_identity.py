@@ -169,6 +169,22 @@ def test_K04_who_was_deleted_is_not_made_again_beside_a_linked_record_of_that_ke
     assert story.run() == "L+k2"
 
 
+def test_K04_who_was_deleted_is_not_made_again_beside_one_that_gets_its_key(story: Story) -> None:
+    story.define(edit_vs_delete="edit_wins", **PROPAGATE)
+    story.base("k", "k1", "k2", x="a")
+    second = story.right.id("k2")
+    story.left.remove("k", "k2")
+    story.right.edit("k", x="b")
+    for key in ("k1", "k2"):
+        story.right.edit(key, k="k")
+    # One of three who share a key now stands on the left: neither of the others is made beside it.
+    assert story.run() == "L.k1.k=k issue(ambiguous_key)"
+    assert story.summary.failed == 2
+    assert story.left.keys == ["k"]
+    story.right.system.store.edit(second, k="k3")
+    assert story.run() == "L+k3 issue(ambiguous_key)"
+
+
 def test_K07_two_keys_are_swapped_where_they_must_be_unique(tell: Callable[..., Story]) -> None:
     story = tell(fields=FIELDS, right_fields=UNIQUE)
     story.define(**PROPAGATE)
