@@ -450,6 +450,7 @@ KEPT = {
     "audit_events": "kept for ever: a chain with a missing link proves nothing",
     "audit_heads": "one for each chain",
     "baselines": "one for each sync",
+    "batches": "go when it is known what came of them; a dead run's to the next run of its sync",
     "bulk_parts": "go with their bulk retry",
     "bulk_retries": CLEANUP,
     "chain_links": "go with their sync",
