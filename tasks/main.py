@@ -5,6 +5,7 @@ The worker is `dramatiq tasks.main:setup`: dramatiq calls `setup` in the process
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -20,6 +21,8 @@ from tasks.execute import carry_out
 from tasks.heartbeat import Heartbeat
 from tasks.life import Life
 from tasks.shift import CarryOut
+
+YIELDS = 5  # steps of niceness: on a busy machine, people who wait for a page come before the work
 
 
 class NoQueue(Exception):
@@ -62,6 +65,7 @@ def said_plainly() -> Iterator[None]:
 
 def setup() -> None:
     """Make this process a worker that carries out runs."""
+    os.nice(YIELDS)
     with said_plainly():
         become_worker(from_env("worker"), carry_out)
 
