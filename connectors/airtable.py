@@ -144,7 +144,8 @@ class Airtable(HttpConnector):
     records, the linked table being read once per run; a name that no record or more than one has is
     reported. Attachments count as the same by name and size, since their addresses change with each read;
     they are written by an address. Numbers are doubles there: what one cannot hold exactly is refused. An
-    unchecked checkbox is `false`. A cell whose formula gives an error is empty.
+    unchecked checkbox is `false`. A cell whose formula gives an error is empty. An edit of the very cell that
+    is written, in the moment between look and write, is overwritten: Airtable offers no way to see it.
     Calls keep to 5 a second per base and 50 per token; a run takes one call per 100 records to read, one per
     10 to write, and one per 100 to look at what it is about to change.
     """
