@@ -7,7 +7,7 @@ its shadow later, so a version that moved without a change costs time and never 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -63,13 +63,15 @@ def scan_pages(
     full: bool = True,
     look_at_all: bool = False,
     first_copy_wins: bool = False,
+    take: Callable[[Sequence[Record]], None] | None = None,
 ) -> Scan:
     """Read one side to its end.
 
     `known` maps the ids of linked records to the versions that their shadows were taken from.
     `look_at_all` passes every record on (the mapping changed, the shadows lack a field). Of two copies
     under one id the later wins (a page shifted while it was read) unless ids are visible cells that a
-    person may have copied: then the first keeps the id and the others are reported.
+    person may have copied: then the first keeps the id and the others are reported. `take` gets the new
+    records, page by page, in place of the scan.
     """
     scan = Scan(full=full)
     seen: set[str] = set()
@@ -82,7 +84,12 @@ def scan_pages(
             wanted = _worth_a_look(page, known, look_at_all)
         else:
             wanted = _with_copies(scan, page, known, seen, look_at_all, first_copy_wins)
-        for record in page.pick(wanted) if wanted else ():
+        picked = page.pick(wanted) if wanted else ()
+        if take is not None:
+            if new := [record for record in picked if record.id not in known]:
+                take(new)
+            picked = [record for record in picked if record.id in known]
+        for record in picked:
             (scan.changed if record.id in known else scan.new)[record.id] = record
         seen |= fresh
         is_last = page.is_last

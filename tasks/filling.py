@@ -12,11 +12,9 @@ from __future__ import annotations
 import pickle
 import tempfile
 from array import array
-from collections.abc import Callable, Container, Iterator, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import datetime
-from functools import partial
 from itertools import pairwise
 from types import TracebackType
 from typing import IO
@@ -24,7 +22,7 @@ from typing import IO
 from connectors.base import is_unkeyed
 from models.journal import ChangeState
 from models.sync_runs import RunKind, SyncRun
-from sync.diff import PageLike, Scan
+from sync.diff import Scan
 from sync.identity import without_case
 from sync.mapping import FieldMapping
 from sync.order import in_order
@@ -40,8 +38,12 @@ PART = 5_000  # records that are planned and sent at once
 _NO_ROOM = "The temporary folder does not take the records of a first load, which goes in parts otherwise"
 
 
-class Unfit(Exception):
+class NoFirstLoad(Exception):
     """Not the case that this room is for: an ordinary run decides."""
+
+
+class NoRoom(Exception):
+    """The temporary folder takes no more; the message says why not."""
 
 
 def fill(work: Work, run: SyncRun) -> Outlook | None:
@@ -51,23 +53,27 @@ def fill(work: Work, run: SyncRun) -> Outlook | None:
 
     Raises ConnectorError and Signals; what was done by then stays, and a later run goes on with the rest.
     """
+    with work.ctx.reads() as db:
+        baseline = ledger.baseline_of(db, work.config_id)
+    if baseline is not None and baseline.full_at is not None:
+        return None  # a run got through: this is asked at each run, and costs no more than that
     if not _asks_for_no_whole_plan(work, run):
         return None
     known = recall(work.ctx, work.pairing)
     if not _is_first_load(work, known):
         return None
+    mapping, direction = work.pairing.built.rules.mapping, work.pairing.built.rules.policy.direction
     for target in ("right", "left"):
-        if work.pairing.built.rules.policy.direction.writes_to(target):
-            with ExitStack() as open_:
-                try:
-                    store = open_.enter_context(Store(work.pairing.built.rules.mapping, other(target)))
-                    scans = _read(work, known, target, store)
-                except Unfit:
-                    continue
-                except OSError as problem:
-                    work.reins.log("warning", f"{_NO_ROOM}: {problem.strerror}. All is planned at once.")
-                    return None
-                return _fill(work, known, scans, store, target)
+        if not direction.writes_to(target):
+            continue
+        try:
+            with Store(mapping, other(target)) as store:
+                return _fill(work, known, _read(work, known, target, store), store, target)
+        except NoFirstLoad:
+            continue
+        except NoRoom as problem:
+            work.reins.log("warning", f"{_NO_ROOM}: {problem}. All is planned at once.")
+            return None
     return None
 
 
@@ -88,12 +94,10 @@ def _asks_for_no_whole_plan(work: Work, run: SyncRun) -> bool:
 
 
 def _is_first_load(work: Work, known: Known) -> bool:
-    """Whether no run got through yet, and nothing waits for a person or a look."""
-    if known.is_migration or (known.baseline is not None and known.baseline.full_at is not None):
-        return False
+    """Whether all that is known came from a load like this, and nothing waits for a person or a look."""
     is_odd = known.index.by_id or known.index.states.keys() - {"linked"}
     decided = known.decided.approved or known.decided.dismissed or known.decided.held
-    if is_odd or decided or known.answered:
+    if known.is_migration or is_odd or decided or known.answered:
         return False
     with work.ctx.reads() as db:
         unknown = ledger.open_changes(db, work.config_id, (ChangeState.UNKNOWN,))
@@ -103,38 +107,31 @@ def _is_first_load(work: Work, known: Known) -> bool:
 def _read(work: Work, known: Known, target: Side, store: Store) -> dict[Side, Scan]:
     """Both sides read to their ends: the target, which must be as we know it; the store takes what it lacks.
 
-    Raises Unfit.
+    Raises NoFirstLoad, NoRoom.
     """
-
-    scans = {
-        target: scan_side(
-            work.ctx, work.pairing, work.pairing.end(target), work.reins,
-            through=lambda page, _: Taken(page, _refuse),
-        )
-    }  # fmt: skip
-    if not scans[target].complete or scans[target].absent:
-        raise Unfit
-
-    scans[other(target)] = scan_side(
-        work.ctx, work.pairing, work.pairing.end(other(target)), work.reins,
-        through=lambda page, versions: Taken(page, partial(store.add, linked=versions)), begin=store.clear,
-    )  # fmt: skip
-    scan = scans[other(target)]
-    if not scan.complete or scan.absent or len(store) < FEWEST or store.has_copies():
-        raise Unfit
-    return scans
+    ctx, pairing, source = work.ctx, work.pairing, other(target)
+    there = scan_side(ctx, pairing, pairing.end(target), work.reins, take=_refuse)
+    _must_be_as_known(there)
+    missing = scan_side(ctx, pairing, pairing.end(source), work.reins, take=store.add, begin=store.clear)
+    _must_be_as_known(missing)
+    # An id that was returned twice is in the store twice, and counted once.
+    if len(store) < FEWEST or len(store) != missing.read - known.index.on_side[source]:
+        raise NoFirstLoad
+    return {target: there, source: missing}
 
 
-def _refuse(records: Sequence[Record]) -> None:
-    if records:
-        raise Unfit
+def _refuse(_: Sequence[Record]) -> None:
+    raise NoFirstLoad
+
+
+def _must_be_as_known(scan: Scan) -> None:
+    if not scan.complete or scan.absent or scan.changed or scan.duplicates:
+        raise NoFirstLoad
 
 
 def _fill(work: Work, known: Known, scans: dict[Side, Scan], store: Store, target: Side) -> Outlook:
     source, total, done = other(target), len(store), 0
-    work.reins.log(
-        "info", f"{target} holds nothing yet: {total} records of {source} go there, {PART} at a time."
-    )
+    work.reins.log("info", f"{total} records of {source} are to be made on {target}, {PART} at a time.")
     whole: Outlook | None = None
     notes: dict[str, None] = {}
     for part in store.parts():
@@ -184,45 +181,16 @@ def _together(whole: Outlook | None, part: Outlook) -> Outlook:
     return replace(part, plan=plan)
 
 
-@dataclass(frozen=True, slots=True)
-class Taken:
-    """A page whose records are handed on as they come, instead of being kept by the scan."""
-
-    page: PageLike
-    take: Callable[[Sequence[Record]], None]
-
-    @property
-    def ids(self) -> Sequence[str]:
-        return self.page.ids
-
-    @property
-    def versions(self) -> Sequence[str | None]:
-        return self.page.versions
-
-    @property
-    def is_last(self) -> bool:
-        return self.page.is_last
-
-    @property
-    def total(self) -> int | None:
-        return self.page.total
-
-    @property
-    def cursor(self) -> str | None:
-        return self.page.cursor
-
-    def pick(self, indexes: Sequence[int], /) -> Sequence[Record]:
-        self.take(self.page.pick(indexes))
-        return ()
-
-
 class Store:
     """Records on their way, in a file that ends with the block."""
 
     def __init__(self, mapping: FieldMapping, side: Side) -> None:
-        self._file: IO[bytes] = tempfile.TemporaryFile(prefix="syncline-load-")  # noqa: SIM115
+        try:
+            self._file: IO[bytes] = tempfile.TemporaryFile(prefix="syncline-load-")  # noqa: SIM115
+        except OSError as problem:
+            raise NoRoom(problem.strerror) from problem
         self._mapping, self._side = mapping, side
-        self._ids, self._keys = array("q"), array("q")  # hashes, of which equal ones may be equal texts
+        self._keys = array("q")  # a hash for each record: equal ones may be of equal keys
 
     def __enter__(self) -> Store:
         return self
@@ -231,25 +199,24 @@ class Store:
         self._file.close()
 
     def __len__(self) -> int:
-        return len(self._ids)
+        return len(self._keys)
 
     def clear(self) -> None:
         """Forget all: the read begins anew."""
         self._file.seek(0)
         self._file.truncate()
-        self._ids, self._keys = array("q"), array("q")
+        self._keys = array("q")
 
-    def add(self, records: Sequence[Record], linked: Container[str]) -> None:
-        """Keep these. Raises Unfit for one without an id of its own, and for one that is linked already."""
-        if any(is_unkeyed(record.id) or record.id in linked for record in records):
-            raise Unfit
-        pickle.dump(list(records), self._file, pickle.HIGHEST_PROTOCOL)
-        self._ids.extend(hash(record.id) for record in records)
+    def add(self, records: Sequence[Record]) -> None:
+        """Keep these. Raises NoFirstLoad for one without an id of its own, and NoRoom."""
+        if any(is_unkeyed(record.id) for record in records):
+            raise NoFirstLoad
+        try:
+            pickle.dump(list(records), self._file, pickle.HIGHEST_PROTOCOL)
+            self._file.flush()  # a full disk is met here, before anything is made, and not later
+        except OSError as problem:
+            raise NoRoom(problem.strerror) from problem
         self._keys.extend(map(self._hash_of_key, records))
-
-    def has_copies(self) -> bool:
-        """Whether two records may have the same id."""
-        return bool(_more_than_once(self._ids))
 
     def parts(self) -> Iterator[list[Record]]:
         """All records, `PART` at a time; last and together those that another may be taken for."""

@@ -20,7 +20,7 @@ from connectors.errors import RetryableError
 from models.links import Link
 from models.sync_configs import Baseline
 from sync import vanished as vanish
-from sync.diff import PageLike, Scan, scan_pages
+from sync.diff import Scan, scan_pages
 from sync.guard import Facts, PlannedChange
 from sync.mapping import FieldMapping, FieldPair
 from sync.plan import Gone, Intent, Look, Tie, Unknown
@@ -80,6 +80,7 @@ class Known:
 
 
 def recall(ctx: Context, pairing: Pairing) -> Known:
+    """It counts all links: once in a run."""
     built = pairing.built
     with ctx.reads() as db:
         now = ctx.db_now(db)
@@ -417,13 +418,12 @@ def scan_side(
     *,
     look_at_all: bool = False,
     unread: dict[Side, str] | None = None,
-    through: Callable[[Page, Mapping[str, str | None]], PageLike] | None = None,
+    take: Callable[[Sequence[Record]], None] | None = None,
     begin: Callable[[], None] | None = None,
 ) -> Scan:
     """One side, to its end. A read that breaks off is started again, never spliced.
 
-    `through` is what each page goes through, with the versions that are known, before it is compared; `begin`
-    is what each read begins with.
+    `take` gets the new records in place of the scan; each attempt to read begins with `begin`.
     Raises ConnectorError, and Signals.
     """
     known: dict[str, str | None] = {}
@@ -441,13 +441,13 @@ def scan_side(
     def once() -> Scan:
         if begin is not None:
             begin()
-        paced = _paced(end, pages(), reins)
         return scan_pages(
-            paced if through is None else (through(page, known) for page in paced),
+            _paced(end, pages(), reins),
             known,
             full=since is None,
             look_at_all=look_at_all,
             first_copy_wins=end.id_kind != "system",
+            take=take,
         )
 
     def attempt() -> Scan:

@@ -13,7 +13,7 @@ from sqlalchemy import select
 
 from models.journal import Batch, Change, ChangeState
 from models.links import Link, Shadow
-from tasks import batches, filling
+from tasks import batches, filling, ledger
 from tests.hostile import Killed, upper
 from tests.scenarios.world import Story
 
@@ -254,3 +254,33 @@ def test_a_full_temporary_folder_costs_memory_and_no_record(
     story.run(preview=False)
     assert len(story.right.keys) == 7
     assert story.summary.status == "success"
+
+
+def test_a_record_that_is_returned_twice_is_made_once(
+    story: Story, in_parts: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def never(*_: object) -> None:
+        raise AssertionError("filled in parts")
+
+    monkeypatch.setattr(filling, "_fill", never)
+    story.define()
+    keys = [f"k{number}" for number in range(7)]
+    for key in keys:
+        story.left.put(key, x="a")
+    story.left.knobs.page_size, story.left.knobs.repeats = 3, 1
+    story.run(preview=False)
+    assert story.right.keys == keys
+
+
+def test_the_links_are_counted_once_in_a_run(
+    story: Story, in_parts: Callable[[bool], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    story.define()
+    for number in range(7):
+        story.left.put(f"k{number}", x="a")
+    story.run(preview=False)
+    real, counted = ledger.load_index, []
+    monkeypatch.setattr(ledger, "load_index", lambda *args: counted.append(args) or real(*args))
+    story.left.edit("k1", x="b")
+    story.run(preview=False, repeat=False)
+    assert len(counted) == 1
