@@ -9,15 +9,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from connectors.base import Outcome
-from connectors.dialects.base import Database
+from connectors.dialects.base import Database, Unfit
+from connectors.dialects.tables import MARKERS
 from connectors.errors import OptionsError
 
-TABLE = "syncline_markers"
 KEPT = timedelta(days=30)  # longer than any write stays in doubt
 _AT_ONCE = 500
 
 _markers = sa.Table(
-    TABLE,
+    MARKERS,
     sa.MetaData(),
     sa.Column("marker", sa.String(36), primary_key=True),
     sa.Column("record", sa.String(500)),  # the id of the record that was written
@@ -37,20 +37,29 @@ class Markers:
         if self._is_ready:
             return
         try:
-            with self._db.writing() as connection:
-                _markers.create(connection, checkfirst=True)
-                now = str(connection.scalar(sa.select(sa.func.now())))  # drivers disagree on the type
-                old = datetime.fromisoformat(now).replace(tzinfo=None) - KEPT
-                connection.execute(sa.delete(_markers).where(_markers.c.at < old))
-        except OptionsError as problem:
+            self._make()
+        except (OptionsError, Unfit):
+            self._make_again()  # two processes may begin at once, and one of them comes too late
+        self._is_ready = True
+
+    def _make(self) -> None:
+        with self._db.writing() as connection:
+            _markers.create(connection, checkfirst=True)
+            now = str(connection.scalar(sa.select(sa.func.now())))  # drivers disagree on the type
+            old = datetime.fromisoformat(now).replace(tzinfo=None) - KEPT
+            connection.execute(sa.delete(_markers).where(_markers.c.at < old))
+
+    def _make_again(self) -> None:
+        try:
+            self._make()
+        except (OptionsError, Unfit) as problem:
             raise OptionsError(
-                f"The table '{TABLE}', in which writes leave their marks, cannot be made or used in"
+                f"The table '{MARKERS}', in which writes leave their marks, cannot be made or used in"
                 f" {self._db.place}: {problem.message} Have it made by somebody who may"
                 " (marker varchar(36) primary key, record varchar(500), at timestamp not null default now())"
                 " and give this user SELECT, INSERT and DELETE on it, or switch `markers` off.",
                 code="markers",
             ) from None
-        self._is_ready = True
 
     def leave(self, connection: Connection, outcomes: Iterable[Outcome]) -> None:
         """A mark for each write that took effect, in the transaction in which it did."""
@@ -69,4 +78,4 @@ class Markers:
         return there
 
     def is_there(self, connection: Connection) -> bool:
-        return sa.inspect(connection).has_table(TABLE)
+        return sa.inspect(connection).has_table(MARKERS)

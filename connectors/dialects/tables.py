@@ -12,7 +12,8 @@ from sqlalchemy.engine.reflection import Inspector
 
 from connectors.dialects.base import AS_IS, Database, ForeignKey, Table
 
-OURS = frozenset({"syncline_markers"})  # what we keep in a database ourselves is no stream
+MARKERS = "syncline_markers"
+OURS = frozenset({MARKERS})  # what we keep in a database ourselves is no stream
 
 
 def names(database: Database, connection: Connection) -> list[str]:

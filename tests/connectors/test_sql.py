@@ -20,6 +20,7 @@ from pydantic import SecretStr, ValidationError
 from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
+from connectors import sqlmarkers
 from connectors.base import Access, Connector, Outcome, StreamOptions, Write, is_unkeyed
 from connectors.dialects.base import Database
 from connectors.dialects.mysql import Rights
@@ -1807,3 +1808,20 @@ def test_who_may_not_make_the_table_of_marks_is_told_how(postgresql: Place) -> N
     finally:
         postgresql.run("DROP OWNED BY syncline_markless")
         postgresql.run("DROP ROLE syncline_markless")
+
+
+def test_two_that_make_the_table_of_marks_at_once_both_write(
+    postgresql: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    postgresql.run("CREATE TABLE t (id int PRIMARY KEY, v text)")
+    real = sqlmarkers._markers.create
+
+    def too_late(connection: Any, checkfirst: bool = True) -> None:
+        monkeypatch.setattr(sqlmarkers._markers, "create", real)
+        write(postgresql.connect(markers=True), create("m1", id=1, v="a"))
+        real(connection, checkfirst=False)
+
+    monkeypatch.setattr(sqlmarkers._markers, "create", too_late)
+    connector = postgresql.connect(markers=True)
+    assert statuses(write(connector, create("m2", id=2, v="b"))) == [("done", "")]
+    assert postgresql.run("SELECT marker FROM syncline_markers ORDER BY marker") == [("m1",), ("m2",)]
