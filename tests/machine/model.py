@@ -354,25 +354,23 @@ class Model:
             ops.extend(decided.ops)
         return ops, plans
 
-    def _lost(self, side: str, key: Any, there: Mapping[Bond, Mapping[str, str | None]]) -> list[Bond]:
+    def _bereft(self, side: str, there: Mapping[Bond, Mapping[str, str | None]]) -> list[Bond]:
+        """Those who lost their record on this side."""
         return [
             bond
             for bond in self.bonds
-            if bond.state != "unlinked"
-            and bond.ids[side]
-            and not there[bond][side]
-            and bond.base[side].get(KEY) == key
+            if bond.state != "unlinked" and bond.ids[side] and not there[bond][side]
         ]
+
+    def _lost(self, side: str, key: Any, there: Mapping[Bond, Mapping[str, str | None]]) -> list[Bond]:
+        return [bond for bond in self._bereft(side, there) if bond.base[side].get(KEY) == key]
 
     def _called(self, side: str, key: Any, there: Mapping[Bond, Mapping[str, str | None]]) -> list[Bond]:
         """Those who lost their record on this side, and whose other one was renamed to this key."""
         return [
             bond
-            for bond in self.bonds
-            if bond.state != "unlinked"
-            and bond.ids[side]
-            and not there[bond][side]
-            and (id := there[bond][OTHER[side]])
+            for bond in self._bereft(side, there)
+            if (id := there[bond][OTHER[side]])
             and self._key(OTHER[side], id) == key != bond.base[side].get(KEY)
         ]
 
