@@ -10,9 +10,11 @@ from typing import Any
 
 import pytest
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from models.journal import Batch, Change, ChangeState
 from models.links import Link, Shadow
+from sync.planner import LinkIndex
 from tasks import batches, filling, ledger
 from tests.hostile import Killed, upper
 from tests.scenarios.world import Story
@@ -279,8 +281,14 @@ def test_the_links_are_counted_once_in_a_run(
     for number in range(7):
         story.left.put(f"k{number}", x="a")
     story.run(preview=False)
-    real, counted = ledger.load_index, []
-    monkeypatch.setattr(ledger, "load_index", lambda *args: counted.append(args) or real(*args))
+    real, counted = ledger.load_index, 0
+
+    def count(db: Session, config_id: str) -> LinkIndex:
+        nonlocal counted
+        counted += 1
+        return real(db, config_id)
+
+    monkeypatch.setattr(ledger, "load_index", count)
     story.left.edit("k1", x="b")
     story.run(preview=False, repeat=False)
-    assert len(counted) == 1
+    assert counted == 1
