@@ -73,8 +73,8 @@ class SqlOptions(Options):
     markers: bool = Option(
         default=False,
         title="Markers",
-        description="Each write leaves a mark in a table `syncline_markers` of this database, in its own"
-        " transaction: after a lost answer it is sure what happened.",
+        description="Each write leaves a mark in a table of ours in this database, syncline_markers, in its"
+        " own transaction: one whose answer was lost is known to have happened.",
         json_schema_extra={"keeps_secrets": True},
     )
 
