@@ -168,6 +168,12 @@ class _Busy:
     run_id: str
     state: str
     wait_code: str
+    due_at: datetime | None
+    created_at: datetime
+
+    @property
+    def is_catching_up(self) -> bool:
+        return self.due_at is not None and self.created_at - self.due_at > LATE_AFTER
 
 
 def _queue_due(ctx: Context) -> Iterable[_Batch]:
@@ -265,8 +271,9 @@ def _decide(
         said = f"Missed: no scheduler ran at that time{_and_others(len(found.missed))}."
         return row(found.missed[-1], said, RunState.SKIPPED), found.next_at
     slot = found.slots[0]
-    catching_up = schedules.missed_policy(config) is Missed.ALL and now - slot > LATE_AFTER
-    if busy is not None and catching_up:
+    # The slot of this minute waits too, if those before it are still being caught up on.
+    waits = busy is not None and (now - slot > LATE_AFTER or busy.is_catching_up)
+    if waits and schedules.missed_policy(config) is Missed.ALL:
         return None, slot  # its turn comes when the config is free
     next_at = found.slots[1] if len(found.slots) > 1 else found.next_at
     if busy is not None:
@@ -289,13 +296,22 @@ def _why_busy(busy: _Busy) -> str:
 
 def _busy(db: Session, config_ids: list[str]) -> dict[str, _Busy]:
     found = db.execute(
-        select(SyncRun.config_id, SyncRun.id, SyncRun.state, SyncRun.wait_code).where(
+        select(
+            SyncRun.config_id,
+            SyncRun.id,
+            SyncRun.state,
+            SyncRun.wait_code,
+            SyncRun.due_at,
+            SyncRun.created_at,
+        ).where(
             SyncRun.config_id.in_(config_ids),
             SyncRun.state.in_(_OPEN),
             SyncRun.kind != RunKind.PREVIEW,
         )
     )
-    return {config_id: _Busy(run_id, state, wait_code) for config_id, run_id, state, wait_code in found}
+    return {
+        run.config_id: _Busy(run.id, run.state, run.wait_code, run.due_at, run.created_at) for run in found
+    }
 
 
 def _store(db: Session, rows: list[dict[str, Any]]) -> set[str]:

@@ -308,6 +308,7 @@ class Model:
                             if these:
                                 waiting.update(lost[where])
         fresh = {side: [id for id in fresh[side] if id not in aside[side]] for side in SIDES}
+        before = {bond: dict(bond.ids) for bond in self.bonds}
         self._give_new_ids(fresh, there)
         taken = {
             side: {
@@ -329,7 +330,8 @@ class Model:
                         bond.ids[side] = None  # its id belongs to another record now
                 decided = self._decide(bond, there[bond])
                 if any(self._stands_already(op, there) for op in decided.ops):
-                    self.failed += 1  # which of the two it is cannot be told
+                    self.failed += 1  # which of the two it is cannot be told: all stays as it was
+                    bond.ids = before[bond]
                 else:
                     plans.append((bond, decided))
         by_key = {self._key(RIGHT, id): id for id in fresh[RIGHT]}
