@@ -11,7 +11,7 @@ import re
 from collections.abc import Mapping
 from datetime import datetime
 from decimal import Decimal
-from functools import cache
+from functools import cache, lru_cache
 from io import BytesIO
 from pathlib import Path
 from threading import Lock
@@ -22,7 +22,7 @@ from babel.messages.pofile import read_po
 from babel.numbers import format_decimal, format_percent
 from babel.support import NullTranslations, Translations
 from flask import Flask, Response, g, has_request_context, request
-from flask_babel import Babel, Domain, get_translations
+from markupsafe import Markup
 
 ENGLISH, PROOF = "en", "en-XA"
 # By their own names: whoever cannot read the page finds their language.
@@ -32,10 +32,7 @@ FOLDER = Path(__file__).with_name("translations")
 
 
 def install(app: Flask) -> None:
-    babel = Babel()
-    babel.init_app(app, default_locale=ENGLISH, locale_selector=locale)
-    babel.domain_instance = _Texts()
-    app.jinja_env.globals.update(counted=counted)
+    app.jinja_env.globals.update(_=_in_template, ngettext=_counted_in_template, counted=counted)
     app.jinja_env.filters.update(number=number, size=size, inside=inside)
     app.context_processor(lambda: {"language": language()})
     app.after_request(_told)
@@ -46,14 +43,21 @@ def language() -> str:
 
     Programs are always answered in English, and so is whoever asks outside of a request.
     """
-    if not has_request_context() or request.path == "/api" or request.path.startswith("/api/"):
+    if not has_request_context():
         return ENGLISH
-    if "language" not in g:
-        chosen = request.cookies.get(LANGUAGE_COOKIE, "")
-        wanted = request.accept_languages.best_match([*LANGUAGES, PROOF], default=ENGLISH)
-        g.language = chosen if is_known(chosen) else wanted
-    found: str = g.language
+    found: str | None = g.get("language")
+    if found is None:
+        g.language = found = _wanted()
     return found
+
+
+def _wanted() -> str:
+    if request.path == "/api" or request.path.startswith("/api/"):
+        return ENGLISH
+    chosen = request.cookies.get(LANGUAGE_COOKIE, "")
+    if is_known(chosen):
+        return chosen
+    return request.accept_languages.best_match([*LANGUAGES, PROOF], default=ENGLISH)
 
 
 def is_known(name: str) -> bool:
@@ -78,14 +82,29 @@ def forms(one: str, many: str) -> tuple[str, str]:
 
 def _(text: str, /, **named: object) -> str:
     """The text in the language of this request, its named places filled in."""
-    said: str = get_translations().ugettext(text)
+    said: str = _texts(language()).ugettext(text)
     return said % named if named else said
 
 
 def counted(one: str, many: str, num: int, /, **named: object) -> str:
     """The form for this number, which stands in it as `%(num)s`: `1 record`, `1,204 records`."""
-    said: str = get_translations().ungettext(one, many, num)
+    said: str = _texts(language()).ungettext(one, many, num)
     return said % {"num": number(num), **named}
+
+
+def _in_template(text: str, /, **named: object) -> Markup:
+    """The text with the tags that it has itself; what is named is escaped. `%%` is a percent sign."""
+    said = language()
+    return Markup(_texts(said).ugettext(text)) % named if named else _without_places(said, text)  # noqa: S704
+
+
+def _counted_in_template(one: str, many: str, num: int, /) -> Markup:
+    return Markup(_texts(language()).ungettext(one, many, num)) % {"num": num}  # noqa: S704
+
+
+@lru_cache(maxsize=4096)
+def _without_places(language: str, text: str) -> Markup:
+    return Markup(_texts(language).ugettext(text)) % {}  # noqa: S704
 
 
 def number(value: int) -> str:
@@ -145,32 +164,27 @@ def month_of_year(number: int) -> str:
 
 @cache
 def _signs(name: str) -> Mapping[str, str]:
-    signs: Mapping[str, str] = Locale.parse(name).number_symbols["latn"]
-    return signs
+    return dict(Locale.parse(name).number_symbols["latn"])
 
 
 @cache
 def _weekdays(name: str) -> Mapping[int, str]:
-    names: Mapping[int, str] = Locale.parse(name).days["format"]["abbreviated"]
-    return names
+    return dict(Locale.parse(name).days["format"]["abbreviated"])
 
 
 @cache
 def _days(name: str) -> Mapping[int, str]:
-    names: Mapping[int, str] = Locale.parse(name).days["format"]["wide"]
-    return names
+    return dict(Locale.parse(name).days["format"]["wide"])
 
 
 @cache
 def _year(name: str) -> Mapping[int, str]:
-    names: Mapping[int, str] = Locale.parse(name).months["format"]["wide"]
-    return names
+    return dict(Locale.parse(name).months["format"]["wide"])
 
 
 @cache
 def _months(name: str) -> Mapping[int, str]:
-    names: Mapping[int, str] = Locale.parse(name).months["format"]["abbreviated"]
-    return names
+    return dict(Locale.parse(name).months["format"]["abbreviated"])
 
 
 def in_proof(text: str) -> str:
@@ -195,20 +209,18 @@ class _Proof(NullTranslations):
         return in_proof(singular if num == 1 else plural)
 
 
-class _Texts(Domain):  # type: ignore[misc]
-    """The catalogues, each read once per process."""
+_LOADED: dict[str, NullTranslations] = {ENGLISH: NullTranslations(), PROOF: _Proof()}
+_LOADING = Lock()
 
-    def __init__(self) -> None:
-        super().__init__()
-        self._loaded: dict[str, NullTranslations] = {ENGLISH: NullTranslations(), PROOF: _Proof()}
-        self._lock = Lock()
 
-    def get_translations(self) -> NullTranslations:
-        name = language()
-        with self._lock:
-            if name not in self._loaded:
-                self._loaded[name] = _read(FOLDER / name / "LC_MESSAGES" / "messages.po")
-        return self._loaded[name]
+def _texts(name: str) -> NullTranslations:
+    """The catalogue of a language, read once per process."""
+    found = _LOADED.get(name)
+    if found is None:
+        with _LOADING:
+            found = _LOADED.get(name) or _read(FOLDER / name / "LC_MESSAGES" / "messages.po")
+            _LOADED[name] = found
+    return found
 
 
 def _read(path: Path) -> Translations:

@@ -17,7 +17,6 @@ from web.database import ctx, db
 from web.live import page
 from web.preferences import clock
 from web.reads import definition, syncs
-from web.reads.chart import strip_of
 from web.reads.conflicts import is_waiting
 from web.reads.health import Health, health
 from web.reads.held import is_held
@@ -50,7 +49,6 @@ def install(app: Flask) -> None:
         frame=frame,
         definition=definition,
         partial_because=syncs.partial_because,
-        strip_of=strip_of,
         new_key=lambda: ctx().new_id(),
     )
     app.jinja_env.filters["begin"] = words.begin

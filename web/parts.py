@@ -1,0 +1,136 @@
+"""The parts of a page that a list repeats in each row. Made here, not by macros: fifty rows hold hundreds.
+
+Each shape is a constant; whatever is put into it is escaped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+
+from flask import Flask, current_app
+from jinja2.filters import do_truncate
+from markupsafe import Markup
+
+from models.sync_runs import RunState, SyncRun
+from sync.records import SIDES
+from web import words
+from web.assets import icon_url
+from web.languages import _, counted, number
+from web.preferences import clock
+from web.reads.chart import strip_of
+
+_ICON = Markup('<svg class="icon %s" aria-hidden="true"><use href="%s"></use></svg>')
+_ICON_WITH_WORDS = Markup('<svg class="icon %s" role="img" aria-label="%s"><use href="%s"></use></svg>')
+_BADGE = Markup('<span class="badge-state tone-%s">%s%s</span>')
+_BADGE_WITH_HINT = Markup('<span class="badge-state tone-%s" title="%s">%s%s</span>')
+_TIME = Markup('<time datetime="%s" title="%s">%s</time>')
+_SOFT = Markup('<span class="soft">%s</span>')
+_WHOLE = Markup('<span class="nowrap">%s</span>')
+_BREAK = Markup('<span class="break">%s</span>')
+_WRITTEN = Markup('<span class="nowrap" title="%s"><span class="soft">%s</span> %s</span>')
+_DOT = Markup(' <span class="soft" aria-hidden="true">·</span> ')
+_STRIP = Markup(
+    '<svg class="strip" viewBox="0 0 %s %s" width="%s" height="%s" role="img" aria-label="%s">%s</svg>'
+)
+_NO_RUNS = Markup('<span class="soft small">%s</span>')
+_SIGNS = {"created": "+", "updated": "~", "deleted": "−"}
+
+
+def install(app: Flask) -> None:
+    """Templates take these out of macros.html, like the parts that are written there."""
+    app.jinja_env.globals["parts"] = {
+        part.__name__: part for part in (icon, badge, ago, at, short, arrow, result, strip)
+    }
+
+
+def icon(name: str, label: str = "", classes: str = "") -> Markup:
+    url = icon_url(name)
+    return _ICON_WITH_WORDS % (classes, label, url) if label else _ICON % (classes, url)
+
+
+def badge(state: words.Badge) -> Markup:
+    turns = state.icon == "arrow-repeat" and state.tone == "busy"
+    drawn = icon(state.icon, classes="icon-spin" if turns else "")
+    if hint := state.hint:
+        return _BADGE_WITH_HINT % (state.tone, hint, drawn, state.word)
+    return _BADGE % (state.tone, drawn, state.word)
+
+
+def ago(moment: datetime) -> Markup:
+    now = clock()
+    return _TIME % (moment.isoformat(), now.stamp(moment), now.ago(moment))
+
+
+def at(moment: datetime) -> Markup:
+    now = clock()
+    return _TIME % (moment.isoformat(), now.ago(moment), now.stamp(moment))
+
+
+def short(moment: datetime) -> Markup:
+    now = clock()
+    return _TIME % (moment.isoformat(), now.stamp(moment), now.short(moment))
+
+
+def arrow(direction: str) -> Markup:
+    if direction == "left_to_right":
+        return icon("arrow-right", _("to"))
+    if direction == "right_to_left":
+        return icon("arrow-left", _("from"))
+    return icon("arrow-left-right", _("and"))
+
+
+def result(run: SyncRun) -> Markup:
+    """What a run wrote to each side, on one line."""
+    if run.summary:
+        written = [each for side in SIDES if (each := _written(side, run.summary.get(side) or {}))]
+        left_over = [
+            _WHOLE % words.left_over(word, run.summary[word])
+            for word in ("conflicts", "held", "failed")
+            if run.summary.get(word)
+        ]
+        return _DOT.join([*(written or [_SOFT % _("nothing to write")]), *left_over])
+    if run.error:
+        return _BREAK % do_truncate(current_app.jinja_env, run.error, 140)
+    if run.state == RunState.SKIPPED:
+        return _SOFT % run.reason
+    if run.state == RunState.QUEUED and run.wait_text:
+        return _SOFT % words.waits(run)
+    if run.phase and run.total:
+        told = _(
+            "%(phase)s, %(done)s of %(total)s",
+            phase=words.phase(run.phase),
+            done=number(run.done),
+            total=number(run.total),
+        )
+        return _SOFT % told
+    return _SOFT % words.phase(run.phase) if run.phase else Markup()
+
+
+def _written(side: str, counts: dict[str, int]) -> Markup | None:
+    if not any(counts.get(verb) for verb in _SIGNS):
+        return None
+    named = words.side(side)
+    parts = " ".join(f"{sign}{number(counts[verb])}" for verb, sign in _SIGNS.items() if counts.get(verb))
+    whole = _(
+        "%(side)s: %(created)s created, %(updated)s updated, %(deleted)s deleted",
+        side=named,
+        **{verb: counts.get(verb, 0) for verb in _SIGNS},
+    )
+    return _WRITTEN % (whole, named, parts)
+
+
+def strip(runs: Sequence[Any]) -> Markup:
+    """The latest runs of a sync as bars: the height is how long each took."""
+    if not runs:
+        return _NO_RUNS % _("no runs yet")
+    drawn = strip_of(runs)
+    said = counted(
+        "Latest %(num)s run: %(good)s success, %(bad)s failed or partial",
+        "Latest %(num)s runs: %(good)s success, %(bad)s failed or partial",
+        len(runs),
+        good=drawn.good,
+        bad=drawn.bad,
+    )
+    return _STRIP % (drawn.width, drawn.height, drawn.width, drawn.height, said, drawn.bars)
