@@ -81,6 +81,7 @@ def pieces(counts: Mapping[str, float], x: float, most: float, stack: Sequence[s
 
 ROOM = 24  # bars
 _STEP, _HEIGHT, _LEAST = 5, 22, 6
+_FILLS = {state: f"fill-{state}" for state in RunState}
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,20 +97,19 @@ class Strip:
 
 def strip_of(runs: Sequence[Any]) -> Strip:
     """Runs with their state and times, the oldest first."""
-    states = [RunState(run.state) for run in runs]
     shown = runs[-ROOM:]
     took = [
         (run.finished_at - run.started_at).total_seconds() if run.started_at and run.finished_at else 0.0
         for run in shown
     ]
-    longest = max([*took, 1.0])
-    first = ROOM - len(shown)
+    scale = (_HEIGHT - _LEAST) / max([*took, 1.0])
     bars = []
-    for number, (state, seconds) in enumerate(zip(states[-ROOM:], took, strict=True)):
-        height = round(_LEAST + (_HEIGHT - _LEAST) * seconds / longest, 1)
+    for place, (run, seconds) in enumerate(zip(shown, took, strict=True), ROOM - len(shown)):
+        height = round(_LEAST + scale * seconds, 1)
         bars.append(
-            f'<rect class="fill-{state}" x="{(first + number) * _STEP}" y="{_HEIGHT - height:g}" width="3"'
+            f'<rect class="{_FILLS[run.state]}" x="{place * _STEP}" y="{_HEIGHT - height:g}" width="3"'
             f' height="{height:g}" rx="1"/>'
         )
+    states = [run.state for run in runs]
     bad = states.count(RunState.FAILED) + states.count(RunState.PARTIAL)
     return Strip(Markup("".join(bars)), states.count(RunState.SUCCESS), bad)  # noqa: S704  words and numbers

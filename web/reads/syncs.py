@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from flask import g
-from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select
+from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select, union_all
 from sqlalchemy.orm import aliased, joinedload
 
 from models.db import unindexed_in
@@ -141,13 +141,17 @@ def partial_because(run: SyncRun) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """Which of the five words a sync has, and the run that it rests on."""
+    """Which of the five words a sync has, and what it rests on."""
 
     id: str
     name: str
     state: str
     last_id: str | None
     last_state: str | None
+    active_id: str | None
+    conflicts: int
+    held: int
+    issues: int
 
 
 def standings(workspace_id: str) -> Sequence[Standing]:
@@ -290,34 +294,21 @@ def _standings(which: ColumnElement[bool]) -> list[Standing]:
         .order_by(SyncConfig.name)
     ).all()
     ids = select(SyncConfig.id).where(which)
-    told = {row.last_id for row in rows if row.last_id}
-    states = _states_of(told)
-    retried = {run.config_id for run in _active_runs(ids) if run.kind == RunKind.RETRY}
-    waiting = {
-        config_id
-        for query in (
-            select(Conflict.config_id).where(is_waiting(), Conflict.config_id.in_(ids)),
-            select(Change.config_id).where(_is_held(), Change.config_id.in_(ids)),
-            select(Issue.config_id).where(_is_open(), Issue.config_id.in_(ids)),
-        )
-        for config_id in db.session.scalars(query.distinct())
-    }
-    return [
-        Standing(
-            id=row.id,
-            name=row.name,
-            state=_word(
-                row.active,
-                row.paused_at,
-                states.get(row.last_id),
-                is_retried=row.id in retried,
-                waits=row.id in waiting,
-            ),
-            last_id=row.last_id,
-            last_state=states.get(row.last_id),
-        )
-        for row in rows
-    ]
+    states = _states_of({row.last_id for row in rows if row.last_id})
+    active = {run.config_id: run for run in _active_runs(ids)}
+    conflicts = _counts(Conflict.config_id, is_waiting(), ids)
+    held = _counts(Change.config_id, _is_held(), ids)
+    issues = _counts(Issue.config_id, _is_open(), ids)
+
+    def standing(row: Any) -> Standing:
+        now = active.get(row.id)
+        waiting = (conflicts.get(row.id, 0), held.get(row.id, 0), issues.get(row.id, 0))
+        last = states.get(row.last_id)
+        is_retried = now is not None and now.kind == RunKind.RETRY
+        word = _word(row.active, row.paused_at, last, is_retried=is_retried, waits=any(waiting))
+        return Standing(row.id, row.name, word, row.last_id, last, now and now.id, *waiting)
+
+    return [standing(row) for row in rows]
 
 
 def _word(
@@ -388,7 +379,7 @@ def _scheduled(workspace_id: str) -> Select[SyncConfig]:
 
 
 def _fill(found: Sequence[Standing], now: datetime) -> list[Sync]:
-    """The syncs with their runs and what waits in them: seven queries, however many syncs."""
+    """The syncs with their runs: three queries, however many syncs."""
     ids = [item.id for item in found]
     configs = {
         config.id: config
@@ -398,56 +389,46 @@ def _fill(found: Sequence[Standing], now: datetime) -> list[Sync]:
             .options(joinedload(SyncConfig.left_connection), joinedload(SyncConfig.right_connection))
         )
     }
-    told = db.session.scalars(select(SyncRun).where(SyncRun.id.in_([item.last_id for item in found])))
-    last = {run.id: run for run in told}
-    active = {run.config_id: run for run in _active_runs(ids)}
+    wanted = {id for item in found for id in (item.last_id, item.active_id) if id is not None}
+    told = {run.id: run for run in db.session.scalars(select(SyncRun).where(SyncRun.id.in_(wanted)))}
     strips: dict[str, list[Any]] = defaultdict(list)
     for run in _latest_runs(ids):
         strips[run.config_id].append(run)
-    conflicts = _counts(Conflict.config_id, is_waiting(), ids)
-    held = _counts(Change.config_id, _is_held(), ids)
-    issues = _counts(Issue.config_id, _is_open(), ids)
     return [
         Sync(
             config=configs[item.id],
             state=item.state,
-            last=last.get(item.last_id or ""),
-            active=active.get(item.id),
+            last=told.get(item.last_id or ""),
+            active=told.get(item.active_id or ""),
             strip=strips[item.id],
-            conflicts=conflicts.get(item.id, 0),
-            held=held.get(item.id, 0),
-            issues=issues.get(item.id, 0),
+            conflicts=item.conflicts,
+            held=item.held,
+            issues=item.issues,
             now=now,
         )
         for item in found
     ]
 
 
-def _active_runs(ids: Any) -> Sequence[SyncRun]:
+def _active_runs(ids: Any) -> Sequence[Any]:
     """What is queued or running of these syncs (ids, or a query for them); the running one comes last."""
-    return [
-        run
+    columns = (SyncRun.id, SyncRun.config_id, SyncRun.state, SyncRun.kind)
+    each = (
+        select(*columns).where(_is_active(state), SyncRun.config_id.in_(ids))
         for state in ("queued", "running")
-        for run in db.session.scalars(select(SyncRun).where(_is_active(state), SyncRun.config_id.in_(ids)))
-    ]
+    )
+    found = db.session.execute(union_all(*each)).all()
+    return sorted(found, key=lambda run: run.state == RunState.RUNNING)
 
 
 def _latest_runs(ids: Sequence[str]) -> Sequence[Any]:
     """The last runs of each sync, the oldest first."""
     query, run = newest_of_each(db.session(), ids, STRIP)
-    columns = (
-        run.id,
-        run.config_id,
-        run.state,
-        run.kind,
-        run.created_at,
-        run.started_at,
-        run.finished_at,
-    )
+    columns = (run.config_id, run.state, run.kind, run.started_at, run.finished_at)
     return db.session.execute(query.with_only_columns(*columns).order_by(run.created_at, run.id)).all()
 
 
-def _counts(column: Any, condition: ColumnElement[bool], ids: Sequence[str]) -> dict[str, int]:
+def _counts(column: Any, condition: ColumnElement[bool], ids: Any) -> dict[str, int]:
     query = (
         select(column.label("id"), func.count().label("number"))
         .where(condition, column.in_(ids))
