@@ -38,11 +38,12 @@ import bench.work as work
 from bench.history import BIG, History
 from bench.run import ROOT, database
 from models.people import User
+from models.questions import QuestionKind
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunKind
 from settings import Settings
 from sync.records import SIDES
-from tasks import bulk, definitions, drafts, people, runs, start, tokens
+from tasks import bulk, definitions, drafts, people, questions, runs, start, tokens
 from tasks.context import Context, live
 from tasks.errors import WorkError
 from tasks.logs import set_up
@@ -129,7 +130,7 @@ def measured(folder: Path, url: str, asked: argparse.Namespace) -> Lines:
     ]
     lines.sort(key=lambda line: -line["p95"])
     if not asked.json:
-        show(url.partition(":")[0], lines, spent / (len(pages) * asked.times), done)
+        show(url.partition(":")[0], lines, spent / max(len(pages) * asked.times, 1), done)
     return lines
 
 
@@ -321,6 +322,7 @@ def addresses(ctx: Context) -> dict[str, list[str]]:
     draft = drafts.begin(ctx, DEFAULT_WORKSPACE, connection, f"{DEFAULT_WORKSPACE}-right-0", by=email)
     fields = drafts.begin_change(ctx, "config-001", by=email)
     planned = bulk.plan(ctx, bulk.Selection(DEFAULT_WORKSPACE, "config-005"), said="x", by=email)
+    question = questions.ask(ctx, DEFAULT_WORKSPACE, QuestionKind.CHECK, by=email, connection_id=connection)
     with ctx.reads() as db:
         act = db.scalar(text("SELECT max(id) FROM audit_events WHERE action = 'run.queued'"))
     assert act is not None
@@ -426,7 +428,7 @@ def addresses(ctx: Context) -> dict[str, list[str]]:
         "/api/v1/me": ["/api/v1/me"],
         "/api/v1/openapi.json": ["/api/v1/openapi.json"],
         "/api/v1/people": ["/api/v1/people"],
-        "/api/v1/questions/<question_id>": ["/api/v1/questions/question-1"],
+        "/api/v1/questions/<question_id>": [f"/api/v1/questions/{question}"],
         "/api/v1/records": ["/api/v1/records?q=person1001%40example.org", "/api/v1/records?q=person12"],
         "/api/v1/runs": [
             "/api/v1/runs", "/api/v1/runs?limit=200", f"/api/v1/runs?cursor={deep_cursor(deep, 'run')}",

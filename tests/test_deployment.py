@@ -70,6 +70,18 @@ def test_web_listens_where_the_environment_says(procfile: dict[str, str]) -> Non
     assert bound(PORT="1234", HOST="127.0.0.1") == "127.0.0.1:1234\n"
 
 
+def test_web_has_as_many_processes_as_the_environment_says(procfile: dict[str, str]) -> None:
+    workers = shlex.split(procfile["web"])[shlex.split(procfile["web"]).index("--workers") + 1]
+
+    def many(**env: str) -> str:
+        return subprocess.run(
+            ["sh", "-c", f'echo "{workers}"'], env=env, capture_output=True, text=True
+        ).stdout
+
+    assert many() == "2\n"
+    assert many(WEB_CONCURRENCY="5") == "5\n"
+
+
 def test_web_and_worker_stop_within_their_promise(procfile: dict[str, str]) -> None:
     web, worker = (shlex.split(procfile[name]) for name in ("web", "worker"))
 

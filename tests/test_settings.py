@@ -401,7 +401,7 @@ def test_settings_in_other_documents_exist() -> None:
             assert name in words or name in NOT_OURS, f"{page.name} speaks of {name}"
 
 
-NOT_OURS = {"PG_URL", "POSTGRES_PASSWORD", "NAME_FILE"}
+NOT_OURS = {"PG_URL", "POSTGRES_PASSWORD", "NAME_FILE", "WEB_CONCURRENCY"}
 
 
 def test_a_keys_file_is_read_again_when_it_changed_and_never_when_it_is_broken(tmp_path: Path) -> None:
