@@ -200,11 +200,7 @@ class Sql(Connector):
             clause = keyed.table.clause
             position, cursor = self._position(connection, keyed.table, _choices(options), since)
             # What moved since a cursor is looked at anyway: it comes whole.
-            is_lazy = (
-                position is None
-                and keyed.key in keyed.table.keys
-                and self._db.row_hash(keyed.table) is not None
-            )
+            is_lazy = position is None and keyed.key in keyed.table.keys and keyed.is_hashed
             hashed = self._db.hashed(keyed.table, keyed.columns, self.page_size) if is_lazy else None
             if hashed is not None:
                 yield from self._hashed_pages(connection, keyed, hashed, cursor)
@@ -467,10 +463,8 @@ class Sql(Connector):
             selected.append(row_hash.label("hash"))
         return sa.select(*selected).select_from(clause)
 
-    def _versions(self, found: Table, rows: Sequence[Row]) -> list[str]:
-        if self._db.row_hash(found) is not None:
-            return [row[-1] for row in rows]
-        return found.versions(rows)
+    def _versions(self, keyed: _Keyed, rows: Sequence[Row]) -> list[str]:
+        return [row[-1] for row in rows] if keyed.is_hashed else keyed.table.versions(rows)
 
     def _position(
         self, connection: Connection, found: Table, choices: SqlStreamOptions, since: Cursor | None
@@ -497,7 +491,7 @@ class Sql(Connector):
         ids = self._ids(keyed.places, rows, start)
         return Page(
             ids=ids,
-            versions=self._versions(keyed.table, rows),
+            versions=self._versions(keyed, rows),
             record=lambda index: self._record(keyed, ids[index], rows[index]),
         )
 
@@ -743,8 +737,7 @@ class Sql(Connector):
             if write.operation == "update":
                 return _missing(keyed, write)
             return Outcome(write.marker, "done", write.id) if write.operation == "delete" else None
-        is_hashed = self._db.row_hash(keyed.table) is not None
-        if is_hashed and write.operation == "update" and write.expected_version == rows[0][-1]:
+        if keyed.is_hashed and write.operation == "update" and write.expected_version == rows[0][-1]:
             return None  # it stands there as it was read
         there = self._record(keyed, step.id or "", rows[0])
         is_same = all(holds(there.get(name), value) for name, value in write.fields.items())
@@ -861,6 +854,11 @@ class _Keyed:
     @cached_property
     def columns(self) -> list[Column]:
         return [self.table.by_name[name] for name in self.key]
+
+    @cached_property
+    def is_hashed(self) -> bool:
+        """Whether the database makes a version of each row: the last value of those that are selected."""
+        return self.db.row_hash(self.table) is not None
 
     @cached_property
     def places(self) -> list[int]:

@@ -41,13 +41,14 @@ def in_order(changes: Sequence[PlannedChange], rules: Rules) -> list[Step]:
     updates = [change for change in ranked if change.intent.operation == "update"]
     if not updates:
         return [Step(change) for change in ranked]
-    steps = _freed_first(updates, rules)
+    steps: dict[Side, list[Step]] = {side: [] for side in SIDES}
+    for step in _freed_first(updates, rules):
+        steps[step.change.intent.side].append(step)
     found: list[Step] = []
     for change in ranked:
         if change.intent.operation == "update":
             # All steps of a side come where its first update stands.
-            found += [step for step in steps if step.change.intent.side == change.intent.side]
-            steps = [step for step in steps if step.change.intent.side != change.intent.side]
+            found += steps.pop(change.intent.side, ())
         else:
             found.append(Step(change))
     return found
