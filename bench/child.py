@@ -1,6 +1,7 @@
-"""One measured process: its job comes as JSON on stdin, what it took goes as JSON to stdout.
+"""One measured process: its job comes as a line of JSON on stdin, what it took goes as JSON to stdout.
 
-Each run has a process of its own, so that its peak memory is its own.
+Each case has a process of its own, so that its peak memory is its own. Like a worker it has carried out a run
+before: only a first load is measured in a process that is new.
 """
 
 from __future__ import annotations
@@ -8,7 +9,7 @@ from __future__ import annotations
 import json
 import resource
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -23,7 +24,7 @@ from tasks.logs import set_up
 
 
 def main() -> None:
-    job = json.load(sys.stdin)
+    job = json.loads(sys.stdin.readline())
     ctx = context(Path(job["folder"]), job["env"])
     set_up("ERROR", "console", process="bench")
     for line in JOBS[job["do"]](ctx, job):
@@ -41,9 +42,17 @@ def prepare(ctx: Context, job: Mapping[str, Any]) -> list[dict[str, Any]]:
     return [{}]
 
 
-def run(ctx: Context, job: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """One run, as the `sync` command makes it."""
-    return [measured(ctx, full=job["full"])]
+def first(ctx: Context, job: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """A run in a new process, as the `sync` command makes it."""
+    return [measured(ctx, full=True)]
+
+
+def later(ctx: Context, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    """A run in a process that has made one before; in between, whoever reads this may edit."""
+    measured(ctx, full=True)
+    yield {}
+    sys.stdin.readline()
+    yield measured(ctx, full=job["full"])
 
 
 def measured(ctx: Context, *, full: bool) -> dict[str, Any]:
@@ -102,7 +111,7 @@ def peak_megabytes() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-JOBS = {"prepare": prepare, "run": run, "memory": memory}
+JOBS = {"prepare": prepare, "first": first, "later": later, "memory": memory}
 
 if __name__ == "__main__":
     main()

@@ -18,6 +18,7 @@ import textwrap
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from time import perf_counter
 from typing import Any
@@ -201,13 +202,13 @@ def _between_postgres(folder: Path, size: int, server: str, only: set[str]) -> N
 def story(table: Table, home: Home, edit: Callable[[work.Edit], None], index: Callable[[], None]) -> None:
     """The cases between two databases, each run in a process of its own."""
     home.child("prepare")
-    told(table, "first full load", home.run())
+    told(table, "first full load", home.child("first")[0])
     index()
-    home.run()
-    told(table, "nothing changed", min((home.run() for _ in range(TIMES)), key=lambda line: line["seconds"]))
+    quiet = (home.later(lambda: None) for _ in range(TIMES))
+    told(table, "nothing changed", min(quiet, key=lambda line: line["seconds"]))
     for number, (case, share, full) in enumerate(EDITS):
-        edit(work.Edit(share, work.START.replace(year=2027 + number)))
-        told(table, case, home.run(full=full))
+        change = partial(edit, work.Edit(share, work.START.replace(year=2027 + number)))
+        told(table, case, home.later(change, full=full))
 
 
 def told(table: Table, case: str, line: Mapping[str, Any]) -> None:
@@ -234,18 +235,39 @@ class Home:
 
     def child(self, do: str, **job: Any) -> list[dict[str, Any]]:
         """What a process of its own answers. Raises CalledProcessError."""
-        done = subprocess.run(
+        with self._started(do, job) as process:
+            said, _ = process.communicate()
+        return self._checked(process, said.splitlines())
+
+    def later(self, edit: Callable[[], None], *, full: bool = True) -> dict[str, Any]:
+        """A run behind this edit, in a process that has made a run before. Raises CalledProcessError."""
+        with self._started("later", {"full": full}) as process:
+            if process.stdin is None or process.stdout is None:
+                raise AssertionError("both are pipes")
+            process.stdout.readline()
+            edit()
+            said, _ = process.communicate("go\n")
+        return self._checked(process, said.splitlines())[0]
+
+    def _started(self, do: str, job: Mapping[str, Any]) -> subprocess.Popen[str]:
+        process = subprocess.Popen(
             [sys.executable, "-m", "bench.child"],
-            input=json.dumps({"do": do, "folder": str(self.folder), "env": dict(self.env), **job}),
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             cwd=ROOT,
             text=True,
-            check=True,
         )
-        return [json.loads(line) for line in done.stdout.splitlines()]
+        if process.stdin is None:
+            raise AssertionError("it is a pipe")
+        line = json.dumps({"do": do, "folder": str(self.folder), "env": dict(self.env), **job})
+        process.stdin.write(f"{line}\n")
+        process.stdin.flush()
+        return process
 
-    def run(self, *, full: bool = True) -> dict[str, Any]:
-        return self.child("run", full=full)[0]
+    def _checked(self, process: subprocess.Popen[str], lines: Sequence[str]) -> list[dict[str, Any]]:
+        if process.returncode:
+            raise subprocess.CalledProcessError(process.returncode, process.args)
+        return [json.loads(line) for line in lines]
 
 
 def installation(

@@ -365,6 +365,10 @@ class Connector(ABC):
     def read(self, stream: Stream, options: AnyStreamOptions, since: Cursor | None = None) -> Iterator[Page]:
         """All records, page by page; only those past `since` where the connector can."""
 
+    def adds_up(self, options: AnyStreamOptions) -> bool:
+        """Whether `total` has an answer for such a stream. Asks the system nothing."""
+        return False
+
     def total(self, stream: Stream, options: AnyStreamOptions) -> Total | None:
         """Of a stream whose versions are whole numbers, how many records it holds and what their versions add
         up to, where that is quicker than to read them. None elsewhere."""

@@ -231,16 +231,19 @@ class Sql(Connector):
                 return
         yield last  # whoever stops here keeps no lock on a SQLite file
 
+    def adds_up(self, options: AnyStreamOptions) -> bool:
+        return self._db.adds_hashes and _choices(options).query is None
+
     def total(self, stream: Stream, options: AnyStreamOptions) -> Total | None:
         choices = _choices(options)
-        if choices.query is not None:
+        if not self.adds_up(options):
             return None
         with self._reading(options) as connection:
             keyed = self._looked_at(connection, stream.name, options)
-            if keyed.key not in keyed.table.keys or (total := self._db.total(keyed.table)) is None:
+            if keyed.key not in keyed.table.keys:
                 return None
             _, cursor = self._position(connection, keyed.table, choices, None)
-            found: Any = connection.execute(total).one()
+            found: Any = connection.execute(self._db.total(keyed.table)).one()
         return Total(int(found[0]), int(found[1]), cursor)
 
     def write(self, stream: Stream, options: AnyStreamOptions, batch: Sequence[Write]) -> list[Outcome]:

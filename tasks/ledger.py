@@ -5,12 +5,13 @@ Nothing here decides. Every writing function works inside the caller's fenced tr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import BigInteger, ColumnElement, and_, cast, delete, func, or_, select, update
+from sqlalchemy import BigInteger, ColumnElement, and_, cast, delete, func, or_, select, true, update
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
@@ -54,21 +55,42 @@ _ROW = (
 )
 
 
-def load_index(db: Session, config_id: str) -> LinkIndex:
-    """The counts of a config's links, and those that no run passes over: what is missing on a side."""
+def load_index(
+    db: Session, config_id: str, *, adding: Collection[Side] = ()
+) -> tuple[LinkIndex, Mapping[Side, Total]]:
+    """The counts of a config's links, and those that no run passes over: what is missing on a side.
+
+    And what the versions of these sides' linked records add up to: left out where some version is unknown,
+    or no whole number. One pass over all links answers everything.
+    """
     alive = (Link.config_id == config_id, IS_ALIVE)
-    counts = db.execute(
-        select(Link.state, func.count(), func.count(Link.left_id), func.count(Link.right_id))
-        .where(*alive)
-        .group_by(Link.state)
-    ).all()
-    index = LinkIndex(
-        {state: count for state, count, _, _ in counts},
-        {"left": sum(row[2] for row in counts), "right": sum(row[3] for row in counts)},
-    )
     odd = or_(Link.left_id.is_(None), Link.right_id.is_(None), Link.left_missing > 0, Link.right_missing > 0)
-    index.learn(LinkRow._make(row) for row in db.execute(select(*_ROW).where(*alive, odd)))
-    return index
+    is_there = {side: _columns_on(side)[0].is_not(None) for side in SIDES}
+    counted = [Link.state, *(func.count().filter(fact) for fact in (true(), *is_there.values(), odd))]
+    sums: list[Any] = []
+    for side in adding:
+        version = _columns_on(side)[1]
+        sums += [
+            fn.filter(is_there[side]) for fn in (func.count(version), func.sum(cast(version, BigInteger)))
+        ]
+    query = select(*counted).where(*alive).group_by(Link.state)
+    try:
+        with db.begin_nested() if adding else nullcontext():
+            rows = db.execute(query.add_columns(*sums)).all()
+    except DataError:  # versions of another kind
+        adding, rows = (), db.execute(query).all()
+    index = LinkIndex(
+        {row[0]: row[1] for row in rows},
+        {"left": sum(row[2] for row in rows), "right": sum(row[3] for row in rows)},
+    )
+    if any(row[4] for row in rows):
+        index.learn(LinkRow._make(row) for row in db.execute(select(*_ROW).where(*alive, odd)))
+    totals: dict[Side, Total] = {}
+    for place, side in enumerate(adding):
+        known, versions = (sum(row[5 + 2 * place + number] or 0 for row in rows) for number in (0, 1))
+        if known == index.on_side[side]:
+            totals[side] = Total(known, int(versions))
+    return index, totals
 
 
 def load_versions(db: Session, config_id: str, side: Side) -> dict[str, str | None]:
@@ -81,19 +103,6 @@ def load_versions(db: Session, config_id: str, side: Side) -> dict[str, str | No
 def can_add_versions(db: Session) -> bool:
     """Whether our database adds up numbers of any size."""
     return many.is_postgresql(db)
-
-
-def version_total(db: Session, config_id: str, side: Side) -> Total | None:
-    """What the versions of a side's linked records add up to; None where some version is unknown, or no whole
-    number. In a transaction of its own, which such a question may end."""
-    record_id, version = _columns_on(side)
-    total = select(func.count(), func.count(version), func.sum(cast(version, BigInteger)))
-    try:
-        found = db.execute(total.where(Link.config_id == config_id, IS_ALIVE, record_id.is_not(None))).one()
-    except DataError:  # versions of another kind
-        return None
-    count, known, versions = found
-    return Total(count, int(versions or 0)) if known == count else None
 
 
 def versions_of(db: Session, config_id: str, side: Side, record_ids: Sequence[str]) -> dict[str, str | None]:

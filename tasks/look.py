@@ -15,7 +15,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from connectors.base import Can, Page, is_unkeyed
+from connectors.base import Can, Page, Total, is_unkeyed
 from connectors.errors import RetryableError
 from models.links import Link
 from models.sync_configs import Baseline
@@ -72,6 +72,7 @@ class Known:
     now: datetime
     is_migration: bool  # the mapping or the ends are others than in the last run
     is_redecided: bool  # another policy may decide otherwise about records that have not moved
+    totals: Mapping[Side, Total]  # what the versions of a side's links add up to, where that is of use
 
     @property
     def asks_for_all(self) -> bool:
@@ -90,15 +91,22 @@ def recall(ctx: Context, pairing: Pairing) -> Known:
             or built.retyped
             or baseline.identity_hash != built.identity_hash
         )
+        adding = ledger.can_add_versions(db) and [side for side in SIDES if _adds_up(pairing.end(side))]
+        index, totals = ledger.load_index(db, pairing.config_id, adding=adding or ())
         return Known(
-            ledger.load_index(db, pairing.config_id),
+            index,
             baseline,
             ledger.load_decided(db, pairing.config_id, now),
             ledger.answered_links(db, pairing.config_id),
             now,
             is_migration=changed,
             is_redecided=baseline is None or baseline.policy_hash != built.policy_hash,
+            totals=totals,
         )
+
+
+def _adds_up(end: End) -> bool:
+    return end.to_make is None and end.connector.adds_up(end.options)
 
 
 def look(
@@ -124,7 +132,8 @@ def look(
         end, since = pairing.end(side), None if everything else _cursor(pairing, side, baseline, known.now)
         # What also holds records that no link knows would never add up.
         may_be_as_known = since is None and 0 < index.on_side[side] >= _count(baseline, side)
-        if not look_at_all and may_be_as_known and (scan := _as_known(ctx, pairing, end, reins)) is not None:
+        total = known.totals.get(side) if may_be_as_known and not look_at_all else None
+        if total is not None and (scan := _as_known(pairing, end, total, reins)) is not None:
             return scan
         return scan_side(ctx, pairing, end, reins, since, look_at_all=look_at_all, unread=unread)
 
@@ -198,22 +207,15 @@ def weigh(
     )  # fmt: skip
 
 
-def _as_known(ctx: Context, pairing: Pairing, end: End, reins: Reins | None) -> Scan | None:
+def _as_known(pairing: Pairing, end: End, known: Total, reins: Reins | None) -> Scan | None:
     """A complete scan of a side of which one number proves that nothing has moved; None where something has,
     or may have."""
-    with ctx.reads() as db:
-        if end.to_make is not None or not ledger.can_add_versions(db):
-            return None
     if reins is not None:
         reins.checkpoint()
         reins.progress(f"reading {end.side}", 0)
     with reins.toward(end.connection_id) if reins is not None else nullcontext():
         found = call(lambda: end.connector.total(end.stream, end.options), retries=pairing.definition.retries)
-    if found is None:
-        return None
-    with ctx.reads() as db:
-        known = ledger.version_total(db, pairing.config_id, end.side)
-    if found != known:
+    if found is None or found != known:
         return None
     return Scan(read=found.count, complete=True, incomplete_because="", cursor=found.cursor)
 

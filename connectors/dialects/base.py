@@ -142,6 +142,7 @@ class Database(ABC):
     title: ClassVar[str]
     url_options: ClassVar[frozenset[str]] = frozenset()
     reads_apart: ClassVar[bool] = False  # reading takes another process's time, not ours
+    adds_hashes: ClassVar[bool] = False  # whether `total` can be asked
     max_values: ClassVar[int]  # how many values one statement may carry
     driver_errors: ClassVar[tuple[type[Exception], ...]]
     clock: ClassVar[str | None] = None  # asks a server for its time, in seconds since 1970
@@ -362,9 +363,9 @@ class Database(ABC):
         """
         return None
 
-    def total(self, table: Table) -> sa.Select[tuple[int, int]] | None:
-        """How many rows a table has, and the sum of their hashes. None where those are no whole numbers."""
-        return None
+    def total(self, table: Table) -> sa.Select[tuple[int, int]]:
+        """How many rows a table has, and the sum of their hashes, where those are whole numbers."""
+        raise NotImplementedError(f"{self.title} adds up no hashes")
 
     def one_of(self, clause: sa.ColumnElement[Any], raws: Sequence[Raw]) -> sa.ColumnElement[bool]:
         """Whether a column holds one of these raw values."""

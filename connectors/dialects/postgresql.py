@@ -108,6 +108,7 @@ class Postgres(Database):
     url_options = frozenset({"sslmode", "connect_timeout", "application_name"})
     clock = "SELECT extract(epoch FROM clock_timestamp())"
     reads_apart = True
+    adds_hashes = True
     max_values = 30_000  # the protocol takes 65,535
     driver_errors = (DBAPIError, psycopg.Error)
     _transaction_id: int | None = None  # of the last transaction that writes
@@ -352,7 +353,7 @@ class Postgres(Database):
         row = sa.cast(sa.func.row(*table.clause.c), sa.Text)
         return sa.func.hashtextextended(row, sa.literal(table.seed, sa.BigInteger), type_=sa.BigInteger)
 
-    def total(self, table: Table) -> sa.Select[tuple[int, int]] | None:
+    def total(self, table: Table) -> sa.Select[tuple[int, int]]:
         hashes = sa.func.coalesce(sa.func.sum(self._number_of(table)), 0)
         return sa.select(sa.func.count(), sa.cast(hashes, sa.Numeric)).select_from(table.clause)
 
