@@ -119,8 +119,7 @@ def decimal(value: float) -> str:
 
 def percent(share: float | Decimal) -> str:
     """`12%`, `12 %`."""
-    said: str = format_percent(share, "#,##0%" if locale() == ENGLISH else None, locale=locale())
-    return said
+    return _percent(share, locale())
 
 
 def amount(value: Decimal) -> str:
@@ -160,6 +159,12 @@ def day_of_week(number: int) -> str:
 def month_of_year(number: int) -> str:
     """`November`; January is 1."""
     return _year(locale())[number]
+
+
+@lru_cache(maxsize=4096)
+def _percent(share: float | Decimal, name: str) -> str:
+    said: str = format_percent(share, "#,##0%" if name == ENGLISH else None, locale=name)
+    return said
 
 
 @cache

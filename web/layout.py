@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 from flask import Blueprint, Flask, g
 from flask.typing import ResponseReturnValue
-from sqlalchemy import select
+from sqlalchemy import Select, select
 
 from models.db import unindexed
 from models.issues import Conflict, Issue
@@ -58,11 +59,7 @@ def frame() -> Frame:
     """What stands around the content: three queries, once per request."""
     if "frame" not in g:
         workspace = person().workspace_id
-        conflicts = select(Conflict.id).where(unindexed(Conflict.workspace_id, workspace), is_waiting())
-        changes = select(Change.id).where(is_held(workspace))
-        issues = select(Issue.id).where(Issue.workspace_id == workspace, *IssueFilter().condition)
-        waiting = [capped(query, _NAV_CAP) for query in (issues, conflicts, changes)]
-        found = db.session.execute(select(*waiting)).one()
+        found = db.session.execute(_waiting(workspace)).one()
         g.frame = Frame(
             health=health(clock().now, workspace),
             issues=as_count(found[0], _NAV_CAP),
@@ -71,6 +68,15 @@ def frame() -> Frame:
         )
     made: Frame = g.frame
     return made
+
+
+@lru_cache(maxsize=256)
+def _waiting(workspace: str) -> Select[int, int, int]:
+    """The query for what waits for a person: every page asks it, and to put it together takes longer."""
+    conflicts = select(Conflict.id).where(unindexed(Conflict.workspace_id, workspace), is_waiting())
+    changes = select(Change.id).where(is_held(workspace))
+    issues = select(Issue.id).where(Issue.workspace_id == workspace, *IssueFilter().condition)
+    return select(*(capped(query, _NAV_CAP) for query in (issues, conflicts, changes)))
 
 
 @bp.get("/pulse")

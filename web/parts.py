@@ -11,7 +11,7 @@ from typing import Any
 
 from flask import Flask, current_app
 from jinja2.filters import do_truncate
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from models.sync_runs import RunState, SyncRun
 from sync.records import SIDES
@@ -20,6 +20,8 @@ from web.assets import icon_url
 from web.languages import _, counted, number
 from web.preferences import clock
 from web.reads.chart import strip_of
+from web.reads.runs import ChangeRow
+from web.reads.values import FieldChange, Shown
 
 _ICON = Markup('<svg class="icon %s" aria-hidden="true"><use href="%s"></use></svg>')
 _ICON_WITH_WORDS = Markup('<svg class="icon %s" role="img" aria-label="%s"><use href="%s"></use></svg>')
@@ -35,13 +37,22 @@ _STRIP = Markup(
     '<svg class="strip" viewBox="0 0 %s %s" width="%s" height="%s" role="img" aria-label="%s">%s</svg>'
 )
 _NO_RUNS = Markup('<span class="soft small">%s</span>')
+_GAP = Markup('<span class="gap">%s</span>')
+_LONG = Markup(
+    '<details class="more" id="%s"><summary>%s… <span class="nowrap">%s</span></summary><p>%s</p></details>'
+)
+_SAID = Markup('<span class="visually-hidden">%s </span>')
+_KEPT = Markup(' <span class="soft">%s</span>')
+_FOLD = Markup('<details class="fold" id="change-%s"><summary>%s</summary>%s</details>')
+_FEW = 3  # fields of a change that are shown without a fold
 _SIGNS = {"created": "+", "updated": "~", "deleted": "−"}
 
 
 def install(app: Flask) -> None:
     """Templates take these out of macros.html, like the parts that are written there."""
     app.jinja_env.globals["parts"] = {
-        part.__name__: part for part in (icon, badge, ago, at, short, arrow, result, strip)
+        part.__name__: part
+        for part in (icon, badge, ago, at, short, arrow, result, strip, value, diff, change_fields)
     }
 
 
@@ -134,3 +145,46 @@ def strip(runs: Sequence[Any]) -> Markup:
         bad=drawn.bad,
     )
     return _STRIP % (drawn.width, drawn.height, drawn.width, drawn.height, said, drawn.bars)
+
+
+def value(shown: Shown, id: str) -> Markup:
+    if shown.text is None:
+        return _GAP % shown.gap
+    if shown.is_long:
+        return _LONG % (id, shown.head, _("show all"), shown.text)
+    return escape(shown.text)
+
+
+def diff(fields: Sequence[FieldChange], operation: str, id: str) -> Markup:
+    """What a change does, field by field: what was there struck out, what is there now after an arrow."""
+    before, after = _SAID % _("before"), _SAID % _("after")
+    arrow = f" {icon('arrow-right', classes='soft')} "
+    told: list[str] = []  # of texts, since a plan shows thousands of fields: each is safe by itself
+    for place, field in enumerate(fields, 1):
+        told += ("<div><dt>", escape(field.name), "</dt><dd>")
+        if operation != "create":
+            was = value(field.before, f"{id}-b{place}")
+            told += (
+                (before, was) if field.before.text is None else (before, '<del class="was">', was, "</del>")
+            )
+        if operation == "update":
+            told.append(arrow)
+        if operation != "delete":
+            told += (after, '<ins class="is-now">', value(field.after, f"{id}-a{place}"), "</ins>")
+            if field.kept is not None:
+                told.append(_KEPT % _kept(value(field.kept, f"{id}-k{place}")))
+        told.append("</dd></div>")
+    return Markup(f'<dl class="diff">{"".join(told)}</dl>')  # noqa: S704
+
+
+def _kept(value: Markup) -> Markup:
+    return escape(_("kept as %(value)s")) % {"value": value}
+
+
+def change_fields(row: ChangeRow) -> Markup:
+    """The fields of a change: shown at once where they are few, else behind a fold."""
+    fields, change = row.fields, row.change
+    drawn = diff(fields, change.operation, f"c{change.id}")
+    if len(fields) <= _FEW:
+        return drawn
+    return _FOLD % (change.id, counted("%(num)s field", "%(num)s fields", len(fields)), drawn)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
+
 import pytest
 from sqlalchemy import select
 
 from models.circuits import Circuit
 from models.maintenance import JobExecution, MaintenanceJob
+from sync.schedule import read_schedule
 from tests.web.browser import Browser
 from tests.web.world import NOW, OWN, World
+from web.reads.definition import upcoming
 
 
 def test_schedules_are_told_in_words_with_the_next_times(alice: Browser, world: World) -> None:
@@ -21,6 +25,13 @@ def test_schedules_are_told_in_words_with_the_next_times(alice: Browser, world: 
     assert "today 15:" in page
     assert "none while it is paused" in page
     assert "Only when somebody starts it" in page
+
+
+def test_the_next_times_move_on_when_the_first_of_them_has_come() -> None:
+    schedule = read_schedule("0 * * * *", "UTC")
+    for minutes in (0, 30, 59, 60, 61, 0):  # the last: a clock that was set back
+        now = NOW + timedelta(minutes=minutes)
+        assert upcoming(schedule, now, 3) == schedule.next_times(now, 3)
 
 
 @pytest.fixture

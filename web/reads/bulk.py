@@ -10,6 +10,8 @@ from functools import cached_property
 from typing import TypeVar
 
 from sqlalchemy import select
+from sqlalchemy.orm import load_only
+from sqlalchemy.sql.base import ExecutableOption
 
 from models.bulk import BulkPart, BulkRetry, BulkState, PartState
 from models.sync_configs import SyncConfig
@@ -43,7 +45,7 @@ class Part:
     run: SyncRun | None
     preview: SyncRun | None
     is_over: bool  # the bulk retry was ended before this part was queued
-    seconds: float | None  # how long a run of this sync takes
+    seconds: float | None  # how long a run of this sync takes; told of one bulk retry alone
 
     @cached_property
     def failed_again(self) -> list[str]:
@@ -160,15 +162,17 @@ def one(workspace_id: str, bulk_id: str, now: datetime) -> Bulk | None:
     row = db.session.scalar(
         select(BulkRetry).where(BulkRetry.id == bulk_id, BulkRetry.workspace_id == workspace_id)
     )
-    return _filled([row], now)[0] if row is not None else None
+    return _filled([row], now, timed=True)[0] if row is not None else None
 
 
-def _filled(rows: Sequence[BulkRetry], now: datetime) -> list[Bulk]:
+def _filled(rows: Sequence[BulkRetry], now: datetime, *, timed: bool = False) -> list[Bulk]:
     parts = db.session.scalars(select(BulkPart).where(BulkPart.bulk_id.in_([row.id for row in rows]))).all()
-    configs = _by_id(SyncConfig, {part.config_id for part in parts})
+    configs = _by_id(
+        SyncConfig, {part.config_id for part in parts}, *(() if timed else (load_only(SyncConfig.name),))
+    )
     asked = {run_id for part in parts for run_id in (part.run_id, part.preview_run_id) if run_id}
-    runs = _by_id(SyncRun, asked)
-    usual = statistics.of(db.session(), list(configs.values()), now)
+    runs = _by_id(SyncRun, asked, load_only(SyncRun.state, SyncRun.summary))
+    usual = statistics.of(db.session(), list(configs.values()), now) if timed else {}
     over = {row.id for row in rows if row.state in _OVER}
     found: dict[str, list[Part]] = defaultdict(list)
     for part in parts:
@@ -179,7 +183,7 @@ def _filled(rows: Sequence[BulkRetry], now: datetime) -> list[Bulk]:
                 run=runs.get(part.run_id or ""),
                 preview=runs.get(part.preview_run_id or ""),
                 is_over=part.bulk_id in over or part.state == PartState.LEFT_OUT,
-                seconds=usual[part.config_id].average_seconds,
+                seconds=usual[part.config_id].average_seconds if timed else None,
             )
         )
     for each in found.values():
@@ -187,5 +191,6 @@ def _filled(rows: Sequence[BulkRetry], now: datetime) -> list[Bulk]:
     return [Bulk(row, found[row.id], now) for row in rows]
 
 
-def _by_id(model: type[T], ids: Iterable[str]) -> dict[str, T]:
-    return {row.id: row for row in db.session.scalars(select(model).where(model.id.in_(list(ids))))}
+def _by_id(model: type[T], ids: Iterable[str], *options: ExecutableOption) -> dict[str, T]:
+    query = select(model).where(model.id.in_(list(ids))).options(*options)
+    return {row.id: row for row in db.session.scalars(query)}

@@ -45,6 +45,7 @@ _DRIFT: Mapping[Drift, str] = {
     Drift.IGNORE: mark("Left alone"),
     Drift.FLAG: mark("Reported as an issue"),
 }
+_MOST_UPCOMING = 2000  # schedules whose next times are kept
 _FLOW: Mapping[Direction, str] = {
     Direction.BOTH: mark("both ways"),
     Direction.LEFT_TO_RIGHT: mark("from left to right"),
@@ -130,7 +131,21 @@ def next_times(config: SyncConfig, now: datetime, number: int = 5) -> list[datet
     if not (config.auto and config.active) or config.paused_at is not None:
         return []
     schedule = _schedule(config)
-    return schedule.next_times(now, number) if schedule is not None else []
+    return upcoming(schedule, now, number) if schedule is not None else []
+
+
+_UPCOMING: dict[tuple[Schedule, int], tuple[datetime, list[datetime]]] = {}
+
+
+def upcoming(schedule: Schedule, now: datetime, number: int) -> list[datetime]:
+    """What the schedule says. Until the first of these times has come, its next ones are the same."""
+    since, times = _UPCOMING.get((schedule, number), (now, []))
+    if not (times and since <= now < times[0]):
+        times = schedule.next_times(now, number)
+        if len(_UPCOMING) >= _MOST_UPCOMING:
+            _UPCOMING.clear()
+        _UPCOMING[schedule, number] = now, times
+    return times
 
 
 def streams(config: SyncConfig) -> tuple[str, str]:

@@ -6,15 +6,17 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import cache
 from typing import Any
 
 from flask import g
-from sqlalchemy import ColumnElement, Select, and_, func, literal_column, select, union_all
+from sqlalchemy import ColumnElement, Select, and_, bindparam, func, literal_column, select, union_all
 from sqlalchemy.orm import aliased, joinedload
 
 from models.db import unindexed_in
 from models.issues import Conflict, Issue, IssueClaim
 from models.journal import IS_OPEN, Change
+from models.many import is_postgresql
 from models.newest import newest_of_each
 from models.sync_configs import SyncConfig
 from models.sync_runs import CARRIED_OUT, GOT_THROUGH, RunKind, RunState, SyncRun
@@ -325,6 +327,7 @@ def _word(
     return "in_sync" if last == RunState.SUCCESS else "waiting"
 
 
+@cache
 def _latest_told() -> Any:
     """The id of the newest run of the sync at hand that says something of its data."""
     run = aliased(SyncRun)
@@ -423,9 +426,16 @@ def _active_runs(ids: Any) -> Sequence[Any]:
 
 def _latest_runs(ids: Sequence[str]) -> Sequence[Any]:
     """The last runs of each sync, the oldest first."""
+    return db.session.execute(_strips(is_postgresql(db.session())), {"ids": list(ids)}).all()
+
+
+@cache
+def _strips(_on_postgresql: bool) -> Any:
+    """Put together once: that takes a third of the time that its answer takes."""
+    ids: Any = bindparam("ids", expanding=True)
     query, run = newest_of_each(db.session(), ids, STRIP)
     columns = (run.config_id, run.state, run.kind, run.started_at, run.finished_at)
-    return db.session.execute(query.with_only_columns(*columns).order_by(run.created_at, run.id)).all()
+    return query.with_only_columns(*columns).order_by(run.created_at, run.id)
 
 
 def _counts(column: Any, condition: ColumnElement[bool], ids: Any) -> dict[str, int]:
