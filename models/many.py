@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
+from types import NoneType
 from typing import Any, cast
 
 from sqlalchemy import JSON, Column, Table, bindparam, func, insert, select, text, update
@@ -46,16 +47,15 @@ def insert_rows(db: Session, model: type[Base], rows: Sequence[Mapping[str, Any]
     if len(rows) <= FEW or not is_postgresql(db):
         db.connection().execute(insert(table), [dict(row) for row in rows])
         return
-    columns = [table.c[name] for name in rows[0]]
-    names = ", ".join(f'"{item.name}"' for item in columns)
-    writers = [_writer(item) for item in columns]
     keys = list(rows[0])
+    names = ", ".join(f'"{table.c[key].name}"' for key in keys)
+    columns = [_texts(table.c[key], [row[key] for row in rows]) for key in keys]
     with (
         cast("Any", db.connection().connection).cursor() as cursor,
         cursor.copy(f"COPY {table.name} ({names}) FROM STDIN") as copy,
     ):
-        for row in rows:
-            copy.write_row([write(row[key]) for key, write in zip(keys, writers, strict=True)])
+        for row in zip(*columns, strict=True):
+            copy.write_row(row)
 
 
 def update_rows(
@@ -88,9 +88,8 @@ def _update(
     arrays, params = [], {}
     for number, name in enumerate((key, *changed)):
         kind = table.c[name].type.compile(dialect=dialect)
-        write = _writer(table.c[name])
         arrays.append(f"CAST(:a{number} AS text[])::{kind}[]")
-        params[f"a{number}"] = _array([write(row[name]) for row in rows])
+        params[f"a{number}"] = _array(_texts(table.c[name], [row[name] for row in rows]))
     listed = ", ".join(f"c{number}" for number in range(len(arrays)))
     sets = ", ".join(f'"{name}" = v.c{number}' for number, name in enumerate(changed, 1))
     statement_ = text(
@@ -161,11 +160,16 @@ def _table(model: type[Base]) -> Table:
     return cast("Table", model.__table__)
 
 
-def _writer(item: Column[Any]) -> Any:
-    """A value of this column as the text that PostgreSQL reads."""
-    if isinstance(item.type, JSON):
-        return _json_text
-    return _plain_text
+def _texts(column: Column[Any], values: Sequence[Any]) -> Sequence[str | None]:
+    """The values of a column as the texts that PostgreSQL reads."""
+    is_json = isinstance(column.type, JSON)
+    kinds = set(map(type, values))
+    if kinds <= ({Encoded, NoneType} if is_json else {str, NoneType}):
+        return values
+    write = _json_text if is_json else _plain_text
+    if values.count(values[0]) == len(values) and len(kinds) == 1:  # the same in all rows, as in most columns
+        return [write(values[0])] * len(values)
+    return [write(value) for value in values]
 
 
 def _array(texts: Sequence[str | None]) -> str:

@@ -394,8 +394,12 @@ def encode(value: Value) -> Value:
             return value
     elif kind is Decimal:
         return {"$decimal": str(value)}
+    elif value is None or kind is bool:
+        return value
     elif kind is datetime and value.tzinfo is UTC:
         return {"$datetime": iso(value)}
+    elif kind is date:
+        return {"$date": value.isoformat()}
     match value:
         case None | bool():
             return value
