@@ -228,7 +228,9 @@ class Busy:
         self._edits = 0
         self.done = 0
         connections = syncs = ""
-        for name in ("busy-a", "busy-b"):
+        # Named after the folder of their files: a kept database knows those of another time, which are gone.
+        names = [f"busy-{letter}-{folder.name}" for letter in "ab"]
+        for name in names:
             for side in SIDES:
                 path = self._path(name, side)
                 work.make_sqlite(path, BUSY_RECORDS if side == "left" else 0)
@@ -240,7 +242,7 @@ class Busy:
         file.write_text(BUSY.format(connections=connections, syncs=syncs), encoding="utf-8")
         definitions.apply(ctx, file, env={}, by="bench")
         with ctx.reads() as db:
-            named = SyncConfig.name.in_(("busy-a", "busy-b"))
+            named = SyncConfig.name.in_(names)
             self._configs = {row.name: row.id for row in db.scalars(select(SyncConfig).where(named))}
 
     @contextmanager

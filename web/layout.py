@@ -51,6 +51,7 @@ def install(app: Flask) -> None:
         definition=definition,
         partial_because=syncs.partial_because,
         new_key=lambda: ctx().new_id(),
+        release=lambda: ctx().settings.release,
     )
     app.jinja_env.filters["begin"] = words.begin
 

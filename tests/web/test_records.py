@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from models.sync_runs import RunState
 from tests.web.browser import Browser
 from tests.web.world import NOW, World
 
@@ -128,6 +129,20 @@ def test_its_history_is_whole_and_in_order(alice: Browser, world: World, config:
     places = [page.index(f'<span class="strong">{title}') for title in order]
     assert places == sorted(places)
     assert "Text for a ticket" in page
+
+
+def test_what_failed_can_be_handed_to_a_developer_as_a_text(bob: Browser, world: World, config: str) -> None:
+    failed = world.run(
+        config, RunState.FAILED, error="No answer.", error_code="unreachable", error_id="e-4711"
+    )
+    world.issue(config, "k1", message="Too <long>.")
+    page = bob.text(f"/runs/{failed}")
+    for part in (config, failed, "unreachable: No answer.", "Error id: e-4711", f"/runs/{failed}</textarea>"):
+        assert part in page[page.index('id="technical"') :]
+    group = bob.text(f"/issues/{config}/rejected")
+    assert "k1, right: Too <long>." in group[group.index('id="technical"') :]
+    fine = world.run(config)
+    assert 'id="technical"' not in bob.text(f"/runs/{fine}")
 
 
 def test_issues_are_grouped_by_cause(bob: Browser, world: World, config: str) -> None:
