@@ -108,6 +108,21 @@ class Issue(Base):
             sqlite_where=text("closed_at IS NULL"),
             postgresql_where=text("closed_at IS NULL"),
         ),
+        # All that the list of causes is made of.
+        Index(
+            "ix_issues_causes",
+            "workspace_id",
+            "config_id",
+            "code",
+            "muted",
+            "opened_at",
+            "retry_at",
+            "muted_until",
+            "id",
+            "closed_at",  # SQLite looks it up otherwise
+            sqlite_where=text("closed_at IS NULL"),
+            postgresql_where=text("closed_at IS NULL"),
+        ),
         Index(
             "ix_issues_over",
             "workspace_id",
