@@ -56,7 +56,8 @@ def show(conflict_id: int) -> ResponseReturnValue:
     found = reads.record(person().workspace_id, conflict_id)
     if found is None:
         abort(404)
-    return page("conflicts/show.html", record=found)
+    wanted = reads.ConflictFilter.of(request.args)
+    return page("conflicts/show.html", record=found, wanted=wanted, beside=reads.beside(found.first, wanted))
 
 
 @bp.post("/<int:conflict_id>/resolution")

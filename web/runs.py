@@ -60,7 +60,15 @@ def export_changes(run_id: str) -> ResponseReturnValue:
 def show(run_id: str) -> ResponseReturnValue:
     run = _found(run_id)
     story = reads.story(run, request.args)
-    return page("runs/show.html", live="runs/_story.html", run=run, story=story)
+    wanted = reads.RunFilter.of(request.args)
+    return page(
+        "runs/show.html",
+        live="runs/_story.html",
+        run=run,
+        story=story,
+        wanted=wanted,
+        beside=reads.beside(run, wanted),
+    )
 
 
 @bp.post("/<run_id>/cancellation")

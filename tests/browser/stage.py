@@ -153,7 +153,8 @@ class Stage(World):
                 "rule": "left changed",
             },
         ]
-        link = self.link(config, "amelie.laurent@example.com")
+        amelie = {"email": "amelie.laurent@example.com", "name": "Amélie Laurent-Petit"}
+        link = self.link(config, amelie["email"], agreed={**amelie, "balance": Decimal("95.50")})
         for change in changes:
             tied = link if change["key"].startswith("amelie") else None
             self.change(self.latest, link_id=tied, **change)
@@ -170,8 +171,12 @@ class Stage(World):
         )
         self.conflict(
             config,
-            "amelie.laurent@example.com",
+            amelie["email"],
             link_id=link,
+            left={"value": "Amélie Laurent"},
+            right={"value": "Amelie Laurent"},
+            left_shadow={"value": "Amélie Laurent"},
+            right_shadow={"value": "Amélie Laurent"},
             state="resolved",
             resolved_by="bob@example.com",
             opened_at=NOW - timedelta(hours=20),

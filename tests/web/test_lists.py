@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import re
+from datetime import timedelta
+from html import unescape
 
 import pytest
 
@@ -13,7 +15,7 @@ from web.reads import query
 
 
 def shown(page: str) -> list[str]:
-    return re.findall(r'class="cover break" href="/runs/([^"]+)"', page)
+    return re.findall(r'class="cover break" href="/runs/([^"?]+)[^"]*"', page)
 
 
 def test_pages_hold_each_run_once_even_when_born_in_the_same_moment(alice: Browser, world: World) -> None:
@@ -185,3 +187,44 @@ def test_the_desk_tells_what_is_wrong(alice: Browser, world: World) -> None:
     assert "The database did not answer." in page
     assert "1 conflict waits for a decision." in page
     assert page.index("stock") < page.index("leads"), "what failed comes first"
+
+
+def next_to(page: str) -> dict[str, str]:
+    return {rel: unescape(href) for rel, href in re.findall(r'<a rel="(prev|next)" href="([^"]+)"', page)}
+
+
+@pytest.mark.parametrize("state", ["failed", "attention"])
+def test_from_one_run_of_a_list_one_comes_to_the_next_of_that_list(
+    alice: Browser, world: World, state: str
+) -> None:
+    config = world.config()
+    made = [
+        world.run(config, RunState.FAILED if number % 2 else RunState.SUCCESS, minutes=10 - number)
+        for number in range(7)
+    ]
+    (path,) = re.findall(
+        rf'class="cover break" href="([^"]+{made[3]}\?[^"]*)"', alice.text(f"/runs?state={state}")
+    )
+    beside = next_to(alice.text(path))
+    assert beside == {"prev": f"/runs/{made[5]}?state={state}", "next": f"/runs/{made[1]}?state={state}"}
+    assert next_to(alice.text(beside["prev"])) == {"next": f"/runs/{made[3]}?state={state}"}, "the newest"
+    assert next_to(alice.text(beside["next"])) == {"prev": f"/runs/{made[3]}?state={state}"}, "the oldest"
+    unfiltered = next_to(alice.text(f"/runs/{made[3]}"))
+    assert unfiltered == {"prev": f"/runs/{made[4]}", "next": f"/runs/{made[2]}"}
+    assert alice.get(f"/runs/{made[3]}?state=odd").status_code == 400
+
+
+def test_from_one_conflict_one_comes_to_that_of_the_next_record(alice: Browser, world: World) -> None:
+    config, other = world.config("one"), world.config("two")
+    at = {
+        (key, field): world.conflict(
+            config, key, field=field, link_id=link, opened_at=NOW - timedelta(minutes=minutes)
+        )
+        for minutes, (key, link) in enumerate((key, world.link(config, key)) for key in ("c", "b", "a"))
+        for field in ("name", "city")
+    }
+    world.conflict(other, "x", opened_at=NOW - timedelta(minutes=1))
+    beside = next_to(alice.text(f"/conflicts/{at['b', 'name']}?config={config}"))
+    assert set(beside) == {"prev", "next"}
+    assert beside["prev"] in {f"/conflicts/{at['c', field]}?config={config}" for field in ("name", "city")}
+    assert beside["next"] in {f"/conflicts/{at['a', field]}?config={config}" for field in ("name", "city")}

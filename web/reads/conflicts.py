@@ -16,7 +16,17 @@ from models.sync_configs import SyncConfig
 from web.database import db
 from web.languages import _
 from web.reads.impact import of_conflicts, of_records
-from web.reads.query import BadFilter, Export, Slice, config_names, export, is_word, keyset
+from web.reads.query import (
+    BadFilter,
+    Beside,
+    Export,
+    Slice,
+    config_names,
+    export,
+    is_word,
+    keyset,
+    neighbours,
+)
 from web.reads.values import Shown, wrapped
 from web.words import both, side
 
@@ -182,6 +192,14 @@ def find(workspace_id: str, wanted: ConflictFilter, args: Mapping[str, str]) -> 
     means = of_records(found.items)
     rows = [replace(row, means=means.get(_record(row.conflict), "")) for row in _rows(found.items)]
     return Slice(rows, older=found.older, newer=found.newer)
+
+
+def beside(conflict: Conflict, wanted: ConflictFilter) -> Beside:
+    """The conflicts next to this one in a list: of other records, since a page shows all of one."""
+    others = wanted.rows(conflict.workspace_id).where(
+        or_(Conflict.link_id.is_(None), Conflict.link_id != conflict.link_id)
+    )
+    return neighbours([others], Conflict.opened_at, Conflict.id, (conflict.opened_at, conflict.id))
 
 
 def hits(workspace_id: str, wanted: ConflictFilter, names: Sequence[tuple[str, str]]) -> list[Hit]:

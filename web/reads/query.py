@@ -112,6 +112,33 @@ def keyset(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Beside:
+    """The ids of what stands next to a thing in a list, newest first."""
+
+    newer: Any = None
+    older: Any = None
+
+
+def neighbours(
+    queries: Sequence[Select[Any]],
+    at: InstrumentedAttribute[datetime],
+    id: InstrumentedAttribute[Any],
+    place: tuple[datetime, object],
+) -> Beside:
+    """What stands next to this place in a list that all these queries together make."""
+    moment, last = place
+    newer: list[Any] = []
+    older: list[Any] = []
+    for query in queries:
+        rows = query.with_only_columns(at, id).order_by(None)
+        above = and_(at >= moment, or_(at > moment, id > last))
+        below = and_(at <= moment, or_(at < moment, id < last))
+        newer += db.session.execute(rows.where(above).order_by(at, id).limit(1)).all()
+        older += db.session.execute(rows.where(below).order_by(at.desc(), id.desc()).limit(1)).all()
+    return Beside(min(newer)[1] if newer else None, max(older)[1] if older else None)
+
+
 def by_id(query: Select[T], id: InstrumentedAttribute[int], before: str, size: int) -> Slice[T]:
     """One page of what belongs to one thing, the largest ids first. Raises BadFilter."""
     if before:

@@ -22,6 +22,7 @@ from web.languages import _
 from web.reads.calls import KeptCalls, kept
 from web.reads.query import (
     BadFilter,
+    Beside,
     Count,
     Export,
     Slice,
@@ -31,6 +32,7 @@ from web.reads.query import (
     in_order,
     is_word,
     keyset,
+    neighbours,
     whole,
 )
 from web.reads.values import FieldChange, field_changes
@@ -111,6 +113,14 @@ def find(workspace_id: str, wanted: RunFilter, args: Mapping[str, str]) -> Slice
     """One page of the list. Raises BadFilter."""
     query = _named(workspace_id, wanted)
     return keyset(query, SyncRun.created_at, SyncRun.id, lambda run: (run.created_at, run.id), args)
+
+
+def beside(run: SyncRun, wanted: RunFilter) -> Beside:
+    """The runs next to this one in a list."""
+    states = TABS[wanted.state] if wanted.state else ()
+    # Of several states each is asked by itself: that is an index each.
+    lists = [wanted.rows(run.workspace_id, [state]) for state in states] or [wanted.rows(run.workspace_id)]
+    return neighbours(lists, SyncRun.created_at, SyncRun.id, (run.created_at, run.id))
 
 
 def _named(workspace_id: str, wanted: RunFilter) -> Select[SyncRun]:
