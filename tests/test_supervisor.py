@@ -230,23 +230,30 @@ def test_what_the_others_need_is_stopped_after_them(
     assert lines(log) == ["up", "up", "worker", "redis"]
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+@pytest.fixture(params=[signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def heeded(request: pytest.FixtureRequest) -> Iterator[signal.Signals]:
+    """A signal that this process does not ignore, as it ignores SIGHUP if `nohup` has started it."""
+    number: signal.Signals = request.param
+    before = signal.signal(number, signal.SIG_DFL)
+    yield number
+    signal.signal(number, before)
+
+
 def test_a_signal_ends_every_child_and_puts_the_handlers_back(
-    supervise: Callable[..., Supervisor], tmp_path: Path, number: signal.Signals
+    supervise: Callable[..., Supervisor], tmp_path: Path, heeded: signal.Signals
 ) -> None:
-    before = signal.getsignal(number)
     pid = tmp_path / "pid"
     supervisor = supervise(Program("web", f"echo $$ > {pid}; exec sleep 600"))
 
     def story() -> Iterator[None]:
         while not lines(pid):
             yield
-        os.kill(os.getpid(), number)
+        os.kill(os.getpid(), heeded)
 
     supervisor.run(story())
 
     assert started_at(int(lines(pid)[0])) is None
-    assert signal.getsignal(number) == before
+    assert signal.getsignal(heeded) == signal.SIG_DFL
 
 
 def test_a_story_that_fails_stops_everything_and_comes_out(
