@@ -71,7 +71,8 @@ def load_index(
     for side in adding:
         version = _columns_on(side)[1]
         sums += [
-            fn.filter(is_there[side]) for fn in (func.count(version), func.sum(cast(version, BigInteger)))
+            func.count(version).filter(is_there[side]).label(f"{side}_known"),
+            func.sum(cast(version, BigInteger)).filter(is_there[side]).label(f"{side}_sum"),
         ]
     query = select(*counted).where(*alive).group_by(Link.state)
     try:
@@ -86,10 +87,10 @@ def load_index(
     if any(row[4] for row in rows):
         index.learn(LinkRow._make(row) for row in db.execute(select(*_ROW).where(*alive, odd)))
     totals: dict[Side, Total] = {}
-    for place, side in enumerate(adding):
-        known, versions = (sum(row[5 + 2 * place + number] or 0 for row in rows) for number in (0, 1))
+    for side in adding:
+        known = sum(getattr(row, f"{side}_known") for row in rows)
         if known == index.on_side[side]:
-            totals[side] = Total(known, int(versions))
+            totals[side] = Total(known, sum(int(getattr(row, f"{side}_sum") or 0) for row in rows))
     return index, totals
 
 

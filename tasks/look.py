@@ -72,6 +72,7 @@ class Known:
     now: datetime
     is_migration: bool  # the mapping or the ends are others than in the last run
     is_redecided: bool  # another policy may decide otherwise about records that have not moved
+    since: Mapping[Side, str | None]  # the cursor that a side is read from; None for a whole read
     totals: Mapping[Side, Total]  # what the versions of a side's links add up to, where that is of use
 
     @property
@@ -80,29 +81,29 @@ class Known:
         return self.is_migration or self.is_redecided
 
 
-def recall(ctx: Context, pairing: Pairing) -> Known:
-    """It counts all links: once in a run."""
-    built = pairing.built
+def recall(ctx: Context, pairing: Pairing, *, full: bool = False) -> Known:
+    """It counts all links: once in a run. `full`: all records are to be read in any case."""
+    built, config_id = pairing.built, pairing.config_id
     with ctx.reads() as db:
         now = ctx.db_now(db)
-        baseline = ledger.baseline_of(db, pairing.config_id)
-        changed = baseline is not None and (
+        baseline = ledger.baseline_of(db, config_id)
+        decided, answered = ledger.load_decided(db, config_id, now), ledger.answered_links(db, config_id)
+        is_migration = baseline is not None and (
             baseline.mapping_hash != built.mapping_hash
             or built.retyped
             or baseline.identity_hash != built.identity_hash
         )
-        adding = ledger.can_add_versions(db) and [side for side in SIDES if _adds_up(pairing.end(side))]
-        index, totals = ledger.load_index(db, pairing.config_id, adding=adding or ())
-        return Known(
-            index,
-            baseline,
-            ledger.load_decided(db, pairing.config_id, now),
-            ledger.answered_links(db, pairing.config_id),
-            now,
-            is_migration=changed,
-            is_redecided=baseline is None or baseline.policy_hash != built.policy_hash,
-            totals=totals,
-        )
+        is_redecided = baseline is None or baseline.policy_hash != built.policy_hash
+        asks_for_all = is_migration or is_redecided
+        # Who decided something waits for it to be done, also for records that have not moved since.
+        everything = full or asks_for_all or bool(decided.approved or answered)
+        since = {side: None if everything else _cursor(pairing, side, baseline, now) for side in SIDES}
+        # Only where a whole read may find all as it was.
+        adding = [
+            side for side in SIDES if since[side] is None and not asks_for_all and _adds_up(pairing.end(side))
+        ]
+        index, totals = ledger.load_index(db, config_id, adding=adding if ledger.can_add_versions(db) else ())
+        return Known(index, baseline, decided, answered, now, is_migration, is_redecided, since, totals)
 
 
 def _adds_up(end: End) -> bool:
@@ -121,18 +122,16 @@ def look(
     """Read both sides and plan; the links in `also` are decided even if nothing about them moved.
 
     Raises ConnectorError (a side that cannot be read at all) and Signals."""
-    known = recall(ctx, pairing)
+    known = recall(ctx, pairing, full=full)
     index, baseline, look_at_all = known.index, known.baseline, known.asks_for_all
     unread: dict[Side, str] = {}
     unkeyed: dict[Side, int] = {"left": 0, "right": 0}
-    # Who decided something waits for it to be done, also for records that have not moved since.
-    everything = full or look_at_all or bool(known.decided.approved or known.answered)
 
     def read(side: Side) -> Scan:
-        end, since = pairing.end(side), None if everything else _cursor(pairing, side, baseline, known.now)
+        end, since = pairing.end(side), known.since[side]
         # What also holds records that no link knows would never add up.
-        may_be_as_known = since is None and 0 < index.on_side[side] >= _count(baseline, side)
-        total = known.totals.get(side) if may_be_as_known and not look_at_all else None
+        may_be_as_known = 0 < index.on_side[side] >= _count(baseline, side)
+        total = known.totals.get(side) if may_be_as_known else None
         if total is not None and (scan := _as_known(pairing, end, total, reins)) is not None:
             return scan
         return scan_side(ctx, pairing, end, reins, since, look_at_all=look_at_all, unread=unread)

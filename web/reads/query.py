@@ -91,8 +91,9 @@ def keyset(
     before, after = args.get("before"), args.get("after")
     if after:
         moment, last = _parse(after, id)
-        newer = and_(at >= moment, or_(at > moment, id > last))
-        found = list(db.session.scalars(query.where(newer).order_by(at, id).limit(size + 1)))
+        found = list(
+            db.session.scalars(query.where(_above(at, id, moment, last)).order_by(at, id).limit(size + 1))
+        )
         more = len(found) > size
         items = found[:size][::-1]
         return Slice(
@@ -102,7 +103,7 @@ def keyset(
         )
     if before:
         moment, last = _parse(before, id)
-        query = query.where(and_(at <= moment, or_(at < moment, id < last)))
+        query = query.where(_below(at, id, moment, last))
     found = list(db.session.scalars(query.order_by(at.desc(), id.desc()).limit(size + 1)))
     items = found[:size]
     return Slice(
@@ -110,6 +111,19 @@ def keyset(
         older=_format(*position(items[-1])) if len(found) > size else None,
         newer=_format(*position(items[0])) if before and items else None,
     )
+
+
+def _above(
+    at: InstrumentedAttribute[datetime], id: InstrumentedAttribute[Any], moment: datetime, last: object
+) -> ColumnElement[bool]:
+    """What comes before this place in a list, newest first."""
+    return and_(at >= moment, or_(at > moment, id > last))
+
+
+def _below(
+    at: InstrumentedAttribute[datetime], id: InstrumentedAttribute[Any], moment: datetime, last: object
+) -> ColumnElement[bool]:
+    return and_(at <= moment, or_(at < moment, id < last))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,13 +141,11 @@ def neighbours(
     place: tuple[datetime, object],
 ) -> Beside:
     """What stands next to this place in a list that all these queries together make."""
-    moment, last = place
+    above, below = _above(at, id, *place), _below(at, id, *place)
     newer: list[Any] = []
     older: list[Any] = []
     for query in queries:
         rows = query.with_only_columns(at, id).order_by(None)
-        above = and_(at >= moment, or_(at > moment, id > last))
-        below = and_(at <= moment, or_(at < moment, id < last))
         newer += db.session.execute(rows.where(above).order_by(at, id).limit(1)).all()
         older += db.session.execute(rows.where(below).order_by(at.desc(), id.desc()).limit(1)).all()
     return Beside(min(newer)[1] if newer else None, max(older)[1] if older else None)
