@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from html import unescape
+from typing import Any
 
 import pytest
 from sqlalchemy import select
@@ -158,6 +159,32 @@ def test_an_edit_against_a_deletion_says_what_happens(bob: Browser, world: World
     assert "the record is deleted on right too" in page
     assert "it is made again on left" in page
     assert "Another value" not in page
+
+
+def test_a_conflict_can_be_handed_to_a_developer_as_a_text(bob: Browser, world: World, config: str) -> None:
+    link = world.link(config)
+    run = world.run(config)
+    edited: dict[str, Any] = {"left_modified_at": world.clock.now, "opened_run_id": run}
+    first = world.conflict(config, link_id=link, left={"value": "<Marie>"}, right=None, **edited)
+    world.conflict(config, link_id=link, field="api_token", left={"value": "abc123"})
+    page = bob.text(f"/conflicts/{first}")
+    text = page.partition('id="technical"')[2].partition("</textarea>")[0]
+    for part in (
+        config,
+        "Record: mary@example.com\n",
+        f"Conflict {first}: name, open, ",
+        run,
+        'left: {"name": "Mary"} → {"name": "<Marie>"}, edited ',
+        'right: {"name": "Mary"} → not there\n',
+        'left: {"api_token": "•••"} → {"api_token": "•••"}\n',
+    ):
+        assert part in text
+    assert "abc123" not in text
+    assert text.endswith(f"/conflicts/{first}")
+    record = {"value": {"name": "x", "password": "abc123"}}
+    gone = world.conflict(config, "gone", field="", kind="delete", left=None, right=record)
+    text = bob.text(f"/conflicts/{gone}").partition('id="technical"')[2]
+    assert '"password": "•••"}' in text and "abc123" not in text
 
 
 # -- held changes ----------------------------------------------------------------------------------

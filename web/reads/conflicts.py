@@ -13,6 +13,7 @@ from sqlalchemy import JSON, ColumnElement, Select, and_, or_, select
 
 from models.issues import Conflict
 from models.sync_configs import SyncConfig
+from tasks.redaction import masked_body
 from web.database import db
 from web.languages import _
 from web.reads.impact import of_conflicts, of_records
@@ -106,6 +107,13 @@ class Disagreement:
         if answer.get("take") in ("left", "right"):
             return _("%(side)s stands", side=side(str(answer["take"])))
         return _("both become %(value)s", value=wrapped(answer.get("value")))
+
+    def handed_on(self, shown: Shown) -> str:
+        """A side for a text that goes elsewhere: credentials are taken out by their names, as from calls."""
+        if shown.text is None:
+            return shown.gap
+        named = {self.conflict.field: shown.text}
+        return masked_body(shown.text if self.is_delete else json.dumps(named, ensure_ascii=False))
 
     def effect(self, take: str) -> str:
         """What taking this side writes, as a sentence."""
