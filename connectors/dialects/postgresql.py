@@ -65,6 +65,9 @@ _INTEGERS = ((types.SmallInteger, 2**15 - 1), (types.BigInteger, 2**63 - 1), (ty
 _SINGLE_DIGITS, _DOUBLE_DIGITS = 6, 15
 _COMPARED_DIRECTLY = frozenset({"integer", "decimal", "uuid", "text", "date", "boolean"})
 _WITHOUT_LINE_ENDS = frozenset({"integer", "decimal", "uuid", "date", "boolean"})
+_WITHOUT_BARS = frozenset(  # their text has none
+    {"integer", "decimal", "float", "boolean", "date", "datetime", "naive_datetime", "uuid", "binary"}
+)
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
 
 # How values look as text, and how long we wait for others' locks. Set in each transaction, since a pooler
@@ -348,10 +351,13 @@ class Postgres(Database):
         return sa.cast(self._number_of(table), sa.Text)
 
     def _number_of(self, table: Table) -> sa.ColumnElement[int]:
-        """A hash of a row's text. Not hash_record_extended, though it is twice as quick: to it 5 is -5, and
-        what two rows exchange leaves its sum as it was."""
-        row = sa.cast(sa.func.row(*table.clause.c), sa.Text)
-        return sa.func.hashtextextended(row, sa.literal(table.seed, sa.BigInteger), type_=sa.BigInteger)
+        """A hash of a row's text. Not hash_record_extended: to it 5 is -5, and what two rows exchange leaves
+        its sum as it was. Nor the text of row(...), which takes twice as long to make.
+        """
+        text = _joined([_segment(table.clause.c[column.name], column.kind) for column in table.columns])
+        # Byte by byte, whatever the columns' collations call equal.
+        seed = sa.literal(table.seed, sa.BigInteger)
+        return sa.func.hashtextextended(sa.collate(text, "C"), seed, type_=sa.BigInteger)
 
     def total(self, table: Table) -> sa.Select[tuple[int, int]]:
         hashes = sa.func.coalesce(sa.func.sum(self._number_of(table)), 0)
@@ -676,6 +682,27 @@ _CASTS: Mapping[str, str] = {
 
 def _limit(base: types.TypeEngine[Any]) -> int | None:
     return next((limit for kind, limit in _INTEGERS if isinstance(base, kind)), None)
+
+
+def _segment(clause: sa.ColumnElement[Any], kind: str) -> sa.ColumnElement[str]:
+    """A cell's part of its row's text: no two rows of different cells have the same text.
+
+    A segment ends with a bar. Within a text bars are doubled, so that one before a semicolon is its end, and
+    one before an n can only be the whole of a text that is not there.
+    """
+    text = sa.cast(clause, sa.Text)
+    if kind in _WITHOUT_BARS:
+        return sa.func.textcat(sa.func.coalesce(text, ""), "|")
+    doubled = sa.func.replace(sa.collate(text, "C"), "|", "||")
+    return sa.func.textcat(sa.func.coalesce(doubled, "|n"), "|;")
+
+
+def _joined(texts: Sequence[sa.ColumnElement[str]]) -> sa.ColumnElement[str]:
+    """All of them in their order, joined half by half: nothing is copied once for each text behind it."""
+    middle = len(texts) // 2
+    if not middle:
+        return texts[0]
+    return sa.func.textcat(_joined(texts[:middle]), _joined(texts[middle:]))
 
 
 def _first_line(error: BaseException) -> str:

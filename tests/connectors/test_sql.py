@@ -1127,6 +1127,65 @@ def test_a_read_that_is_left_at_its_last_page_locks_nobody_out(
     assert list(pages) == []
 
 
+# -- what a row's hash tells apart --
+
+TWO_TEXTS = ["", None, "n", "|", "|n", "||n", "|;", ";", "a|", "a", "a|;|n", "|;|n", "É", "é"]
+
+
+def test_rows_that_differ_in_any_cell_have_different_hashes(postgresql: Place) -> None:
+    postgresql.run("CREATE TABLE t (id INT PRIMARY KEY, n NUMERIC, a TEXT, b TEXT, c TEXT)")
+    pairs = [(one, two) for one in TWO_TEXTS for two in TWO_TEXTS]
+    rows = [(None, one, two, None) for one, two in pairs]
+    rows += [(number, None, None, None) for number in ("0", "5", "-5", "5.0", "NaN")]
+    rows += [(None, None, None, "|;|n|;"), ("5", "", None, None)]
+    connector = postgresql.connect()
+    versions, totals = set(), set()
+    for n, a, b, c in rows:  # always the same row, so that nothing but its cells tells
+        postgresql.run("DELETE FROM t")
+        postgresql.run("INSERT INTO t VALUES (1, :n, :a, :b, :c)", n=n, a=a, b=b, c=c)
+        *_, page = connector.read(Stream("t", ()), NONE)
+        versions.update(page.versions)
+        totals.add(connector.total(Stream("t", ()), NONE))
+    assert len(versions) == len(totals) == len(rows)
+
+
+def test_what_two_rows_exchange_is_seen_in_their_sum(postgresql: Place) -> None:
+    postgresql.run("CREATE TABLE t (id INT PRIMARY KEY, n INT, v TEXT)")
+    postgresql.run("INSERT INTO t VALUES (1, 5, 'one'), (2, 7, 'two'), (3, -5, 'one')")
+    connector = postgresql.connect()
+    before = connector.total(Stream("t", ()), NONE)
+    postgresql.run("UPDATE t SET v = CASE id WHEN 1 THEN 'two' ELSE 'one' END")
+    exchanged = connector.total(Stream("t", ()), NONE)
+    postgresql.run("UPDATE t SET n = -n")
+    assert len({before, exchanged, connector.total(Stream("t", ()), NONE)}) == 3
+
+
+def test_what_a_collation_calls_equal_is_not_the_same_to_a_hash(postgresql: Place) -> None:
+    postgresql.run(
+        "CREATE COLLATION IF NOT EXISTS public.no_case (provider = icu, locale = 'und-u-ks-level2',"
+        " deterministic = false)"
+    )
+    postgresql.run(
+        'CREATE TABLE t (id TEXT COLLATE public.no_case PRIMARY KEY, a TEXT COLLATE public.no_case,'
+        ' b TEXT COLLATE "C", c TEXT)'
+    )
+    postgresql.run("INSERT INTO t VALUES ('k', 'Ann', 'Ann', 'Ann')")
+    connector = postgresql.connect()
+    before = connector.total(Stream("t", ()), NONE)
+    postgresql.run("UPDATE t SET a = 'ANN'")
+    assert connector.total(Stream("t", ()), NONE) != before
+
+
+def test_a_table_of_very_many_columns_is_hashed_like_any_other(postgresql: Place) -> None:
+    columns = ", ".join(f"c{number} INT" for number in range(900))
+    postgresql.run(f"CREATE TABLE t (id INT PRIMARY KEY, {columns})")
+    postgresql.run("INSERT INTO t (id, c899) VALUES (1, 1)")
+    connector = postgresql.connect()
+    before = connector.total(Stream("t", ()), NONE)
+    postgresql.run("UPDATE t SET c899 = 2")
+    assert connector.total(Stream("t", ()), NONE) != before
+
+
 # -- cursors --
 
 
