@@ -51,23 +51,25 @@ def export() -> ResponseReturnValue:
     return files.answer("issues", reads.EXPORTED, reads.exported(person().workspace_id, wanted, files.MOST))
 
 
-@bp.get("/<config_id>/<code>")
+@bp.get("/<config_id>/<cause>")
 @needs("read")
 @marked
-def show(config_id: str, code: str) -> ResponseReturnValue:
+def show(config_id: str, cause: str) -> ResponseReturnValue:
+    """One cause, whole; the filter is that of the list from which it was opened."""
     workspace = person().workspace_id
     wanted = reads.IssueFilter.of(request.args)
     config = _found(config_id)
-    found = reads.members(workspace, config_id, code, wanted, request.args)
+    found = reads.members(workspace, config_id, cause, wanted, request.args)
     return page(
         "issues/show.html",
         live="issues/_group.html",
         config=config,
-        code=code,
+        code=cause,
         wanted=wanted,
-        group=reads.group(workspace, config_id, code, wanted, clock().now),
-        notes=reads.notes(config_id, code),
-        fix=reads.last_fix(config_id, code),
+        group=reads.group(workspace, config_id, cause, wanted, clock().now),
+        beside=reads.beside(workspace, config_id, cause, wanted),
+        notes=reads.notes(config_id, cause),
+        fix=reads.last_fix(config_id, cause),
         snoozes={hours: _(said) for hours, said in SNOOZES.items()},
         found=found,
     )
@@ -196,7 +198,7 @@ def _muted(number: int, *, on: bool, lasts: str) -> str:
 
 
 def _to(config_id: str, code: str) -> ResponseReturnValue:
-    return redirect(url_for("issues.show", config_id=config_id, code=code), code=303)
+    return redirect(url_for("issues.show", config_id=config_id, cause=code), code=303)
 
 
 def _found(config_id: str) -> SyncConfig:

@@ -87,6 +87,7 @@ def things(world: World) -> dict[str, object]:
         "step": "streams",
         "run_id": run,
         "conflict_id": world.conflict(config),
+        "cause": "rejected",
         "code": "rejected",
         "digest": "0",
         "invitation_id": "nothing",

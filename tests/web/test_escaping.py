@@ -177,7 +177,7 @@ def test_no_page_of_the_url_map_lets_a_probe_through(app: Flask, alice: Browser,
         "bulk_id": bulk.plan(world.ctx, bulk.Selection(OWN), said=PROBE, by=PROBE),
         "config_id": config, "connection_id": f"{OWN}-crm", "connector": "csv", "draft_id": "draft",
         "run_id": run, "conflict_id": world.conflict(config, PROBE, field=PROBE, note=PROBE),
-        "code": "rejected", "digest": "0", "name": "x", "token": "nothing",
+        "cause": "rejected", "code": "rejected", "digest": "0", "name": "x", "token": "nothing",
     }  # fmt: skip
     seen = 0
     for route in routes(app):

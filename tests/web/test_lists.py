@@ -10,8 +10,8 @@ import pytest
 
 from models.sync_runs import RunState
 from tests.web.browser import Browser
-from tests.web.world import NOW, World
-from web.reads import query
+from tests.web.world import DEFINITION, NOW, World
+from web.reads import issues, query
 
 
 def shown(page: str) -> list[str]:
@@ -228,3 +228,52 @@ def test_from_one_conflict_one_comes_to_that_of_the_next_record(alice: Browser, 
     assert set(beside) == {"prev", "next"}
     assert beside["prev"] in {f"/conflicts/{at['c', field]}?config={config}" for field in ("name", "city")}
     assert beside["next"] in {f"/conflicts/{at['a', field]}?config={config}" for field in ("name", "city")}
+
+
+@pytest.mark.parametrize("at_once", [50, 2])
+def test_from_one_cause_one_comes_to_the_next_of_the_list(
+    alice: Browser, world: World, monkeypatch: pytest.MonkeyPatch, at_once: int
+) -> None:
+    monkeypatch.setattr(issues, "GROUPS", at_once)
+    plain = world.config("plain")
+    means = world.config("means", definition=DEFINITION | {"impact": {"who": "customer"}})
+    for code, number in (("rejected", 5), ("too_long", 4), ("missing", 3), ("no_key", 2), ("odd", 1)):
+        for key in range(number):
+            world.issue(plain, f"{code}-{key}", code=code)
+    hit = world.link(means, "hit", agreed={"customer": "A"})
+    world.issue(means, "hit", link_id=hit)
+    world.issue(plain, "late-missing", code="missing", muted=True)
+    listed: list[str] = []
+    page = alice.text("/issues")
+    while True:
+        listed += re.findall(r'<h2><a href="(/issues/[^"]+)"', page)
+        more = re.search(r'<a href="(/issues\?after=[^"]+)">More', page)
+        if more is None:
+            break
+        page = alice.text(more[1])
+    assert len(listed) == 6
+    assert (listed[0].split("/")[2] == means) == (at_once > 2), "what means most stands first on its page"
+    for number, path in enumerate(listed):
+        assert (
+            list(next_to(alice.text(path)).values())
+            == listed[max(number - 1, 0) : number] + (listed[number + 1 : number + 2])
+        )
+    assert next_to(alice.text(f"/issues/{plain}/over")) == {"next": listed[0]}, "what is over leads on"
+
+
+def test_a_cause_is_shown_whole_and_leads_on_with_the_filter(alice: Browser, world: World) -> None:
+    one, two = world.config("one"), world.config("two")
+    for config, key, code in (
+        (one, "k1", "rejected"),
+        (one, "k2", "rejected"),
+        (two, "k1", "rejected"),
+        (one, "k1", "missing"),
+    ):
+        world.issue(config, key, code=code)
+    page = alice.text("/issues?code=rejected&q=k1")
+    first, second = re.findall(r'<h2><a href="([^"]+)"', page)
+    assert first.endswith("?code=rejected&q=k1")
+    assert next_to(alice.text(first)) == {"next": second} and next_to(alice.text(second)) == {"prev": first}
+    assert "Retry 2 records" in alice.words(f"/issues/{one}/rejected?code=rejected&q=k1")
+    assert "/retries" not in page, "a retry takes the whole cause, not what a text was found in"
+    assert "Retry 2 records" in alice.words("/issues") and "Plan it" in page

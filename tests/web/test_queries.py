@@ -40,7 +40,7 @@ ARGUMENTS: Mapping[str, tuple[str, ...]] = {
     "/held": ("", "?state=dismissed", "?config={config_id}"),
     "/held/plan": ("?config={config_id}&guard=budget&side=right&operation=update",),
     "/issues": ("", "?state=healed", "?q=k", "?config={config_id}&code=rejected"),
-    "/issues/<config_id>/<code>": ("", "?state=healed"),
+    "/issues/<config_id>/<cause>": ("", "?state=healed", "?config={config_id}&q=k"),
     "/records": ("?q=k", "?q=k1"),
     "/records/<config_id>": ("?key=k0",),
     "/runs": ("", "?state=attention", "?config={config_id}&state=failed", "?kind=manual"),
@@ -201,6 +201,7 @@ class Stock:
             )  # fmt: skip
         return {
             "change_id": drafts.begin_change(ctx, config, by="alice@example.com"),
+            "cause": "rejected",
             "code": "rejected",
             "config_id": config,
             "conflict_id": 1,

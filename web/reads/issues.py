@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import and_, func, or_, select
+from sqlalchemy import Select, and_, func, or_, select
 
 from models.issues import Issue, IssueClaim, IssueNote
 from tasks.bulk import Selection
@@ -15,7 +15,18 @@ from web.causes import Cause, cause, title
 from web.database import db
 from web.languages import _
 from web.reads import impact
-from web.reads.query import BadFilter, Count, Export, Slice, config_names, damaged, export, keyset, whole
+from web.reads.query import (
+    BadFilter,
+    Beside,
+    Count,
+    Export,
+    Slice,
+    config_names,
+    damaged,
+    export,
+    keyset,
+    whole,
+)
 
 STATES = ("open", "muted", "healed")
 GROUPS = 50  # on a page
@@ -107,36 +118,12 @@ def groups(workspace_id: str, wanted: IssueFilter, args: Mapping[str, str], now:
 
     Of what healed only the newest issues are counted: what is over grows without end.
     """
-    rows = select(  # of open ones all that an index holds
-        Issue.id,
-        Issue.config_id,
-        Issue.code,
-        Issue.opened_at,
-        Issue.retry_at,
-        Issue.muted_until,
-    ).where(*wanted.within(workspace_id))
-    if wanted.state == "healed":
-        rows = rows.order_by(Issue.opened_at.desc(), Issue.id.desc()).limit(HEALED)
-    each = rows.subquery().c
-    number = func.count()
-    query = (
-        select(
-            each.config_id,
-            each.code,
-            number.label("number"),
-            func.min(each.opened_at).label("since"),
-            func.min(each.id).label("first"),
-            func.min(each.retry_at).label("retry_at"),
-            func.min(each.muted_until).label("muted_until"),
-        )
-        .group_by(each.config_id, each.code)
-        .order_by(number.desc(), each.code, each.config_id)
-        .limit(GROUPS + 1)
-    )
+    query = _causes(workspace_id, wanted).limit(GROUPS + 1)
     if after := args.get("after"):
         last, code, config_id = _position(after)
+        each = query.selected_columns
         follows = or_(each.code > code, and_(each.code == code, each.config_id > config_id))
-        query = query.having(or_(number < last, and_(number == last, follows)))
+        query = query.having(or_(each.number < last, and_(each.number == last, follows)))
     found = db.session.execute(query).all()
     shown = found[:GROUPS]
     ids = {row.config_id for row in shown}
@@ -161,6 +148,53 @@ def groups(workspace_id: str, wanted: IssueFilter, args: Mapping[str, str], now:
     more = len(found) > GROUPS
     older = f"{items[-1].number}~{items[-1].config_id}~{items[-1].code}" if more else None
     return Slice(_with_impact(items, wanted), older=older)
+
+
+def _causes(workspace_id: str, wanted: IssueFilter) -> Select[Any]:
+    """What of each cause its issues tell together, the largest first."""
+    rows = select(  # of open ones all that an index holds
+        Issue.id,
+        Issue.config_id,
+        Issue.code,
+        Issue.opened_at,
+        Issue.retry_at,
+        Issue.muted_until,
+    ).where(*wanted.within(workspace_id))
+    if wanted.state == "healed":
+        rows = rows.order_by(Issue.opened_at.desc(), Issue.id.desc()).limit(HEALED)
+    each = rows.subquery().c
+    number = func.count()
+    return (
+        select(
+            each.config_id,
+            each.code,
+            number.label("number"),
+            func.min(each.opened_at).label("since"),
+            func.min(each.id).label("first"),
+            func.min(each.retry_at).label("retry_at"),
+            func.min(each.muted_until).label("muted_until"),
+        )
+        .group_by(each.config_id, each.code)
+        .order_by(number.desc(), each.code, each.config_id)
+    )
+
+
+def beside(workspace_id: str, config_id: str, code: str, wanted: IssueFilter) -> Beside:
+    """The causes next to this one in a list, as an address names them. One that is over stands before all."""
+    found = [(row.config_id, row.code) for row in db.session.execute(_causes(workspace_id, wanted))]
+    this = (config_id, code)
+    page = found.index(this) // GROUPS if this in found else 0
+    near = found[max(page - 1, 0) * GROUPS : (page + 2) * GROUPS]
+    means = impact.of_causes(near, wanted.condition) if wanted.state != "healed" else {}
+    weights = [means[cause].weight if cause in means else (0, 0) for cause in near]
+    # As the pages of the list show them.
+    order = sorted(range(len(near)), key=lambda at: (-(at // GROUPS), weights[at]), reverse=True)
+    shown = [None, *(near[at] for at in order), None]
+    here = shown.index(this) if this in shown else 0
+    newer, older = (
+        place and {"config_id": place[0], "cause": place[1]} for place in (shown[here - 1], shown[here + 1])
+    )
+    return Beside(newer, older)
 
 
 def _with_impact(items: Sequence[Group], wanted: IssueFilter) -> list[Group]:
@@ -208,7 +242,7 @@ def claims_of(config_ids: Iterable[str], now: datetime) -> dict[str, list[IssueC
 
 def group(workspace_id: str, config_id: str, code: str, wanted: IssueFilter, now: datetime) -> Group | None:
     """One group, or None where nothing of it is in this state."""
-    mine = IssueFilter(config_id, wanted.state, code, wanted.text)
+    mine = IssueFilter(config_id, wanted.state, code)
     return next(iter(groups(workspace_id, mine, {}, now).items), None)
 
 
@@ -216,7 +250,7 @@ def members(
     workspace_id: str, config_id: str, code: str, wanted: IssueFilter, args: Mapping[str, str]
 ) -> Slice[Issue]:
     """One page of a group's issues, the newest first. Raises BadFilter."""
-    mine = IssueFilter(config_id, wanted.state, code, wanted.text)
+    mine = IssueFilter(config_id, wanted.state, code)
     query = select(Issue).where(*mine.within(workspace_id))
     return keyset(query, Issue.opened_at, Issue.id, lambda item: (item.opened_at, item.id), args)
 
