@@ -7,7 +7,7 @@ its shadow later, so a version that moved without a change costs time and never 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -15,6 +15,7 @@ from typing import Protocol
 from sync.records import Record
 
 CONSISTENCY_GRACE = timedelta(minutes=10)
+MANY = 2_000  # linked records of a side that moved; more are compared with what was agreed as they are read
 
 
 class PageLike(Protocol):
@@ -37,11 +38,13 @@ class PageLike(Protocol):
 class Scan:
     """What a read of one side proved.
 
-    `changed` holds linked records to look at closer, `new` the others, both by id. `complete` is true
-    only where the source itself said so, and its own count (if it gave one) matched.
+    `changed` holds linked records to look at closer, `new` the others, both by id. `renewed` are linked
+    records that have another version than the one we know, and hold what they held: id -> version.
+    `complete` is true only where the source itself said so, and its own count (if it gave one) matched.
     """
 
     changed: dict[str, Record] = field(default_factory=dict)
+    renewed: dict[str, str] = field(default_factory=dict)
     new: dict[str, Record] = field(default_factory=dict)
     absent: set[str] = field(default_factory=set)  # ids of linked records that a full read did not return
     duplicates: list[Record] = field(default_factory=list)  # later copies under an id already seen
@@ -64,6 +67,7 @@ def scan_pages(
     look_at_all: bool = False,
     first_copy_wins: bool = False,
     take: Callable[[Sequence[Record]], None] | None = None,
+    as_agreed: Callable[[Sequence[Record]], Set[str]] | None = None,
 ) -> Scan:
     """Read one side to its end.
 
@@ -71,7 +75,8 @@ def scan_pages(
     `look_at_all` passes every record on (the mapping changed, the shadows lack a field). Of two copies
     under one id the later wins (a page shifted while it was read) unless ids are visible cells that a
     person may have copied: then the first keeps the id and the others are reported. `take` gets the new
-    records, page by page, in place of the scan.
+    records, page by page, in place of the scan. `as_agreed` tells which of some linked records hold just
+    what was agreed; it is asked once so many have moved that it was hardly their users' doing.
     """
     scan = Scan(full=full)
     seen: set[str] = set()
@@ -89,7 +94,10 @@ def scan_pages(
             if new := [record for record in picked if record.id not in known]:
                 take(new)
             picked = [record for record in picked if record.id in known]
+        if as_agreed is not None and len(scan.changed) + len(scan.renewed) + len(picked) > MANY:
+            picked = _renew(scan, picked, known, as_agreed)
         for record in picked:
+            scan.renewed.pop(record.id, None)  # a later copy is another one
             (scan.changed if record.id in known else scan.new)[record.id] = record
         seen |= fresh
         is_last = page.is_last
@@ -104,6 +112,26 @@ def scan_pages(
     elif is_last:
         scan.incomplete_because = f"the source counts {total} records and returned {scan.read}"
     return scan
+
+
+def _renew(
+    scan: Scan,
+    picked: Sequence[Record],
+    known: Mapping[str, str | None],
+    as_agreed: Callable[[Sequence[Record]], Set[str]],
+) -> list[Record]:
+    """Note the new versions of records that hold what was agreed; the others.
+
+    A column that is not mapped was filled, or one was added: were each of them looked at closer, a table
+    would have to fit into memory. A record about which something is still to be done has no known version.
+    """
+    moved = [record for record in picked if known.get(record.id) is not None]
+    same = as_agreed([record for record in moved if record.version is not None and not record.deleted])
+    for record in moved:
+        if record.id in same and record.version is not None:
+            scan.changed.pop(record.id, None)
+            scan.renewed[record.id] = record.version
+    return [record for record in picked if record.id not in same]
 
 
 def _worth_a_look(page: PageLike, known: Mapping[str, str | None], look_at_all: bool) -> Sequence[int]:

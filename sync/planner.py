@@ -60,6 +60,7 @@ class LinkIndex:
         self.by_id: dict[int, LinkRow] = {}
         self.by_left: dict[str, LinkRow] = {}
         self.by_right: dict[str, LinkRow] = {}
+        self._renewed: Mapping[Side, Mapping[str, str]] = {}
         # match key -> who holds it, for the keys of records that are new, renamed or gone
         self.holders: dict[str, set[LinkRow]] = {}
 
@@ -67,9 +68,20 @@ class LinkIndex:
     def linked(self) -> int:
         return self.states.get("linked", 0)
 
+    def renew(self, scans: Mapping[Side, Scan]) -> None:
+        """Know the versions that these reads found in place of the stored ones."""
+        self._renewed = {side: scans[side].renewed for side in SIDES if scans[side].renewed}
+        self.learn(list(self.by_id.values()))
+
+    def _as_renewed(self, row: LinkRow) -> LinkRow:
+        left, right = (self._renewed.get(side, {}).get(row.id_on(side) or "") for side in SIDES)
+        if left is None and right is None:
+            return row
+        return row._replace(left_version=left or row.left_version, right_version=right or row.right_version)
+
     def learn(self, rows: Iterable[LinkRow]) -> None:
         """Take in links that are to be looked at closer."""
-        for row in rows:
+        for row in map(self._as_renewed, rows) if self._renewed else rows:
             self.by_id[row.id] = row
             if row.left_id is not None:
                 self.by_left[row.left_id] = row

@@ -42,6 +42,7 @@ from tasks.relations import Linker, set_the_rest
 from tasks.sides import Pairing, make_missing, opened, records_at, will_make
 from tasks.summary import Summary
 
+RENEWED_AT_ONCE = 5_000  # links in one transaction
 _VERSIONS = {"left_version", "right_version"}
 
 
@@ -228,6 +229,7 @@ def _compare(work: Work, run: SyncRun) -> Outlook:
     _let_rest(work, outlook)
     _count(work, outlook)
     _copy_what_goes(work, outlook)
+    _store_renewed(work, outlook)
     sendings = _store(work, outlook)
     linker = Linker(outlook.plan.awaited) if outlook.plan.awaited else None
     send_all(work, sendings, follower=linker)
@@ -483,6 +485,18 @@ def _copy_what_goes(work: Work, outlook: Outlook) -> None:
             if record is not None:
                 rest = {name: value for name, value in record.fields.items() if name not in mapped}
                 outlook.unmapped[side, id_] = rest
+
+
+def _store_renewed(work: Work, outlook: Outlook) -> None:
+    """The versions of records that moved and hold what they held: true by themselves, so some at a time."""
+    for side in SIDES:
+        renewed = list(outlook.scans[side].renewed.items())
+        for start in range(0, len(renewed), RENEWED_AT_ONCE):
+            work.reins.progress("noting versions", start, len(renewed))
+            with work.ctx.sessions.begin() as db:
+                work.reins.fence(db)
+                part = dict(renewed[start : start + RENEWED_AT_ONCE])
+                ledger.store_renewed(db, work.config_id, side, part)
 
 
 def _store(work: Work, outlook: Outlook) -> list[Sending]:

@@ -113,6 +113,24 @@ def versions_of(db: Session, config_id: str, side: Side, record_ids: Sequence[st
     return {row[0]: row[1] for row in many.chosen(db, (record_id, version), record_id, record_ids, *alive)}
 
 
+def shadows_of(
+    db: Session, config_id: str, side: Side, record_ids: Sequence[str], mapping: FieldMapping
+) -> dict[str, Mapping[str, Any]]:
+    """What was agreed of these records of a side, as far as their links are alive and take part."""
+    record_id, shadow = _columns_on(side)[0], Shadow.left if side == "left" else Shadow.right
+    alive = (Link.config_id == config_id, IS_ALIVE, Link.state == LinkState.LINKED)
+    rows = many.chosen(db, (record_id, shadow), record_id, record_ids, *alive, Shadow.link_id == Link.id)
+    readable = _readable(mapping, None)[side]
+    return {row[0]: _own(side, row[1], readable) for row in rows}
+
+
+def store_renewed(db: Session, config_id: str, side: Side, versions: Mapping[str, str]) -> None:
+    """The versions of records that hold what they held, by their ids on this side."""
+    record_id, version = _columns_on(side)
+    rows = many.chosen(db, (Link.id, record_id), record_id, versions, Link.config_id == config_id, IS_ALIVE)
+    many.update_rows(db, Link, [{"id": row[0], version.key: versions[row[1]]} for row in rows])
+
+
 def load_rows(db: Session, config_id: str, key: Any, values: Iterable[Any]) -> list[LinkRow]:
     """The links of a config whose column `key` is one of these values."""
     alive = (Link.config_id == config_id, IS_ALIVE)

@@ -5,7 +5,7 @@ A run, its preview, an explanation of one record: all of them look with this cod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from contextvars import copy_context
@@ -134,7 +134,10 @@ def look(
         total = known.totals.get(side) if may_be_as_known else None
         if total is not None and (scan := _as_known(pairing, end, total, reins)) is not None:
             return scan
-        return scan_side(ctx, pairing, end, reins, since, look_at_all=look_at_all, unread=unread)
+        as_agreed = None if look_at_all else _as_agreed(ctx, pairing, side)
+        return scan_side(
+            ctx, pairing, end, reins, since, look_at_all=look_at_all, unread=unread, as_agreed=as_agreed
+        )
 
     scans = _both(read, apart=all(pairing.end(side).connector.reads_apart for side in SIDES))
     for side in SIDES:
@@ -160,6 +163,7 @@ def weigh(
     index, baseline, decided, now = known.index, known.baseline, known.decided, known.now
     built = pairing.built
     mapping = built.rules.mapping
+    index.renew(scans)
     with ctx.reads() as db:
         for side in SIDES:
             ledger.learn(db, pairing.config_id, index, side, to_learn(scans[side]))
@@ -217,6 +221,24 @@ def _as_known(pairing: Pairing, end: End, known: Total, reins: Reins | None) -> 
     if found is None or found != known:
         return None
     return Scan(read=found.count, complete=True, incomplete_because="", cursor=found.cursor)
+
+
+def _as_agreed(ctx: Context, pairing: Pairing, side: Side) -> Callable[[Sequence[Record]], Set[str]] | None:
+    """What tells which linked records of a side hold just what their shadows say; None where that is not all
+    there is to know of them."""
+    mapping = pairing.built.rules.mapping
+    # A filter may look at fields that are not mapped.
+    if not mapping.is_plain or any(pairing.built.scopes[side] is not None for side in SIDES):
+        return None
+
+    def those(records: Sequence[Record]) -> set[str]:
+        with ctx.reads() as db:
+            ids = [record.id for record in records]
+            shadows = ledger.shadows_of(db, pairing.config_id, side, ids, mapping)
+        looked = (mapping.see(side, record) for record in records if record.id in shadows)
+        return {seen.id for seen in looked if not seen.problems and seen.values == shadows[seen.id]}
+
+    return those
 
 
 def _vanished(
@@ -421,10 +443,12 @@ def scan_side(
     unread: dict[Side, str] | None = None,
     take: Callable[[Sequence[Record]], None] | None = None,
     begin: Callable[[], None] | None = None,
+    as_agreed: Callable[[Sequence[Record]], Set[str]] | None = None,
 ) -> Scan:
     """One side, to its end. A read that breaks off is started again, never spliced.
 
-    `take` gets the new records in place of the scan; each attempt to read begins with `begin`.
+    `take` gets the new records in place of the scan, `as_agreed` tells which of many linked ones hold what
+    they held (`sync.diff`); each attempt to read begins with `begin`.
     Raises ConnectorError, and Signals.
     """
     known: dict[str, str | None] = {}
@@ -449,6 +473,7 @@ def scan_side(
             look_at_all=look_at_all,
             first_copy_wins=end.id_kind != "system",
             take=take,
+            as_agreed=as_agreed,
         )
 
     def attempt() -> Scan:

@@ -11,6 +11,7 @@ import psycopg
 import pytest
 
 from connectors.sql import Sql
+from tasks import ledger
 from tests.house import House
 
 COUNT = 120
@@ -135,3 +136,71 @@ def test_values_that_must_be_unique_change_places_among_many_updates(warehouse: 
     found = warehouse.sync()
     assert found["status"] == "success", found["errors"]
     assert warehouse.sides[0] == warehouse.sides[1]
+
+
+@pytest.fixture
+def few(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if a handful of records were many."""
+    monkeypatch.setattr("sync.diff.MANY", 5)
+
+
+def looked_at(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many links each run loads with all that is known of them."""
+    found: list[int] = []
+    load = ledger.load_ties
+
+    def counted(db: Any, config_id: str, index: Any, link_ids: Any, *rest: Any) -> Any:
+        link_ids = list(link_ids)
+        found.append(len(link_ids))
+        return load(db, config_id, index, link_ids, *rest)
+
+    monkeypatch.setattr(ledger, "load_ties", counted)
+    return found
+
+
+@pytest.mark.parametrize("side", ["one", "two"])
+def test_a_column_that_is_not_mapped_may_be_filled_everywhere(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, few: None, side: str
+) -> None:
+    warehouse.run(f"ALTER TABLE {side}.goods ADD COLUMN shelf text DEFAULT 'A'")
+    loaded = looked_at(monkeypatch)
+    assert counts(warehouse.sync()) == ("success", COUNT, COUNT, 0)
+    assert sum(loaded) == 0, "none of them has to be looked at closer"
+
+    def read(*_: Any) -> Any:
+        raise AssertionError("it was read")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Sql, "read", read)
+        assert counts(warehouse.sync()) == ("success", COUNT, COUNT, 0)
+
+
+@pytest.mark.parametrize("edited", ["one", "two", "both"])
+def test_edits_arrive_among_records_that_moved_without_one(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, few: None, edited: str
+) -> None:
+    warehouse.run("ALTER TABLE one.goods ADD COLUMN shelf text DEFAULT 'A'")
+    warehouse.run("ALTER TABLE two.goods ADD COLUMN room text DEFAULT 'B'")
+    for side, sku in (("one", 7), ("two", 100)):
+        if edited in (side, "both"):
+            warehouse.run(f"UPDATE {side}.goods SET name = 'edited on {side}' WHERE sku = {sku}")
+    warehouse.run("DELETE FROM one.goods WHERE sku = 50")
+    loaded = looked_at(monkeypatch)
+    found = warehouse.sync()
+    edits = 2 if edited == "both" else 1
+    assert counts(found) == ("success", COUNT - 1, COUNT - edits - 1, edits + 1), found
+    assert max(loaded) == edits + 1
+    one, two = ([row[:4] for row in rows] for rows in warehouse.sides)
+    assert one == two
+    assert counts(warehouse.sync())[3] == 0
+
+
+def test_a_preview_of_records_that_moved_without_an_edit_leaves_no_trace(
+    warehouse: Warehouse, few: None
+) -> None:
+    warehouse.run("ALTER TABLE one.goods ADD COLUMN shelf text DEFAULT 'A'")
+    links = warehouse.run("SELECT id, left_version, right_version, xmin::text FROM links ORDER BY id")
+    found = warehouse.house.json("sync", "goods", "--preview")
+    assert found["unchanged"] == COUNT
+    after = warehouse.run("SELECT id, left_version, right_version, xmin::text FROM links ORDER BY id")
+    assert after == links

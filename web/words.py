@@ -340,6 +340,7 @@ _PHASES: Mapping[str, str] = {
     "recovering": mark("recovering"),
     "reading left": mark("reading left"),
     "reading right": mark("reading right"),
+    "noting versions": mark("noting versions"),
     "storing the plan": mark("storing the plan"),
     "writing": mark("writing"),
     "filling keys": mark("filling keys"),

@@ -1134,12 +1134,12 @@ TWO_TEXTS = ["", None, "n", "|", "|n", "||n", "|;", ";", "a|", "a", "a|;|n", "|;
 
 def test_rows_that_differ_in_any_cell_have_different_hashes(postgresql: Place) -> None:
     postgresql.run("CREATE TABLE t (id INT PRIMARY KEY, n NUMERIC, a TEXT, b TEXT, c TEXT)")
-    pairs = [(one, two) for one in TWO_TEXTS for two in TWO_TEXTS]
-    rows = [(None, one, two, None) for one, two in pairs]
+    rows: list[tuple[str | None, ...]] = [(None, one, two, None) for one in TWO_TEXTS for two in TWO_TEXTS]
     rows += [(number, None, None, None) for number in ("0", "5", "-5", "5.0", "NaN")]
     rows += [(None, None, None, "|;|n|;"), ("5", "", None, None)]
     connector = postgresql.connect()
-    versions, totals = set(), set()
+    versions: set[str | None] = set()
+    totals = set()
     for n, a, b, c in rows:  # always the same row, so that nothing but its cells tells
         postgresql.run("DELETE FROM t")
         postgresql.run("INSERT INTO t VALUES (1, :n, :a, :b, :c)", n=n, a=a, b=b, c=c)
@@ -1166,7 +1166,7 @@ def test_what_a_collation_calls_equal_is_not_the_same_to_a_hash(postgresql: Plac
         " deterministic = false)"
     )
     postgresql.run(
-        'CREATE TABLE t (id TEXT COLLATE public.no_case PRIMARY KEY, a TEXT COLLATE public.no_case,'
+        "CREATE TABLE t (id TEXT COLLATE public.no_case PRIMARY KEY, a TEXT COLLATE public.no_case,"
         ' b TEXT COLLATE "C", c TEXT)'
     )
     postgresql.run("INSERT INTO t VALUES ('k', 'Ann', 'Ann', 'Ann')")

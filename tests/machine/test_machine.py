@@ -271,7 +271,9 @@ class Machine(RuleBasedStateMachine):
 
 @pytest.mark.timeout(7200 if ASKED_FOR else 900)
 @pytest.mark.parametrize("shard", range(SHARDS))
-def test_whatever_happens_both_sides_come_to_agree(shard: int) -> None:
+def test_whatever_happens_both_sides_come_to_agree(shard: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    if shard % 2:  # as if every record that moved were one of many
+        monkeypatch.setattr("sync.diff.MANY", 0)
     examples = EXAMPLES // SHARDS + (shard < EXAMPLES % SHARDS)
     print(f"SEED={SEED}: {examples} examples of {STEPS} steps")
     seed(SEED + shard)(Machine)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -71,3 +72,49 @@ def test_an_incremental_read_misses_nobody() -> None:
     page = Page.of([Record("a", {}, "2")], is_last=True)
     scan = scan_pages([page], {"a": "1", "b": "1"}, full=False)
     assert list(scan.changed) == ["a"] and scan.absent == set()
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    pages=st.lists(st.lists(RECORDS, max_size=5), min_size=1, max_size=4),
+    known=st.dictionaries(IDS, VERSIONS),
+    agreed=st.frozensets(st.tuples(IDS, VERSIONS)),
+    first_wins=st.booleans(),
+)
+def test_of_many_that_moved_only_those_that_hold_something_else_are_looked_at(
+    pages: list[list[Record]],
+    known: dict[str, str | None],
+    agreed: frozenset[tuple[str, str | None]],
+    first_wins: bool,
+) -> None:
+    def as_agreed(records: Sequence[Record]) -> set[str]:
+        return {record.id for record in records if (record.id, record.version) in agreed}
+
+    last = len(pages) - 1
+    told = [Page.of(page, is_last=number == last) for number, page in enumerate(pages)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sync.diff.MANY", 0)
+        scan = scan_pages(told, known, first_copy_wins=first_wins, as_agreed=as_agreed)
+    every = scan_pages(told, known, first_copy_wins=first_wins)
+    settled = {
+        record_id: record.version
+        for record_id, record in every.changed.items()
+        if (record_id, record.version) in agreed and None not in (record.version, known[record_id])
+    }
+    assert scan.renewed == settled
+    assert scan.changed.keys() == every.changed.keys() - settled.keys()
+    assert all(scan.changed[record_id] == every.changed[record_id] for record_id in scan.changed)
+    assert (scan.new, scan.absent, scan.read, scan.duplicates) == (
+        every.new,
+        every.absent,
+        every.read,
+        every.duplicates,
+    )
+
+
+def test_a_record_that_was_deleted_is_never_as_it_was() -> None:
+    page = Page.of([Record("a", {}, "2", deleted=True)], is_last=True)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("sync.diff.MANY", 0)
+        scan = scan_pages([page], {"a": "1"}, as_agreed=lambda records: {record.id for record in records})
+    assert list(scan.changed) == ["a"] and not scan.renewed
