@@ -1,4 +1,4 @@
-"""What each browser may choose for itself: language, theme, time zone, which workspace is shown."""
+"""What each browser may choose for itself: language, theme, keys, time zone, which workspace is shown."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ bp = Blueprint("preferences", __name__)
 THEMES = ("auto", "light", "dark")
 THEME_COOKIE = "theme"
 LOOK_COOKIE = "looked"
+KEYS_COOKIE = "keys"
 _A_YEAR = 365 * 24 * 3600
 
 
 def install(app: Flask) -> None:
     app.register_blueprint(bp)
-    app.context_processor(lambda: {"clock": clock(), "theme": theme(), "themes": THEMES})
+    app.context_processor(lambda: {"clock": clock(), "theme": theme(), "has_keys": has_keys()})
 
 
 def clock() -> Clock:
@@ -38,6 +39,11 @@ def clock() -> Clock:
 def theme() -> str:
     chosen = request.cookies.get(THEME_COOKIE, "auto")
     return chosen if chosen in THEMES else "auto"
+
+
+def has_keys() -> bool:
+    """Whether single keys act as shortcuts: until they are switched off."""
+    return request.cookies.get(KEYS_COOKIE) != "off"
 
 
 def looked_at() -> datetime:
@@ -79,6 +85,17 @@ def choose_language() -> ResponseReturnValue:
         _remember(response, LANGUAGE_COOKIE, chosen)
     else:  # as the browser says
         response.delete_cookie(LANGUAGE_COOKIE)
+    return response
+
+
+@bp.post("/preferences/keys")
+@needs("read")
+def choose_keys() -> ResponseReturnValue:
+    chosen = request.form.get("keys", "")
+    if chosen not in ("on", "off"):
+        abort(400)
+    response = redirect(_back(), code=303)
+    _remember(response, KEYS_COOKIE, chosen)
     return response
 
 

@@ -12,6 +12,7 @@ from tasks import people
 from tests.browser.conftest import Open
 from tests.browser.screenshots import sign_in
 from tests.browser.stage import PASSWORD, Stage
+from tests.browser.test_every_page import serious
 from tests.web.world import summary
 
 pytestmark = pytest.mark.browser
@@ -92,6 +93,73 @@ def test_with_keys_alone(theatre: tuple[str, Stage], open_page: Open) -> None:
     page.goto("/configs")
     page.keyboard.press("/")
     expect(page.get_by_label("Name of a sync")).to_be_focused()
+
+
+def test_single_keys_lead_through_a_list(theatre: tuple[str, Stage], open_page: Open) -> None:
+    address, _stage = theatre
+    page = open_page(address)
+    press = page.keyboard.press
+    sign_in(page, address, "bob")
+    page.goto("/conflicts")
+    links = page.locator(".list tbody a.cover")
+    press("j")
+    expect(links.nth(0)).to_be_focused()
+    press("j")
+    press("x")
+    ticks = page.locator(".list tbody input[type=checkbox]")
+    expect(ticks.nth(1)).to_be_checked()
+    expect(links.nth(1)).to_be_focused()
+    press("x")
+    expect(ticks.nth(1)).not_to_be_checked()
+    press("k")
+    press("k")
+    expect(links.nth(0)).to_be_focused()
+    press("Control+j")
+    expect(links.nth(0)).to_be_focused()
+
+    press("?")
+    dialog = page.get_by_role("dialog", name="Keyboard shortcuts")
+    expect(dialog).to_be_visible()
+    assert serious(page) == []
+    press("j")
+    press("Escape")
+    expect(dialog).to_be_hidden()
+    expect(links.nth(0)).to_be_focused()
+    press("Enter")
+    expect(page).to_have_url(re.compile(r"/conflicts/\d+"))
+
+    page.goto("/issues")
+    press("j")
+    press("r")
+    expect(page.get_by_role("button", name="Retry 7 records")).to_be_focused()
+    page.get_by_label("Text").focus()
+    page.keyboard.type("jxr?/")
+    expect(page.get_by_label("Text")).to_have_value("jxr?/")
+    expect(dialog).to_be_hidden()
+
+    shown = page.get_by_role("button", name="Keyboard shortcuts")
+    page.goto("/conflicts")
+    shown.click()
+    dialog.get_by_role("button", name="Switch off").click()
+    expect(page.locator("dialog[data-on]")).to_have_count(0)
+    expect(shown).to_be_visible()
+    for key in ("j", "/", "?"):
+        press(key)
+    expect(page.locator("body")).to_be_focused()
+    expect(dialog).to_be_hidden()
+    shown.click()
+    dialog.get_by_role("button", name="Switch on").click()
+    expect(page.locator("dialog[data-on]")).to_have_count(1)
+    expect(shown).to_be_visible()
+    press("j")
+    expect(links.nth(0)).to_be_focused()
+
+
+def test_without_javascript_no_keys_are_promised(gallery: tuple[str, Stage], open_page: Open) -> None:
+    address, _stage = gallery
+    page = open_page(address, java_script_enabled=False)
+    sign_in(page, address)
+    assert "Keyboard shortcuts" not in page.inner_text("body")
 
 
 def progress(stage: Stage, done: int) -> None:

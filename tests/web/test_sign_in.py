@@ -193,6 +193,16 @@ def test_themes_are_remembered(alice: Browser) -> None:
     assert alice.post("/preferences/theme", theme="dark", back="//evil.example.com").location == "/"
 
 
+def test_keys_are_switched_off_and_on(alice: Browser) -> None:
+    assert 'id="keys" aria-labelledby="keys-title" data-on>' in alice.text("/")
+    assert alice.post("/preferences/keys", keys="off", back="/runs").location == "/runs"
+    page = alice.text("/")
+    assert "data-on" not in page and "They are switched off in this browser." in page
+    alice.post("/preferences/keys", keys="on")
+    assert "data-on" in alice.text("/")
+    assert alice.post("/preferences/keys", keys="x").status_code == 400
+
+
 def _cookie(visitor: Browser) -> str:
     cookie = visitor.client.get_cookie("syncline")
     assert cookie is not None

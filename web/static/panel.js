@@ -1,4 +1,4 @@
-/* Makes quicker what works without it: regions renew themselves, menus close, times are local.
+/* Makes quicker what works without it: regions renew themselves, menus close, keys lead through lists, times are local.
 
    A region is an element with `data-live`: it polls its own address by htmx, sends the tag of what it
    shows, and is left alone while somebody works in it. */
@@ -89,8 +89,9 @@
   });
   document.addEventListener("htmx:sendError", () => show("no-connection", true));
 
-  // Whoever types, marks, ticks or has a menu open keeps what they see.
+  // Whoever types, marks, ticks or has a menu or a dialog open keeps what they see.
   function isBusy(region) {
+    if (document.querySelector("dialog[open]")) return true;
     const focus = document.activeElement;
     if (focus && focus !== document.body && region.contains(focus)) return true;
     const selection = getSelection();
@@ -145,11 +146,44 @@
         if (within) menu.querySelector("summary").focus();
       }
     }
-    const typing = event.target.closest("input, textarea, select");
-    if (event.key === "/" && !typing && !event.ctrlKey && !event.metaKey && !event.altKey) {
-      const search = document.querySelector("input[type=search]");
-      if (search) { event.preventDefault(); search.focus(); }
-    }
+  });
+
+  // -- single keys: through the rows of lists, until they are switched off -----------------------------
+
+  const ROWS = ["main .list tbody tr, main .cause", "main .plain-list > li"];  // the latter where a page has only these
+  const keys = document.getElementById("keys");
+  const row = () => document.activeElement.closest(ROWS.join());
+  const linksOf = (rows) => [...document.querySelectorAll(rows)]
+    .map((item) => item.querySelector("a[href]") || item.querySelector("input[type=checkbox]"))
+    .filter((link) => link && link.getClientRects().length);
+  const rowAfter = (step) => {
+    const links = ROWS.map(linksOf).find((found) => found.length) || [];
+    const here = links.findIndex((link) => row() && row().contains(link));
+    return links[here < 0 ? 0 : here + step];
+  };
+  const targets = {
+    "j": () => rowAfter(1),
+    "k": () => rowAfter(-1),
+    "x": () => row() && row().querySelector("input[type=checkbox]"),
+    "r": () => row() && row().querySelector('form:is([action$="/retries"], [action$="/bulk"]) button'),
+    "/": () => document.querySelector("input[type=search]"),
+    "?": () => keys,
+  };
+  if (keys) {
+    const button = document.getElementById("keys-button");
+    button.hidden = false;
+    button.addEventListener("click", () => keys.showModal());
+  }
+  document.addEventListener("keydown", (event) => {
+    if (!keys || !("on" in keys.dataset) || document.querySelector("dialog[open]")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.target.closest("input:not([type=checkbox]), textarea, select")) return;
+    const target = targets[event.key] && targets[event.key]();
+    if (!target) return;
+    event.preventDefault();
+    if (event.key === "x") target.click();
+    else if (target === keys) keys.showModal();
+    else target.focus();
   });
 
   // On a phone the navigation is wider than the screen: show where we are.
