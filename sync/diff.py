@@ -10,11 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Final, Protocol
 
 from sync.records import Record
 
 CONSISTENCY_GRACE = timedelta(minutes=10)
+_RETURNED: Final = "\0returned"  # in place of the version of a record that has come
 MANY = 2_000  # linked records of a side that moved; more are compared with what was agreed as they are read
 
 
@@ -61,7 +62,7 @@ class Scan:
 
 def scan_pages(
     pages: Iterable[PageLike],
-    known: Mapping[str, str | None],
+    known: dict[str, str | None],
     *,
     full: bool = True,
     look_at_all: bool = False,
@@ -71,7 +72,8 @@ def scan_pages(
 ) -> Scan:
     """Read one side to its end.
 
-    `known` maps the ids of linked records to the versions that their shadows were taken from.
+    `known` maps the ids of linked records to the versions that their shadows were taken from. It is used up:
+    of what was returned the versions are forgotten, which is the memory that a read of very many takes.
     `look_at_all` passes every record on (the mapping changed, the shadows lack a field). Of two copies
     under one id the later wins (a page shifted while it was read) unless ids are visible cells that a
     person may have copied: then the first keeps the id and the others are reported. `take` gets the new
@@ -79,16 +81,19 @@ def scan_pages(
     what was agreed; it is asked once so many have moved that it was hardly their users' doing.
     """
     scan = Scan(full=full)
-    seen: set[str] = set()
+    new_ids: set[str] = set()
     total: int | None = None
     is_last = False
     for page in pages:
         scan.read += len(page.ids)
         fresh = set(page.ids)
-        if len(fresh) == len(page.ids) and seen.isdisjoint(fresh):
-            wanted = _worth_a_look(page, known, look_at_all)
-        else:
-            wanted = _with_copies(scan, page, known, seen, look_at_all, first_copy_wins)
+        held = list(map(known.get, page.ids))
+        has_copies = len(fresh) < len(held) or _RETURNED in held or not new_ids.isdisjoint(fresh)
+        wanted = (
+            _with_copies(scan, page, held, new_ids, look_at_all, first_copy_wins)
+            if has_copies
+            else _worth_a_look(page, held, look_at_all)
+        )
         picked = page.pick(wanted) if wanted else ()
         if take is not None:
             if new := [record for record in picked if record.id not in known]:
@@ -99,14 +104,16 @@ def scan_pages(
         for record in picked:
             scan.renewed.pop(record.id, None)  # a later copy is another one
             (scan.changed if record.id in known else scan.new)[record.id] = record
-        seen |= fresh
+        new_here = fresh - known.keys()
+        new_ids |= new_here
+        known.update(dict.fromkeys(fresh - new_here if new_here else page.ids, _RETURNED))
         is_last = page.is_last
         total = page.total if page.total is not None else total
         scan.cursor = page.cursor if page.cursor is not None else scan.cursor
         if is_last:
             break
     if full:
-        scan.absent = {record_id for record_id in known if record_id not in seen}
+        scan.absent = {record_id for record_id, version in known.items() if version is not _RETURNED}
     if is_last and (total is None or total == scan.read):
         scan.complete, scan.incomplete_because = True, ""
     elif is_last:
@@ -125,23 +132,23 @@ def _renew(
     A column that is not mapped was filled, or one was added: were each of them looked at closer, a table
     would have to fit into memory. A record about which something is still to be done has no known version.
     """
-    moved = [record for record in picked if known.get(record.id) is not None]
-    same = as_agreed([record for record in moved if record.version is not None and not record.deleted])
-    for record in moved:
-        if record.id in same and record.version is not None:
-            scan.changed.pop(record.id, None)
-            scan.renewed[record.id] = record.version
+    moved = {
+        record.id: record.version
+        for record in picked
+        if record.version is not None and not record.deleted and known.get(record.id) not in (None, _RETURNED)
+    }
+    same = as_agreed([record for record in picked if record.id in moved])
+    scan.renewed.update((id_, version) for id_, version in moved.items() if id_ in same)
     return [record for record in picked if record.id not in same]
 
 
-def _worth_a_look(page: PageLike, known: Mapping[str, str | None], look_at_all: bool) -> Sequence[int]:
+def _worth_a_look(page: PageLike, held: Sequence[str | None], look_at_all: bool) -> Sequence[int]:
     """The indexes of a page's records that are new, or not known to be as they were.
 
     Whole columns are compared at once: most pages hold nothing else than what is known.
     """
     if look_at_all:
         return range(len(page.ids))
-    held = list(map(known.get, page.ids))
     if held == page.versions and None not in held:
         return ()
     pairs = zip(held, page.versions, strict=True)
@@ -151,16 +158,16 @@ def _worth_a_look(page: PageLike, known: Mapping[str, str | None], look_at_all: 
 def _with_copies(
     scan: Scan,
     page: PageLike,
-    known: Mapping[str, str | None],
-    seen: set[str],
+    held: Sequence[str | None],
+    new_ids: Set[str],
     look_at_all: bool,
     first_copy_wins: bool,
 ) -> list[int]:
     """The same for a page that returns an id for the second time; the copies find their place by the way."""
     wanted: dict[str, int] = {}
     here: set[str] = set()
-    for index, (record_id, version) in enumerate(zip(page.ids, page.versions, strict=True)):
-        if record_id in here or record_id in seen:
+    for index, (record_id, then, version) in enumerate(zip(page.ids, held, page.versions, strict=True)):
+        if record_id in here or record_id in new_ids or then is _RETURNED:
             scan.read -= 1
             if first_copy_wins:
                 scan.duplicates.extend(page.pick([index]))
@@ -168,7 +175,6 @@ def _with_copies(
                 wanted[record_id] = index
             continue
         here.add(record_id)
-        then = known.get(record_id)
         if look_at_all or then is None or then != version:
             wanted[record_id] = index
     return list(wanted.values())

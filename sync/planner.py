@@ -114,7 +114,7 @@ class SideFacts:
     provisional: str = ""  # prefix of ids that records without a key go by
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Item:
     """One link or fresh pair with what was seen and what is decided."""
 

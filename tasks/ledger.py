@@ -213,8 +213,8 @@ def _own(
             continue
         pair, knows = readable[name]
         value = decode(encoded_)
-        try:
-            found[name] = value if knows(value) else pair.own(side, value)
+        try:  # by the pair's own name: the stored one is another text in each row
+            found[pair.name] = value if knows(value) else pair.own(side, value)
         except ValueProblem:
             continue  # the field's type changed, and this value has no place in the new one
     return found

@@ -452,20 +452,26 @@ def scan_side(
     Raises ConnectorError, and Signals.
     """
     known: dict[str, str | None] = {}
-    if since is None:
-        with ctx.reads() as db:
-            known = ledger.load_versions(db, pairing.config_id, end.side)
+
+    def anew() -> None:
+        nonlocal known
+        known = {}  # each read uses it up
+        if since is None:
+            with ctx.reads() as db:
+                known = ledger.load_versions(db, pairing.config_id, end.side)
 
     def pages() -> Iterator[Page]:
         for page in _pages(end, since):
             if since is not None:  # of all links only those of what moved
                 with ctx.reads() as db:
-                    known.update(ledger.versions_of(db, pairing.config_id, end.side, page.ids))
+                    unknown = [record_id for record_id in page.ids if record_id not in known]
+                    known.update(ledger.versions_of(db, pairing.config_id, end.side, unknown))
             yield page
 
     def once() -> Scan:
         if begin is not None:
             begin()
+        anew()
         return scan_pages(
             _paced(end, pages(), reins),
             known,
@@ -485,6 +491,7 @@ def scan_side(
     try:
         return attempt()
     except RetryableError as problem:
+        anew()
         partial = _what_came(pages(), end, known, since, look_at_all)
         if partial is None or partial.read == 0:
             raise

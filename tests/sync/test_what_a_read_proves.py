@@ -32,7 +32,7 @@ def test_new_changed_and_missing_are_those_of_two_dicts(
     known: dict[str, str | None], rows: dict[str, str | None], size: int, counts: bool, everything: bool
 ) -> None:
     pages = pages_of(as_records(rows), size, len(rows) if counts else None)
-    scan = scan_pages(pages, known, look_at_all=everything)
+    scan = scan_pages(pages, dict(known), look_at_all=everything)
     assert set(scan.new) == rows.keys() - known.keys()
     # An unknown version says nothing: the record is looked at.
     moved = {
@@ -66,7 +66,7 @@ def test_of_copies_under_one_id_one_counts(
     rows: list[tuple[str, str | None]], known: dict[str, str | None], size: int, first: bool
 ) -> None:
     records = [Record(id, {"n": number}, f"v{number}") for number, (id, _) in enumerate(rows)]
-    scan = scan_pages(pages_of(records, size), known, first_copy_wins=first)
+    scan = scan_pages(pages_of(records, size), dict(known), first_copy_wins=first)
     wanted: dict[str, Record] = {}
     for record in records:
         if not first or record.id not in wanted:
