@@ -89,10 +89,12 @@ def retry_cause(
     code: str,
     *,
     by: str,
+    muted: bool | None = None,
     reason: str = "",
     request_key: str | None = None,
 ) -> Retry:
-    """Try every record of a config again that fails with this cause, whichever run it failed in.
+    """Try every record of a config again that fails with this cause, whichever run it failed in: all of
+    them, or as a list shows them, only those that are muted or are not.
 
     Raises WrongState when none does any more, and what `runs.queue` raises.
     """
@@ -105,6 +107,7 @@ def retry_cause(
                         Issue.code == code,
                         Issue.closed_at.is_(None),
                         Issue.key != "",
+                        *([] if muted is None else [Issue.muted.is_(muted)]),
                     )
                 )
             )

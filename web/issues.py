@@ -78,7 +78,7 @@ def show(config_id: str, cause: str) -> ResponseReturnValue:
 @bp.post("/<config_id>/<code>/retries")
 @needs("retry")
 def retry(config_id: str, code: str) -> ResponseReturnValue:
-    """A run that reads every record of this cause again."""
+    """A run that reads every record of this cause again, of the state that was on the page."""
     config = _found(config_id)
     try:
         new = act(
@@ -86,6 +86,7 @@ def retry(config_id: str, code: str) -> ResponseReturnValue:
             config.id,
             code,
             by=person().email,
+            muted=forms.text("state", 10) == "muted",
             reason=forms.reason(),
             request_key=forms.request_key(),
         )

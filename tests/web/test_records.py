@@ -169,6 +169,23 @@ def test_a_cause_is_tried_again_as_a_whole(bob: Browser, world: World, config: s
     assert bob.post(f"/issues/{config}/auth/retries").status_code == 409
 
 
+def test_a_retry_takes_the_records_that_its_button_counted(bob: Browser, world: World, config: str) -> None:
+    from models.sync_runs import SyncRun
+
+    for number in range(3):
+        world.issue(config, f"k{number}", muted=number == 0)
+    for state, keys in (("open", ["k1", "k2"]), ("muted", ["k0"])):
+        page = bob.text(f"/issues/{config}/rejected?state={state}")
+        assert f"Retry {len(keys)} record" in page
+        assert f'name="state" value="{state}"' in page
+        response = bob.post(f"/issues/{config}/rejected/retries", state=state)
+        run_id = response.location.rsplit("/", 1)[1]
+        with world.ctx.sessions.begin() as db:
+            run = db.get_one(SyncRun, run_id)
+            assert run.options == {"keys": keys}
+            run.state = "success"  # one run of a sync at a time
+
+
 def test_muted_issues_are_quiet_and_heard_again(bob: Browser, world: World, config: str) -> None:
     world.run(config)
     world.issue(config)
