@@ -104,9 +104,11 @@ def scan_pages(
         for record in picked:
             scan.renewed.pop(record.id, None)  # a later copy is another one
             (scan.changed if record.id in known else scan.new)[record.id] = record
-        new_here = fresh - known.keys()
-        new_ids |= new_here
-        known.update(dict.fromkeys(fresh - new_here if new_here else page.ids, _RETURNED))
+        if None in held:
+            new_here = [record_id for record_id in page.ids if record_id not in known]
+            new_ids.update(new_here)
+            fresh.difference_update(new_here)
+        known.update(dict.fromkeys(fresh, _RETURNED))
         is_last = page.is_last
         total = page.total if page.total is not None else total
         scan.cursor = page.cursor if page.cursor is not None else scan.cursor
