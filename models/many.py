@@ -20,7 +20,7 @@ from models.db import Base, Encoded
 
 _JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _IN_A_LIST = 900  # values that SQLite takes in one list
-_PAGE = 10_000  # rows that PostgreSQL joins to one text
+_PAGE = 10_000  # rows that a database joins to one text
 FEW = 20  # below it one statement for each row is as quick, and simpler to follow in a log
 
 
@@ -129,21 +129,29 @@ def _one_of(db: Session, key: Any, values: Sequence[Any]) -> Any:
 
 
 def pairs(db: Session, one: Any, two: Any, *conditions: Any) -> dict[str, str | None]:
-    """Two text columns as a mapping: every row of a large table, without an object for each."""
+    """Two text columns as a mapping: every row of a large table, without an object for each.
+
+    Of `one` no two rows have the same, and none has nothing; an index has it behind the conditions.
+    """
+    found: dict[str, str | None] = {}
     if not is_postgresql(db):
-        query = (
-            select(one, two)
-            .where(*conditions)
-            .compile(db.connection(), compile_kwargs={"literal_binds": True})
-        )
-        return dict(cast("Any", db.connection().connection).cursor().execute(str(query)))
+        behind: tuple[Any, ...] = conditions
+        while True:
+            last = db.scalar(select(one).where(*behind).order_by(one).offset(_PAGE).limit(1))
+            page = behind if last is None else (*behind, one <= last)
+            ones, twos = db.execute(
+                select(func.json_group_array(one), func.json_group_array(two)).where(*page)
+            ).one()
+            found.update(zip(json.loads(ones), json.loads(twos), strict=True))
+            if last is None:
+                return found
+            behind = (*conditions, one > last)
     mark = "\x1e"
     few = (
         select(one.label("one"), two.label("two"), ((func.row_number().over() - 1) // _PAGE).label("page"))
         .where(*conditions)
         .subquery()
     )
-    found: dict[str, str | None] = {}
     query_ = select(
         func.string_agg(few.c.one, mark), func.string_agg(func.coalesce(few.c.two, mark), mark), func.count()
     ).group_by(few.c.page)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Protocol
 
-from sqlalchemy import BigInteger, ColumnElement, and_, cast, delete, func, or_, select, true, update
+from sqlalchemy import BigInteger, ColumnElement, and_, cast, delete, func, or_, select, update
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
@@ -65,32 +65,36 @@ def load_index(
     """
     alive = (Link.config_id == config_id, IS_ALIVE)
     odd = or_(Link.left_id.is_(None), Link.right_id.is_(None), Link.left_missing > 0, Link.right_missing > 0)
-    is_there = {side: _columns_on(side)[0].is_not(None) for side in SIDES}
-    counted = [Link.state, *(func.count().filter(fact) for fact in (true(), *is_there.values(), odd))]
+    states = [state for state in LinkState if state is not LinkState.TOMBSTONE]
+    counted = [
+        *(func.count().filter(Link.state == state).label(state) for state in states),
+        *(func.count(_columns_on(side)[0]).label(side) for side in SIDES),
+        func.count().filter(odd).label("odd"),
+    ]
     sums: list[Any] = []
     for side in adding:
-        version = _columns_on(side)[1]
+        record_id, version = _columns_on(side)
         sums += [
-            func.count(version).filter(is_there[side]).label(f"{side}_known"),
-            func.sum(cast(version, BigInteger)).filter(is_there[side]).label(f"{side}_sum"),
+            func.count(version).filter(record_id.is_not(None)).label(f"{side}_known"),
+            func.sum(cast(version, BigInteger)).filter(record_id.is_not(None)).label(f"{side}_sum"),
         ]
-    query = select(*counted).where(*alive).group_by(Link.state)
+    query = select(*counted).where(*alive)
     try:
         with db.begin_nested() if adding else nullcontext():
-            rows = db.execute(query.add_columns(*sums)).all()
+            row = db.execute(query.add_columns(*sums)).one()
     except DataError:  # versions of another kind
-        adding, rows = (), db.execute(query).all()
+        adding, row = (), db.execute(query).one()
     index = LinkIndex(
-        {row[0]: row[1] for row in rows},
-        {"left": sum(row[2] for row in rows), "right": sum(row[3] for row in rows)},
+        {state: number for state in states if (number := getattr(row, state))},
+        {"left": row.left, "right": row.right},
     )
-    if any(row[4] for row in rows):
-        index.learn(LinkRow._make(row) for row in db.execute(select(*_ROW).where(*alive, odd)))
+    if row.odd:
+        index.learn(LinkRow._make(found) for found in db.execute(select(*_ROW).where(*alive, odd)))
     totals: dict[Side, Total] = {}
     for side in adding:
-        known = sum(getattr(row, f"{side}_known") for row in rows)
+        known = getattr(row, f"{side}_known")
         if known == index.on_side[side]:
-            totals[side] = Total(known, sum(int(getattr(row, f"{side}_sum") or 0) for row in rows))
+            totals[side] = Total(known, int(getattr(row, f"{side}_sum") or 0))
     return index, totals
 
 
