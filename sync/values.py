@@ -475,6 +475,10 @@ def decode_fields(stored: Mapping[str, Value]) -> dict[str, Value]:
 
 def dumps(value: Value) -> str:
     """One text per structure: sorted keys, no spaces, numbers by value (1, 1.0 and 1.00 are equal)."""
+    if type(value) is str:
+        return dumps_stored(value)  # as most keys are
+    if type(value) is int:
+        return str(value)
     return dumps_stored(_ordered(value))
 
 
@@ -554,6 +558,8 @@ def iso(moment: datetime) -> str:
 
 def display(value: Value) -> str:
     """How a person sees a value in a page, a message or a key."""
+    if type(value) is str and value.isascii():
+        return value
     if value is MISSING:
         return ""
     return "" if value is None else _text(value)
