@@ -371,9 +371,9 @@ def addresses(ctx: Context) -> dict[str, list[str]]:
             "/issues", "/issues?state=muted", "/issues?state=healed", "/issues?code=auth", "/issues?q=999",
             f"/issues?config={BIG}", "/issues?config=config-005&code=auth",
         ],
-        "/issues/<config_id>/<code>": [
+        "/issues/<config_id>/<cause>": [
             f"/issues/{BIG}/rejected", f"/issues/{BIG}/rejected?state=healed",
-            f"/issues/{BIG}/rejected?{by_number}", "/issues/config-005/rejected",
+            f"/issues/{BIG}/rejected?{by_number}", "/issues/config-005/rejected?code=rejected",
         ],
         "/people": ["/people"],
         "/pulse": ["/pulse"],
