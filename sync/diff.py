@@ -59,6 +59,10 @@ class Scan:
     def proves_absence(self) -> bool:
         return self.complete and self.full
 
+    def let_go(self) -> None:
+        """Forget the records, once all is decided: fields that are not mapped may be the most of them."""
+        self.changed, self.new = {}, {}
+
 
 def scan_pages(
     pages: Iterable[PageLike],

@@ -230,6 +230,8 @@ def _compare(work: Work, run: SyncRun) -> Outlook:
     _count(work, outlook)
     _copy_what_goes(work, outlook)
     _store_renewed(work, outlook)
+    for scan in outlook.scans.values():
+        scan.let_go()
     sendings = _store(work, outlook)
     linker = Linker(outlook.plan.awaited) if outlook.plan.awaited else None
     send_all(work, sendings, follower=linker)
