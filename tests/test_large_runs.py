@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import secrets
 from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, cast
 
 import psycopg
@@ -82,14 +83,20 @@ def counts(summary: dict[str, Any]) -> tuple[str, int, int, int]:
     return summary["status"], summary["left"]["read"], summary["unchanged"], sum(did)
 
 
-def test_a_side_of_which_nothing_moved_is_not_read_again(
-    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
-) -> None:
+@contextmanager
+def no_read() -> Iterator[None]:
+    """Whoever reads a side's records within the block fails."""
+
     def read(*_: Any) -> Any:
         raise AssertionError("it was read")
 
-    with monkeypatch.context() as patched:
+    with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Sql, "read", read)
+        yield
+
+
+def test_a_side_of_which_nothing_moved_is_not_read_again(warehouse: Warehouse) -> None:
+    with no_read():
         found = warehouse.sync()
     assert counts(found) == ("success", COUNT, COUNT, 0), found["errors"]
     warehouse.run("UPDATE two.goods SET name = 'another' WHERE sku = 7")
@@ -166,12 +173,7 @@ def test_a_column_that_is_not_mapped_may_be_filled_everywhere(
     loaded = looked_at(monkeypatch)
     assert counts(warehouse.sync()) == ("success", COUNT, COUNT, 0)
     assert sum(loaded) == 0, "none of them has to be looked at closer"
-
-    def read(*_: Any) -> Any:
-        raise AssertionError("it was read")
-
-    with monkeypatch.context() as patched:
-        patched.setattr(Sql, "read", read)
+    with no_read():
         assert counts(warehouse.sync()) == ("success", COUNT, COUNT, 0)
 
 

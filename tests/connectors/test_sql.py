@@ -1129,12 +1129,12 @@ def test_a_read_that_is_left_at_its_last_page_locks_nobody_out(
 
 # -- what a row's hash tells apart --
 
-TWO_TEXTS = ["", None, "n", "|", "|n", "||n", "|;", ";", "a|", "a", "a|;|n", "|;|n", "É", "é"]
+TEXTS = ["", None, "n", "|", "|n", "||n", "|;", ";", "a|", "a", "a|;|n", "|;|n", "É", "é"]
 
 
 def test_rows_that_differ_in_any_cell_have_different_hashes(postgresql: Place) -> None:
     postgresql.run("CREATE TABLE t (id INT PRIMARY KEY, n NUMERIC, a TEXT, b TEXT, c TEXT)")
-    rows: list[tuple[str | None, ...]] = [(None, one, two, None) for one in TWO_TEXTS for two in TWO_TEXTS]
+    rows: list[tuple[str | None, ...]] = [(None, one, two, None) for one in TEXTS for two in TEXTS]
     rows += [(number, None, None, None) for number in ("0", "5", "-5", "5.0", "NaN")]
     rows += [(None, None, None, "|;|n|;"), ("5", "", None, None)]
     connector = postgresql.connect()

@@ -207,7 +207,9 @@ def beside(conflict: Conflict, wanted: ConflictFilter) -> Beside:
     others = wanted.rows(conflict.workspace_id).where(
         or_(Conflict.link_id.is_(None), Conflict.link_id != conflict.link_id)
     )
-    return neighbours([others], Conflict.opened_at, Conflict.id, (conflict.opened_at, conflict.id))
+    return neighbours(
+        [others], Conflict.opened_at, Conflict.id, (conflict.opened_at, conflict.id), "conflict_id"
+    )
 
 
 def hits(workspace_id: str, wanted: ConflictFilter, names: Sequence[tuple[str, str]]) -> list[Hit]:

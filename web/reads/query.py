@@ -128,10 +128,10 @@ def _below(
 
 @dataclass(frozen=True, slots=True)
 class Beside:
-    """The ids of what stands next to a thing in a list, newest first."""
+    """What stands next to a thing in a list, newest first, by what its address takes."""
 
-    newer: Any = None
-    older: Any = None
+    newer: Mapping[str, Any] | None = None
+    older: Mapping[str, Any] | None = None
 
 
 def neighbours(
@@ -139,8 +139,10 @@ def neighbours(
     at: InstrumentedAttribute[datetime],
     id: InstrumentedAttribute[Any],
     place: tuple[datetime, object],
+    name: str,
 ) -> Beside:
-    """What stands next to this place in a list that all these queries together make."""
+    """What stands next to this place in a list that all these queries together make; `name` is what an
+    address calls the id."""
     above, below = _above(at, id, *place), _below(at, id, *place)
     newer: list[Any] = []
     older: list[Any] = []
@@ -148,7 +150,10 @@ def neighbours(
         rows = query.with_only_columns(at, id).order_by(None)
         newer += db.session.execute(rows.where(above).order_by(at, id).limit(1)).all()
         older += db.session.execute(rows.where(below).order_by(at.desc(), id.desc()).limit(1)).all()
-    return Beside(min(newer)[1] if newer else None, max(older)[1] if older else None)
+    return Beside(
+        {name: min(newer)[1]} if newer else None,
+        {name: max(older)[1]} if older else None,
+    )
 
 
 def by_id(query: Select[T], id: InstrumentedAttribute[int], before: str, size: int) -> Slice[T]:

@@ -120,7 +120,7 @@ def beside(run: SyncRun, wanted: RunFilter) -> Beside:
     states = TABS[wanted.state] if wanted.state else ()
     # Of several states each is asked by itself: that is an index each.
     lists = [wanted.rows(run.workspace_id, [state]) for state in states] or [wanted.rows(run.workspace_id)]
-    return neighbours(lists, SyncRun.created_at, SyncRun.id, (run.created_at, run.id))
+    return neighbours(lists, SyncRun.created_at, SyncRun.id, (run.created_at, run.id), "run_id")
 
 
 def _named(workspace_id: str, wanted: RunFilter) -> Select[SyncRun]:
