@@ -233,6 +233,8 @@ def _as_agreed(ctx: Context, pairing: Pairing, side: Side) -> Callable[[Sequence
 
     def those(records: Sequence[Record]) -> set[str]:
         with ctx.reads() as db:
+            if ledger.open_fields(db, pairing.config_id, vanish.CODE, side):
+                return set()  # whoever brings such a field back is to be looked at
             ids = [record.id for record in records]
             shadows = ledger.shadows_of(db, pairing.config_id, side, ids, mapping)
         looked = (mapping.see(side, record) for record in records if record.id in shadows)

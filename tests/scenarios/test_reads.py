@@ -386,6 +386,24 @@ def test_R20_a_field_is_returned_for_no_record_any_more(story: Story, omits_empt
     assert story.run() == "R.y=b"
 
 
+def test_R20_a_field_is_back_with_very_many_records(story: Story, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sync.diff.MANY", 0)
+    story.left.knobs.omits_empty = True
+    story.base("k", "k1", x="a", y="a")
+    story.left.knobs.dropped = {"y"}
+    everybody = ("k", "k1", "b1", "b2", "b3")
+    for key in everybody:
+        story.left.edit(key, z="moved")
+    assert "issue(field_vanished)" in story.run()
+    story.left.knobs.dropped = set()
+    for key in everybody:
+        story.left.edit(key, z="moved")  # another version of what was agreed
+    assert "field_vanished" not in story.run()
+    # An empty one is one that somebody emptied, as before.
+    story.left.edit(y=None)
+    assert story.run() == "R.y=null"
+
+
 def test_R20_records_that_were_really_cleared_are_cleared(story: Story) -> None:
     story.left.knobs.omits_empty = True
     story.base("k", "k1", "k2", x="a", y="a")
