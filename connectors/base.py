@@ -8,22 +8,27 @@ from __future__ import annotations
 
 import enum
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
-from typing import Any, ClassVar, Literal, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol, Self
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from connectors.errors import OptionsError
+from connectors.kept import Kept
 from connectors.quotas import Cost, Limiter, NoLimiter, Quota
 from connectors.recording import NoRecorder, Recorder
 from connectors.signin import SignIn
 from sync.records import Record, Stream
 from sync.values import MISSING, Fields, FieldType, Value, ValueProblem, parse
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import Engine
 
 Cursor = str  # opaque, parsed only by the connector that made it
 
@@ -112,6 +117,7 @@ class Access:
     networks: tuple[IPv4Network | IPv6Network, ...] = ()
     allow_http: bool = False
     memory: dict[str, Any] = field(default_factory=dict)  # the spaces of the `memory` connector
+    engines: Kept[Engine] = field(default_factory=Kept)  # of databases, with the statements they prepared
     limiter: Limiter = field(default_factory=NoLimiter)  # holds calls to the systems' quotas
     recorder: Recorder = field(default_factory=NoRecorder)  # is told of each call over HTTP
     token: Token | None = None  # of a connection that was signed in; None where its options hold a secret
@@ -288,11 +294,23 @@ def first_mistake(problem: ValidationError) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Total:
-    """What a stream, or what is known of it, adds up to: equal totals are the same records, unchanged."""
+    """What records, or what is known of them, add up to: equal totals are the same records, unchanged."""
 
     count: int
     versions: int
-    cursor: Cursor | None = field(default=None, compare=False)  # where a later read may begin
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """A stream as parts of its records, all of it as it was at one moment; good within its block.
+
+    A part is what PostgreSQL's `hashtextextended(id, 0)` has in its lowest bits. `read` returns the pages
+    of some parts alone.
+    """
+
+    totals: Mapping[int, Total]  # of each part that holds records
+    read: Callable[[Collection[int]], Iterator[Page]]
+    cursor: Cursor | None = None  # where a later read may begin
 
 
 class Connector(ABC):
@@ -366,13 +384,15 @@ class Connector(ABC):
         """All records, page by page; only those past `since` where the connector can."""
 
     def adds_up(self, options: AnyStreamOptions) -> bool:
-        """Whether `total` has an answer for such a stream. Asks the system nothing."""
+        """Whether `in_parts` has an answer for such a stream. Asks the system nothing."""
         return False
 
-    def total(self, stream: Stream, options: AnyStreamOptions) -> Total | None:
-        """Of a stream whose versions are whole numbers, how many records it holds and what their versions add
-        up to, where that is quicker than to read them. None elsewhere."""
-        return None
+    def in_parts(
+        self, stream: Stream, options: AnyStreamOptions, number: int
+    ) -> AbstractContextManager[Parts | None]:
+        """A stream whose versions are whole numbers, in so many parts (a power of two), where it is quicker
+        to add those up than to read them. None elsewhere."""
+        return nullcontext()
 
     def write(self, stream: Stream, options: AnyStreamOptions, batch: Sequence[Write]) -> list[Outcome]:
         """Carry out a batch: one outcome per write, in any order.

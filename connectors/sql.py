@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -33,6 +33,7 @@ from connectors.base import (
     Options,
     Outcome,
     Page,
+    Parts,
     StreamOptions,
     Total,
     Write,
@@ -42,7 +43,7 @@ from connectors.base import (
     unkeyed,
 )
 from connectors.dialects import checked_url, database
-from connectors.dialects.base import AS_IS, Column, Database, Raw, Row, Table, Unfit
+from connectors.dialects.base import AS_IS, Chosen, Column, Database, Raw, Row, Table, Unfit
 from connectors.dialects.tables import all_tables, names, table
 from connectors.errors import BadAnswer, OptionsError, RecordRejected, StreamGone
 from connectors.sqlmarkers import Markers
@@ -159,6 +160,7 @@ class Sql(Connector):
         self._markers = Markers(self._db) if options.markers else None
         self.reads_apart = self._db.reads_apart
         self._known: dict[tuple[str, str | None], _Keyed] = {}  # as last looked at by stream() and read()
+        self._fresh: set[tuple[str, str | None]] = set()  # looked at by stream(), and not read since
 
     @classmethod
     def anchor(cls, options: Mapping[str, Any], folder: Path) -> dict[str, Any]:
@@ -186,7 +188,9 @@ class Sql(Connector):
 
     def stream(self, name: str, options: AnyStreamOptions) -> Stream:
         with self._reading(options) as connection:
-            return self._described(self._looked_at(connection, name, options))
+            keyed = self._looked_at(connection, name, options)
+        self._fresh.add((name, options.key))
+        return self._described(keyed)
 
     def read(self, stream: Stream, options: AnyStreamOptions, since: Cursor | None = None) -> Iterator[Page]:
         pages = self._pages(stream, options, since)
@@ -194,7 +198,7 @@ class Sql(Connector):
 
     def _pages(self, stream: Stream, options: AnyStreamOptions, since: Cursor | None) -> Iterator[Page]:
         with self._reading(options) as connection:
-            keyed = self._looked_at(connection, stream.name, options)
+            keyed = self._to_read(connection, stream.name, options)
             if not keyed.key:
                 raise OptionsError(_no_key(keyed.table), code="no_key", stream=stream.name)
             clause = keyed.table.clause
@@ -234,21 +238,41 @@ class Sql(Connector):
     def adds_up(self, options: AnyStreamOptions) -> bool:
         return self._db.adds_hashes and _choices(options).query is None
 
-    def total(self, stream: Stream, options: AnyStreamOptions) -> Total | None:
-        choices = _choices(options)
+    @contextmanager
+    def in_parts(self, stream: Stream, options: AnyStreamOptions, number: int) -> Iterator[Parts | None]:
         if not self.adds_up(options):
+            yield None
+            return
+        with ExitStack() as stack:
+            with self._db.naming_errors():
+                connection = stack.enter_context(self._db.transaction(writes=False))
+                keyed = self._to_read(connection, stream.name, options)
+                found = self._added_up(connection, keyed, options, number)
+            yield found
+
+    def _added_up(
+        self, connection: Connection, keyed: _Keyed, options: AnyStreamOptions, number: int
+    ) -> Parts | None:
+        if keyed.key not in keyed.table.keys:
             return None
-        with self._reading(options) as connection:
-            keyed = self._looked_at(connection, stream.name, options)
-            if keyed.key not in keyed.table.keys:
-                return None
-            _, cursor = self._position(connection, keyed.table, choices, None)
-            found: Any = connection.execute(self._db.total(keyed.table)).one()
-        return Total(int(found[0]), int(found[1]), cursor)
+        _, cursor = self._position(connection, keyed.table, _choices(options), None)
+        if self._db.hashed(keyed.table, keyed.columns, self.page_size) is None:
+            number = 1
+        totals = self._db.totals(connection, keyed.table, keyed.columns, number)
+
+        def read(parts: Collection[int]) -> Iterator[Page]:
+            hashed = self._db.hashed(keyed.table, keyed.columns, self.page_size, Chosen(number, parts))
+            if hashed is None:
+                raise AssertionError("what is not hashed is one part, and read as a whole")
+            with self._db.naming_errors():
+                yield from self._hashed_pages(connection, keyed, hashed, cursor)
+
+        return Parts({part: Total(count, sum_) for part, count, sum_ in totals}, read, cursor)
 
     def write(self, stream: Stream, options: AnyStreamOptions, batch: Sequence[Write]) -> list[Outcome]:
         if not batch:
             return []
+        self._fresh.clear()
         keyed = self._keyed(stream.name, options)
         if why := self._read_only_because(keyed):
             return [_rejected(write, "read_only", why) for write in batch]
@@ -349,6 +373,7 @@ class Sql(Connector):
 
     def close(self) -> None:
         self._known.clear()
+        self._fresh.clear()
         self._db.close()
 
     # -- tables --
@@ -369,6 +394,13 @@ class Sql(Connector):
         if (name, options.key) not in self._known:
             with self._reading(options) as connection:
                 return self._looked_at(connection, name, options)
+        return self._known[name, options.key]
+
+    def _to_read(self, connection: Connection, name: str, options: AnyStreamOptions) -> _Keyed:
+        """The table as stream() found it a moment ago; for a second read, as it is by then."""
+        if (name, options.key) not in self._fresh:
+            return self._looked_at(connection, name, options)
+        self._fresh.discard((name, options.key))
         return self._known[name, options.key]
 
     def _looked_at(self, connection: Connection, name: str, options: AnyStreamOptions) -> _Keyed:
@@ -553,7 +585,8 @@ class Sql(Connector):
             with self._db.reading() as fresh:
                 there = self._rows(fresh, keyed, keys)
         else:
-            there = self._rows(connection, keyed, keys, in_a_row=in_a_row)
+            with self._db.naming_errors():
+                there = self._rows(connection, keyed, keys, in_a_row=in_a_row)
         records = {}
         for index in block:
             same = [row for row in there.get(ids[index], []) if row[-1] == rows[index][-1]]

@@ -12,7 +12,20 @@ from datetime import UTC, datetime
 from types import NoneType
 from typing import Any, cast
 
-from sqlalchemy import JSON, Column, Table, bindparam, func, insert, select, text, update
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    Table,
+    bindparam,
+    collate,
+    func,
+    insert,
+    literal_column,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
@@ -162,6 +175,25 @@ def pairs(db: Session, one: Any, two: Any, *conditions: Any) -> dict[str, str | 
             return {row[0]: row[1] for row in db.execute(select(one, two).where(*conditions))}
         found.update(zip(left, right, strict=True))
     return found
+
+
+def part_of(column: Any, number: int) -> Any:
+    """Of PostgreSQL, which of so many parts a text belongs to, by its hash; `number` is a power of two.
+
+    Without parameters: in a GROUP BY, two of them would be two expressions.
+    """
+    hash_ = func.hashtextextended(collate(column, "C"), literal_column("0", BigInteger), type_=BigInteger)
+    return hash_.bitwise_and(literal_column(str(number - 1), BigInteger))
+
+
+def grouped(db: Session, query: Any) -> Sequence[Any]:
+    """The rows of a query that makes few groups of very many rows, of which PostgreSQL's planner does not
+    know that they are few: it would sort all rows."""
+    connection = db.connection()
+    connection.execute(text("SET LOCAL enable_sort = off"))
+    rows = connection.execute(query).all()
+    connection.execute(text("SET LOCAL enable_sort TO DEFAULT"))
+    return rows
 
 
 def _table(model: type[Base]) -> Table:

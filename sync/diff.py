@@ -10,12 +10,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 from sync.records import Record
 
+T = TypeVar("T")
 CONSISTENCY_GRACE = timedelta(minutes=10)
 _RETURNED: Final = "\0returned"  # in place of the version of a record that has come
+PARTED = 20_000  # linked records of a side from which on it is added up in parts
+IN_A_PART = 32  # so many records, more or less
+MOST_PARTS = 2**14
 MANY = 2_000  # linked records of a side that moved; more are compared with what was agreed as they are read
 
 
@@ -184,6 +188,20 @@ def _with_copies(
         if look_at_all or then is None or then != version:
             wanted[record_id] = index
     return list(wanted.values())
+
+
+def parts_for(linked: int) -> int:
+    """In how many parts a side of so many linked records is added up: a power of two."""
+    return 1 if linked < PARTED else min(2 ** ((linked // IN_A_PART).bit_length() - 1), MOST_PARTS)
+
+
+def moved_parts(there: Mapping[int, T], known: Mapping[int, T | None]) -> set[int]:
+    """The parts of a side that do not add up to what is known of them; None where that is nothing."""
+    return {
+        part
+        for part in there.keys() | known.keys()
+        if part not in there or part not in known or there[part] != known[part]
+    }
 
 
 def absence_is_sure(

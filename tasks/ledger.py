@@ -98,11 +98,36 @@ def load_index(
     return index, totals
 
 
-def load_versions(db: Session, config_id: str, side: Side) -> dict[str, str | None]:
-    """The ids of a side's linked records, with the versions that their shadows were taken from."""
+def load_parts(db: Session, config_id: str, side: Side, number: int) -> Mapping[int, Total | None]:
+    """What the versions of a side's linked records add up to, in so many parts (`connectors.base.Parts`).
+
+    None of a part of which some version is unknown; nothing where some version is no whole number.
+    """
     record_id, version = _columns_on(side)
-    alive = (Link.config_id == config_id, IS_ALIVE, record_id.is_not(None))
-    return many.pairs(db, record_id, version, *alive)
+    part = many.part_of(record_id, number)
+    sums = (func.count(), func.count(version), func.sum(cast(version, BigInteger)))
+    query = select(part, *sums).where(Link.config_id == config_id, IS_ALIVE, record_id.is_not(None))
+    try:
+        with db.begin_nested():
+            rows = many.grouped(db, query.group_by(part))
+    except DataError:
+        return {}
+    return {part: Total(count, int(sum_)) if count == known else None for part, count, known, sum_ in rows}
+
+
+def load_versions(
+    db: Session, config_id: str, side: Side, chosen: tuple[int, Collection[int]] | None = None
+) -> dict[str, str | None]:
+    """The ids of a side's linked records, with the versions that their shadows were taken from.
+
+    `chosen` names the number of parts, and those whose records are wanted.
+    """
+    record_id, version = _columns_on(side)
+    wanted = [Link.config_id == config_id, IS_ALIVE, record_id.is_not(None)]
+    if chosen is not None:
+        number, parts = chosen
+        wanted.append(many.part_of(record_id, number).in_(parts))
+    return many.pairs(db, record_id, version, *wanted)
 
 
 def can_add_versions(db: Session) -> bool:

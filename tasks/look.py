@@ -5,7 +5,7 @@ A run, its preview, an explanation of one record: all of them look with this cod
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence, Set
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
 from contextvars import copy_context
@@ -20,7 +20,7 @@ from connectors.errors import RetryableError
 from models.links import Link
 from models.sync_configs import Baseline
 from sync import vanished as vanish
-from sync.diff import Scan, scan_pages
+from sync.diff import Scan, moved_parts, parts_for, scan_pages
 from sync.guard import Facts, PlannedChange
 from sync.mapping import FieldMapping, FieldPair
 from sync.plan import Gone, Intent, Look, Tie, Unknown
@@ -73,7 +73,8 @@ class Known:
     is_migration: bool  # the mapping or the ends are others than in the last run
     is_redecided: bool  # another policy may decide otherwise about records that have not moved
     since: Mapping[Side, str | None]  # the cursor that a side is read from; None for a whole read
-    totals: Mapping[Side, Total]  # what the versions of a side's links add up to, where that is of use
+    adding: Collection[Side]  # whose versions can be added up, and where that may be of use
+    totals: Mapping[Side, Total]  # what they add up to, where all of them are known
 
     @property
     def asks_for_all(self) -> bool:
@@ -100,10 +101,17 @@ def recall(ctx: Context, pairing: Pairing, *, full: bool = False) -> Known:
         since = {side: None if everything else _cursor(pairing, side, baseline, now) for side in SIDES}
         # Only where a whole read may find all as it was.
         adding = [
-            side for side in SIDES if since[side] is None and not asks_for_all and _adds_up(pairing.end(side))
+            side
+            for side in SIDES
+            if since[side] is None
+            and not asks_for_all
+            and _adds_up(pairing.end(side))
+            and ledger.can_add_versions(db)
         ]
-        index, totals = ledger.load_index(db, config_id, adding=adding if ledger.can_add_versions(db) else ())
-        return Known(index, baseline, decided, answered, now, is_migration, is_redecided, since, totals)
+        index, totals = ledger.load_index(db, config_id, adding=adding)
+        return Known(
+            index, baseline, decided, answered, now, is_migration, is_redecided, since, adding, totals
+        )
 
 
 def _adds_up(end: End) -> bool:
@@ -123,18 +131,15 @@ def look(
 
     Raises ConnectorError (a side that cannot be read at all) and Signals."""
     known = recall(ctx, pairing, full=full)
-    index, baseline, look_at_all = known.index, known.baseline, known.asks_for_all
+    look_at_all = known.asks_for_all
     unread: dict[Side, str] = {}
     unkeyed: dict[Side, int] = {"left": 0, "right": 0}
 
     def read(side: Side) -> Scan:
         end, since = pairing.end(side), known.since[side]
-        # What also holds records that no link knows would never add up.
-        may_be_as_known = 0 < index.on_side[side] >= _count(baseline, side)
-        total = known.totals.get(side) if may_be_as_known else None
-        if total is not None and (scan := _as_known(pairing, end, total, reins)) is not None:
-            return scan
         as_agreed = None if look_at_all else _as_agreed(ctx, pairing, side)
+        if side in known.adding and (scan := _by_parts(ctx, pairing, end, known, reins, as_agreed)):
+            return scan
         return scan_side(
             ctx, pairing, end, reins, since, look_at_all=look_at_all, unread=unread, as_agreed=as_agreed
         )
@@ -210,17 +215,49 @@ def weigh(
     )  # fmt: skip
 
 
-def _as_known(pairing: Pairing, end: End, known: Total, reins: Reins | None) -> Scan | None:
-    """A complete scan of a side of which one number proves that nothing has moved; None where something has,
-    or may have."""
+def _by_parts(
+    ctx: Context,
+    pairing: Pairing,
+    end: End,
+    known: Known,
+    reins: Reins | None,
+    as_agreed: Callable[[Sequence[Record]], Set[str]] | None,
+) -> Scan | None:
+    """A complete scan of a side of which only those parts were read whose versions add up to something else
+    than what is known of them; None where that may be most of it. Raises ConnectorError, and Signals."""
+    side, linked = end.side, known.index.on_side[end.side]
+    number, total = parts_for(linked), known.totals.get(side)
+    # Records that no link knows never add up: some spoil their own parts, and one spoils the whole.
+    strangers = max(_count(known.baseline, side) - linked, 0)
+    if not linked or strangers > number // 4 or (number == 1 and (total is None or strangers)):
+        return None
+
+    def once() -> Scan | None:
+        with end.connector.in_parts(end.stream, end.options, number) as there:
+            if there is None:
+                return None
+            count = sum(part.count for part in there.totals.values())
+            if total == Total(count, sum(part.versions for part in there.totals.values())):
+                return Scan(read=count, complete=True, incomplete_because="", cursor=there.cursor)
+            if number == 1:
+                return None
+            with ctx.reads() as db:
+                ours = ledger.load_parts(db, pairing.config_id, side, number)
+                moved = moved_parts(there.totals, ours)
+                to_read = sum(there.totals[part].count for part in moved & there.totals.keys())
+                if 2 * to_read > count:
+                    return None
+                versions = ledger.load_versions(db, pairing.config_id, side, (number, moved))
+            scan = scan_pages(_paced(end, there.read(moved), reins), versions, as_agreed=as_agreed)
+            scan.read += count - to_read
+            scan.cursor = there.cursor
+            return scan
+
     if reins is not None:
         reins.checkpoint()
-        reins.progress(f"reading {end.side}", 0)
+        reins.progress(f"reading {side}", 0)
     with reins.toward(end.connection_id) if reins is not None else nullcontext():
-        found = call(lambda: end.connector.total(end.stream, end.options), retries=pairing.definition.retries)
-    if found is None or found != known:
-        return None
-    return Scan(read=found.count, complete=True, incomplete_because="", cursor=found.cursor)
+        return call(once, retries=pairing.definition.retries)
 
 
 def _as_agreed(ctx: Context, pairing: Pairing, side: Side) -> Callable[[Sequence[Record]], Set[str]] | None:

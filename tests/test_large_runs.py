@@ -68,8 +68,17 @@ class Warehouse:
         self._db.close()
 
 
+@pytest.fixture(params=["whole", "in parts"])
+def parted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
+    """Whether a side of so few records is added up in parts, as large ones are."""
+    if request.param == "in parts":
+        monkeypatch.setattr("sync.diff.PARTED", 10)
+        monkeypatch.setattr("sync.diff.IN_A_PART", 4)
+    return bool(request.param == "in parts")
+
+
 @pytest.fixture
-def warehouse(house: House, pg_url: str) -> Iterator[Warehouse]:
+def warehouse(house: House, pg_url: str, parted: bool) -> Iterator[Warehouse]:
     warehouse = Warehouse(house, pg_url)
     warehouse.run(FILLED.replace("goods", "one.goods"))
     first = warehouse.sync()
@@ -92,7 +101,23 @@ def no_read() -> Iterator[None]:
 
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(Sql, "read", read)
+        patched.setattr(Sql, "_hashed_pages", read)
         yield
+
+
+@contextmanager
+def rows_read() -> Iterator[list[int]]:
+    """How many keys and hashes each page held that was read within the block."""
+    found: list[int] = []
+    make = Sql._hashed_page
+
+    def page(self: Sql, connection: Any, keyed: Any, ids: list[str], *rest: Any) -> Any:
+        found.append(len(ids))
+        return make(self, connection, keyed, ids, *rest)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Sql, "_hashed_page", page)
+        yield found
 
 
 def test_a_side_of_which_nothing_moved_is_not_read_again(warehouse: Warehouse) -> None:
@@ -101,6 +126,58 @@ def test_a_side_of_which_nothing_moved_is_not_read_again(warehouse: Warehouse) -
     assert counts(found) == ("success", COUNT, COUNT, 0), found["errors"]
     warehouse.run("UPDATE two.goods SET name = 'another' WHERE sku = 7")
     assert counts(warehouse.sync()) == ("success", COUNT, COUNT - 1, 1)
+    assert warehouse.sides[0] == warehouse.sides[1]
+
+
+def test_of_a_large_side_only_what_stands_beside_an_edit_is_read(warehouse: Warehouse, parted: bool) -> None:
+    warehouse.run("UPDATE one.goods SET name = 'another' WHERE sku = 7")
+    warehouse.run("UPDATE two.goods SET price = 3 WHERE sku = 99")
+    warehouse.run("INSERT INTO two.goods VALUES (1000, 'new', 1, NULL)")
+    warehouse.run("DELETE FROM one.goods WHERE sku = 50")
+    with rows_read() as read:
+        found = warehouse.sync()
+    assert (found["status"], found["left"]["read"], found["right"]["read"]) == (
+        "success",
+        COUNT - 1,
+        COUNT + 1,
+    )
+    assert found["unchanged"] == COUNT - 3
+    assert counts(found)[3] == 4
+    assert warehouse.sides[0] == warehouse.sides[1]
+    assert sum(read) < COUNT / 2 if parted else sum(read) == 2 * COUNT
+    assert counts(warehouse.sync()) == ("success", COUNT, COUNT, 0)
+
+
+def test_a_conflict_that_waits_has_nothing_read_but_what_stands_beside_it(
+    warehouse: Warehouse, parted: bool
+) -> None:
+    for side in ("one", "two"):
+        warehouse.run(f"UPDATE {side}.goods SET name = 'of {side}' WHERE sku = 7")
+    assert warehouse.sync()["conflicts"] == 1
+    with rows_read() as read:
+        found = warehouse.sync()
+    assert (found["conflicts"], found["left"]["read"], counts(found)[3]) == (1, COUNT, 0)
+    assert sum(read) < COUNT / 2 if parted else sum(read) == 2 * COUNT
+
+
+def test_what_moves_between_the_sum_and_the_read_is_left_to_the_next_run(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, parted: bool
+) -> None:
+    """What comes into a part that is read is not seen while what leaves another one is not."""
+    load = ledger.load_versions
+
+    def meanwhile(*asked: Any) -> Any:
+        warehouse.run("DELETE FROM one.goods WHERE sku BETWEEN 20 AND 40")
+        warehouse.run("INSERT INTO one.goods SELECT n, 'later', n, NULL FROM generate_series(500, 520) n")
+        monkeypatch.setattr(ledger, "load_versions", load)
+        return load(*asked)
+
+    warehouse.run("UPDATE one.goods SET name = 'another' WHERE sku = 7")
+    monkeypatch.setattr(ledger, "load_versions", meanwhile)
+    found = warehouse.sync()
+    # All of it is seen, or nothing.
+    assert (found["left"]["read"], counts(found)[3]) == (COUNT, 1 if parted else 43), found["errors"]
+    assert counts(warehouse.sync())[3] == (42 if parted else 0)
     assert warehouse.sides[0] == warehouse.sides[1]
 
 
@@ -113,6 +190,7 @@ def test_a_side_of_which_nothing_moved_is_not_read_again(warehouse: Warehouse) -
         ["UPDATE one.goods SET price = -price WHERE sku IN (3, 4)"],
         ["UPDATE one.goods SET since = NULL WHERE sku = 9", "UPDATE two.goods SET name = '' WHERE sku = 9"],
         ["DELETE FROM two.goods WHERE sku = 11"],
+        ["DELETE FROM one.goods WHERE sku > 10"],
     ],
 )
 def test_no_edit_hides_behind_a_total_that_is_the_same(warehouse: Warehouse, edits: list[str]) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import hashlib
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -136,13 +136,21 @@ class Table:
         return [blake2b(f"{seed}{row!r}".encode(), digest_size=12).hexdigest() for row in rows]
 
 
+@dataclass(frozen=True)
+class Chosen:
+    """Some of the parts of a table (see `connectors.base.Parts`)."""
+
+    number: int  # of all parts
+    parts: Collection[int]
+
+
 class Database(ABC):
     """One database, reached by the checked parts of a URL. Opens nothing until first used."""
 
     title: ClassVar[str]
     url_options: ClassVar[frozenset[str]] = frozenset()
     reads_apart: ClassVar[bool] = False  # reading takes another process's time, not ours
-    adds_hashes: ClassVar[bool] = False  # whether `total` can be asked
+    adds_hashes: ClassVar[bool] = False  # whether `totals` can be asked
     max_values: ClassVar[int]  # how many values one statement may carry
     driver_errors: ClassVar[tuple[type[Exception], ...]]
     clock: ClassVar[str | None] = None  # asks a server for its time, in seconds since 1970
@@ -178,11 +186,18 @@ class Database(ABC):
 
     @abstractmethod
     def _engine(self) -> Engine:
-        """Made once. Connects when first asked to."""
+        """A new one. Connects when first asked to."""
+
+    @cached_property
+    def _kept_as(self) -> Hashable | None:
+        """All that an engine is made from, where one is as good for another run: what it puts together to
+        look at tables takes longer than the look. None where it is made for each."""
+        return None
 
     @cached_property
     def engine(self) -> Engine:
-        return self._engine()
+        key = self._kept_as
+        return self._engine() if key is None else self.access.engines.take(key, self._engine)
 
     def close(self) -> None:
         """Give back everything, also what an unfinished read holds."""
@@ -191,14 +206,19 @@ class Database(ABC):
             connection.invalidate()
             connection.close()
         if "engine" in self.__dict__:
-            self.engine.dispose()
+            if (key := self._kept_as) is None:
+                self.engine.dispose()
+            else:
+                self.access.engines.give_back(key)
+            del self.engine
 
     @abstractmethod
     def _prepare(self, connection: Connection, *, writes: bool) -> Connection:
         """Begin the transaction, as this database wants it begun."""
 
     @contextmanager
-    def _transaction(self, *, writes: bool) -> Iterator[Connection]:
+    def transaction(self, *, writes: bool) -> Iterator[Connection]:
+        """One transaction, whose block may do other things as well: their errors are left as they are."""
         with self.engine.connect() as connection:
             self._open.add(connection)
             try:
@@ -209,7 +229,7 @@ class Database(ABC):
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """One read-only transaction that sees one state throughout. Raises the errors of the tree."""
-        with self.naming_errors(), self._transaction(writes=False) as connection:
+        with self.naming_errors(), self.transaction(writes=False) as connection:
             yield connection
 
     @contextmanager
@@ -219,7 +239,7 @@ class Database(ABC):
         Raises Unfit when the database refuses a record, OutcomeUnknown when nobody knows whether it
         committed, else the errors of the tree, with nothing done.
         """
-        with self.naming_errors(), self._transaction(writes=True) as connection:
+        with self.naming_errors(), self.transaction(writes=True) as connection:
             yield connection
             try:
                 connection.commit()
@@ -356,15 +376,19 @@ class Database(ABC):
         return None
 
     def hashed(
-        self, table: Table, key: Sequence[Column], size: int
+        self, table: Table, key: Sequence[Column], size: int, chosen: Chosen | None = None
     ) -> sa.Select[tuple[str, str, int]] | None:
-        """All keys and row hashes, so many to a row: both joined by line ends, and their number. None where
-        they can only be read row by row.
+        """All keys and row hashes, or those of the chosen parts, so many to a row: both joined by line ends,
+        and their number. None where they can only be read row by row.
         """
         return None
 
-    def total(self, table: Table) -> sa.Select[tuple[int, int]]:
-        """How many rows a table has, and the sum of their hashes, where those are whole numbers."""
+    def totals(
+        self, connection: Connection, table: Table, key: Sequence[Column], number: int
+    ) -> Iterable[tuple[int, int, int]]:
+        """For each of so many parts of a table that holds rows: which one, how many rows, and the sum of
+        their hashes. Only where those are whole numbers, and more than one of what is `hashed` by this key.
+        """
         raise NotImplementedError(f"{self.title} adds up no hashes")
 
     def one_of(self, clause: sa.ColumnElement[Any], raws: Sequence[Raw]) -> sa.ColumnElement[bool]:

@@ -6,10 +6,11 @@ import base64
 import json
 import os
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from functools import cached_property
 from time import monotonic
 from typing import Any, TypeVar, cast
 
@@ -28,6 +29,7 @@ from connectors.addresses import judge
 from connectors.dialects.base import (
     AS_IS,
     FIELD_TYPES,
+    Chosen,
     Column,
     Database,
     Raw,
@@ -140,10 +142,15 @@ class Postgres(Database):
             "postgresql+psycopg://",
             creator=self._connect,
             pool_size=1,
+            max_overflow=-1,
             pool_pre_ping=True,  # runs pause for minutes; the connection may be gone by then
             use_native_hstore=False,
             hide_parameters=True,
         )
+
+    @cached_property
+    def _kept_as(self) -> Hashable:
+        return type(self), self.url, self.password, self.access.networks, self.answer_seconds
 
     def _connect(self) -> psycopg.Connection[Any]:
         judged = judge(self.url.host or "", self._port, self.access.networks)
@@ -359,23 +366,45 @@ class Postgres(Database):
         seed = sa.literal(table.seed, sa.BigInteger)
         return sa.func.hashtextextended(sa.collate(text, "C"), seed, type_=sa.BigInteger)
 
-    def total(self, table: Table) -> sa.Select[tuple[int, int]]:
-        hashes = sa.func.coalesce(sa.func.sum(self._number_of(table)), 0)
-        return sa.select(sa.func.count(), sa.cast(hashes, sa.Numeric)).select_from(table.clause)
+    def totals(
+        self, connection: Connection, table: Table, key: Sequence[Column], number: int
+    ) -> Iterable[tuple[int, int, int]]:
+        hashes = sa.cast(sa.func.coalesce(sa.func.sum(self._number_of(table)), 0), sa.Numeric)
+        if number == 1:
+            found = connection.execute(sa.select(sa.func.count(), hashes).select_from(table.clause)).one()
+            return [(0, found[0], int(found[1]))]
+        part = self._part_of(table, key[0], number)
+        # The planner takes each row for a part of its own, and would sort them all.
+        connection.exec_driver_sql("SET LOCAL enable_sort = off")
+        rows = connection.execute(sa.select(part, sa.func.count(), hashes).group_by(part)).all()
+        connection.exec_driver_sql("SET LOCAL enable_sort TO DEFAULT")
+        return [(row[0], row[1], int(row[2])) for row in rows]
+
+    def _part_of(self, table: Table, key: Column, number: int) -> sa.ColumnElement[int]:
+        """The part that a row belongs to. Without parameters: two of them would be two expressions."""
+        id_ = sa.collate(self.selected(table.clause.c[key.name], key), "C")
+        hash_: sa.ColumnElement[int] = sa.func.hashtextextended(
+            id_, sa.literal_column("0", sa.BigInteger), type_=sa.BigInteger
+        )
+        return hash_.bitwise_and(sa.literal_column(str(number - 1), sa.BigInteger))
 
     def hashed(
-        self, table: Table, key: Sequence[Column], size: int
+        self, table: Table, key: Sequence[Column], size: int, chosen: Chosen | None = None
     ) -> sa.Select[tuple[str, str, int]] | None:
         if len(key) != 1 or key[0].kind not in _WITHOUT_LINE_ENDS:
             return None
         row_hash = self.row_hash(table)
         if row_hash is None:
             return None
-        rows = sa.select(
+        numbered = sa.select(
             self.selected(table.clause.c[key[0].name], key[0]).label("v0"),
             row_hash.label("hash"),
             ((sa.func.row_number().over() - 1) // size).label("page"),
-        ).subquery()
+        )
+        if chosen is not None:
+            one_of = self.one_of(self._part_of(table, key[0], chosen.number), list(chosen.parts))
+            numbered = numbered.where(one_of)
+        rows = numbered.subquery()
         # Both texts are made of the same rows in the same order, whichever that is.
         return (
             sa.select(

@@ -21,7 +21,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from connectors import sqlmarkers
-from connectors.base import Access, Connector, Outcome, StreamOptions, Write, is_unkeyed
+from connectors.base import Access, Connector, Outcome, StreamOptions, Total, Write, is_unkeyed
 from connectors.dialects.base import Database
 from connectors.dialects.mysql import Rights
 from connectors.errors import (
@@ -1129,6 +1129,14 @@ def test_a_read_that_is_left_at_its_last_page_locks_nobody_out(
 
 # -- what a row's hash tells apart --
 
+
+def total(connector: Sql) -> Total:
+    """What the whole table adds up to."""
+    with connector.in_parts(Stream("t", ()), NONE, 1) as found:
+        assert found is not None
+        return found.totals[0]
+
+
 TEXTS = ["", None, "n", "|", "|n", "||n", "|;", ";", "a|", "a", "a|;|n", "|;|n", "É", "é"]
 
 
@@ -1145,7 +1153,7 @@ def test_rows_that_differ_in_any_cell_have_different_hashes(postgresql: Place) -
         postgresql.run("INSERT INTO t VALUES (1, :n, :a, :b, :c)", n=n, a=a, b=b, c=c)
         *_, page = connector.read(Stream("t", ()), NONE)
         versions.update(page.versions)
-        totals.add(connector.total(Stream("t", ()), NONE))
+        totals.add(total(connector))
     assert len(versions) == len(totals) == len(rows)
 
 
@@ -1153,11 +1161,11 @@ def test_what_two_rows_exchange_is_seen_in_their_sum(postgresql: Place) -> None:
     postgresql.run("CREATE TABLE t (id INT PRIMARY KEY, n INT, v TEXT)")
     postgresql.run("INSERT INTO t VALUES (1, 5, 'one'), (2, 7, 'two'), (3, -5, 'one')")
     connector = postgresql.connect()
-    before = connector.total(Stream("t", ()), NONE)
+    before = total(connector)
     postgresql.run("UPDATE t SET v = CASE id WHEN 1 THEN 'two' ELSE 'one' END")
-    exchanged = connector.total(Stream("t", ()), NONE)
+    exchanged = total(connector)
     postgresql.run("UPDATE t SET n = -n")
-    assert len({before, exchanged, connector.total(Stream("t", ()), NONE)}) == 3
+    assert len({before, exchanged, total(connector)}) == 3
 
 
 def test_what_a_collation_calls_equal_is_not_the_same_to_a_hash(postgresql: Place) -> None:
@@ -1171,9 +1179,9 @@ def test_what_a_collation_calls_equal_is_not_the_same_to_a_hash(postgresql: Plac
     )
     postgresql.run("INSERT INTO t VALUES ('k', 'Ann', 'Ann', 'Ann')")
     connector = postgresql.connect()
-    before = connector.total(Stream("t", ()), NONE)
+    before = total(connector)
     postgresql.run("UPDATE t SET a = 'ANN'")
-    assert connector.total(Stream("t", ()), NONE) != before
+    assert total(connector) != before
 
 
 def test_a_table_of_very_many_columns_is_hashed_like_any_other(postgresql: Place) -> None:
@@ -1181,9 +1189,9 @@ def test_a_table_of_very_many_columns_is_hashed_like_any_other(postgresql: Place
     postgresql.run(f"CREATE TABLE t (id INT PRIMARY KEY, {columns})")
     postgresql.run("INSERT INTO t (id, c899) VALUES (1, 1)")
     connector = postgresql.connect()
-    before = connector.total(Stream("t", ()), NONE)
+    before = total(connector)
     postgresql.run("UPDATE t SET c899 = 2")
-    assert connector.total(Stream("t", ()), NONE) != before
+    assert total(connector) != before
 
 
 # -- cursors --

@@ -51,3 +51,21 @@ def test_where_a_version_is_unknown_or_no_number_nothing_adds_up(world: World, o
         assert ledger.load_versions(db, config, "right") == {"0": "1", "1": other}
     assert "right" not in totals
     assert (index.linked, index.on_side) == (2, {"left": 2, "right": 2})
+
+
+def test_a_part_of_which_a_version_is_unknown_adds_up_to_nothing(world: World) -> None:
+    config = world.config()
+    linked(world, config, [str(LARGE), "7", None, "9"], ["1", "2", "3", 'W/"5"'])
+    with world.ctx.reads() as db:
+        if not ledger.can_add_versions(db):
+            return
+        whole = ledger.load_parts(db, config, "left", 1)
+        parts = ledger.load_parts(db, config, "left", 16)
+        of_no_numbers = ledger.load_parts(db, config, "right", 16)
+        found = [ledger.load_versions(db, config, "left", (16, [part])) for part in parts]
+    assert whole == {0: None}
+    assert of_no_numbers == {}
+    assert sorted(id for part in found for id in part) == ["0", "1", "2", "3"]
+    for part, versions in zip(parts.values(), found, strict=True):
+        known = [int(version) for version in versions.values() if version is not None]
+        assert part == (Total(len(versions), sum(known)) if len(known) == len(versions) else None)
