@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, cast
 
+import orjson
 from sqlalchemy import (
     ColumnElement,
     DateTime,
@@ -77,8 +78,20 @@ class Encoded(str):
     __slots__ = ()
 
 
+# What the standard library would not take, or would take otherwise, is left to it.
+_AS_USUAL = (
+    orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | orjson.OPT_PASSTHROUGH_SUBCLASS
+)
+
+
 def to_json(value: Any) -> str:
-    return str(value) if type(value) is Encoded else json.dumps(value)
+    """A value for a JSON column as its text."""
+    if type(value) is Encoded:
+        return str(value)
+    try:
+        return orjson.dumps(value, option=_AS_USUAL).decode()
+    except orjson.JSONEncodeError:  # numbers past 64 bits, keys that are no texts
+        return json.dumps(value)
 
 
 class Base(DeclarativeBase):
@@ -96,7 +109,11 @@ def make_engine(url: str, *, pool_size: int = 12) -> Engine:
     """
     if url.startswith("sqlite"):
         engine = create_engine(
-            url, connect_args={"timeout": 30}, hide_parameters=True, json_serializer=to_json
+            url,
+            connect_args={"timeout": 30},
+            hide_parameters=True,
+            json_serializer=to_json,
+            json_deserializer=orjson.loads,
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
@@ -108,6 +125,7 @@ def make_engine(url: str, *, pool_size: int = 12) -> Engine:
         pool_pre_ping=True,
         hide_parameters=True,
         json_serializer=to_json,
+        json_deserializer=orjson.loads,
         connect_args={
             "connect_timeout": 10,
             "prepare_threshold": None,

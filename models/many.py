@@ -6,12 +6,12 @@ go in by COPY and are changed by one UPDATE over arrays, which a pooler in trans
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from types import NoneType
 from typing import Any, cast
 
+import orjson
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -29,9 +29,8 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from models.db import Base, Encoded
+from models.db import Base, Encoded, to_json
 
-_JSON = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))
 _IN_A_LIST = 900  # values that SQLite takes in one list
 _PAGE = 10_000  # rows that a database joins to one text
 FEW = 20  # below it one statement for each row is as quick, and simpler to follow in a log
@@ -128,10 +127,11 @@ def chosen(
     """The rows whose key is one of these values: as many as one likes, in few questions."""
     wanted = list(values)
     found: list[Any] = []
+    db.flush()
     at_once = 20_000 if is_postgresql(db) else _IN_A_LIST
     for start in range(0, len(wanted), at_once):
         one_of = _one_of(db, key, wanted[start : start + at_once])
-        found += db.execute(select(*columns).where(one_of, *conditions)).all()
+        found += db.connection().execute(select(*columns).where(one_of, *conditions)).all()
     return found
 
 
@@ -155,7 +155,7 @@ def pairs(db: Session, one: Any, two: Any, *conditions: Any) -> dict[str, str | 
             ones, twos = db.execute(
                 select(func.json_group_array(one), func.json_group_array(two)).where(*page)
             ).one()
-            found.update(zip(json.loads(ones), json.loads(twos), strict=True))
+            found.update(zip(orjson.loads(ones), orjson.loads(twos), strict=True))
             if last is None:
                 return found
             behind = (*conditions, one > last)
@@ -224,12 +224,12 @@ def _array(texts: Sequence[str | None]) -> str:
 def _json_text(value: Any) -> str | None:
     if value is None or type(value) is Encoded:
         return value
-    return _JSON.encode(value)
+    return to_json(value)
 
 
 def encoded(value: Any) -> Encoded:
     """A value for a JSON column as text, for whoever stores it more than once."""
-    return Encoded(_JSON.encode(value))
+    return Encoded(to_json(value))
 
 
 def _plain_text(value: Any) -> str | None:

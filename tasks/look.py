@@ -6,9 +6,7 @@ A run, its preview, an explanation of one record: all of them look with this cod
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence, Set
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import nullcontext
-from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -33,7 +31,7 @@ from tasks import ledger, relations
 from tasks.context import Context
 from tasks.ledger import Decided
 from tasks.reins import Reins
-from tasks.sides import End, Pairing, call, probe, records_at
+from tasks.sides import End, Pairing, both, call, probe, records_at
 
 WRONG_CLOCK = timedelta(minutes=1)  # beyond it people are told
 MOST_PROBES = 500  # missing ids that are looked up one by one in one run
@@ -144,7 +142,7 @@ def look(
             ctx, pairing, end, reins, since, look_at_all=look_at_all, unread=unread, as_agreed=as_agreed
         )
 
-    scans = _both(read, apart=all(pairing.end(side).connector.reads_apart for side in SIDES))
+    scans = both(read, apart=all(pairing.end(side).connector.reads_apart for side in SIDES))
     for side in SIDES:
         if pairing.end(side).id_kind == "visible":
             unkeyed[side] = _set_unkeyed_aside(scans[side])
@@ -347,15 +345,6 @@ def _without(rules: Rules, vanished: Mapping[Side, frozenset[str]]) -> Rules:
         return rules
     mapping = replace(rules.mapping, left_vanished=vanished["left"], right_vanished=vanished["right"])
     return replace(rules, mapping=mapping)
-
-
-def _both(read: Callable[[Side], Scan], *, apart: bool) -> dict[Side, Scan]:
-    """Both sides read: one after the other, or at the same time where their connectors allow it."""
-    if not apart:
-        return {side: read(side) for side in SIDES}
-    with ThreadPoolExecutor(len(SIDES), thread_name_prefix="read") as pool:
-        waiting = {side: pool.submit(copy_context().run, read, side) for side in SIDES}
-        return {side: waiting[side].result() for side in SIDES}
 
 
 def _meet_the_holders(db: Session, pairing: Pairing, index: LinkIndex, scans: Mapping[Side, Scan]) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
+from contextvars import copy_context
 from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
@@ -295,19 +297,33 @@ def open_ends(
     connectors: Mapping[Side, Connector], definition: SyncDefinition, ids: Mapping[Side, str]
 ) -> dict[Side, End]:
     """Both ends; one that is to be made as it will look."""
-    ends: dict[Side, End] = {}
-    gone: dict[Side, StreamGone] = {}
-    for side in SIDES:
+
+    def found_on(side: Side) -> End | StreamGone:
         try:
-            ends[side] = open_end(connectors[side], side, definition, ids.get(side, ""))
+            return open_end(connectors[side], side, definition, ids.get(side, ""))
         except StreamGone as problem:
-            if not is_to_be_made(problem, side, definition) or gone:
+            if not is_to_be_made(problem, side, definition):
                 raise
-            gone[side] = problem
+            return problem
+
+    found = both(found_on, apart=all(connector.reads_apart for connector in connectors.values()))
+    ends = {side: end for side, end in found.items() if isinstance(end, End)}
+    gone = {side: problem for side, problem in found.items() if isinstance(problem, StreamGone)}
+    if not ends:
+        raise gone["right"]
     for side, missing in gone.items():
         made = planned_end(connectors[side], side, definition, ends[other(side)], ids.get(side, ""))
         ends[side] = replace(made, is_blank=isinstance(missing, StreamBlank))
     return ends
+
+
+def both(ask: Callable[[Side], Answer], *, apart: bool) -> dict[Side, Answer]:
+    """What both sides answer: one after the other, or at the same time where their connectors allow it."""
+    if not apart:
+        return {side: ask(side) for side in SIDES}
+    with ThreadPoolExecutor(len(SIDES), thread_name_prefix="side") as pool:
+        waiting = {side: pool.submit(copy_context().run, ask, side) for side in SIDES}
+        return {side: waiting[side].result() for side in SIDES}
 
 
 def is_to_be_made(problem: ConnectorError, side: Side, definition: SyncDefinition) -> bool:

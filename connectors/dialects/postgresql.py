@@ -67,7 +67,12 @@ _INTEGERS = ((types.SmallInteger, 2**15 - 1), (types.BigInteger, 2**63 - 1), (ty
 _SINGLE_DIGITS, _DOUBLE_DIGITS = 6, 15
 _COMPARED_DIRECTLY = frozenset({"integer", "decimal", "uuid", "text", "date", "boolean"})
 _WITHOUT_LINE_ENDS = frozenset({"integer", "decimal", "uuid", "date", "boolean"})
-_WITHOUT_BARS = frozenset(  # their text has none
+# What takes long to write as text goes into a row's hash as the protocol sends it.
+_SENT: Mapping[str, Callable[[Any], sa.ColumnElement[Any]]] = {
+    "datetime": sa.func.timestamptz_send,
+    "naive_datetime": sa.func.timestamp_send,
+}
+_NEVER_BLANK = frozenset(  # as texts
     {"integer", "decimal", "float", "boolean", "date", "datetime", "naive_datetime", "uuid", "binary"}
 )
 _UUID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}", re.ASCII)
@@ -104,6 +109,7 @@ _PLAIN_TABLE = sa.text(
     FROM pg_catalog.pg_class c WHERE c.oid = to_regclass(:name)
     """
 )
+_NESTED = 16  # hashes within one another
 _COPIED_KEYS = frozenset({"integer", "uuid", "text"})  # that come back as they were given
 _MANY = 50  # new rows from which on a COPY pays
 
@@ -358,13 +364,11 @@ class Postgres(Database):
         return sa.cast(self._number_of(table), sa.Text)
 
     def _number_of(self, table: Table) -> sa.ColumnElement[int]:
-        """A hash of a row's text. Not hash_record_extended: to it 5 is -5, and what two rows exchange leaves
-        its sum as it was. Nor the text of row(...), which takes twice as long to make.
+        """A hash of a row's cells. Not hash_record_extended: to it 5 is -5, and what two rows exchange leaves
+        its sum as it was. Nor the text of row(...), which takes three times as long to make.
         """
-        text = _joined([_segment(table.clause.c[column.name], column.kind) for column in table.columns])
-        # Byte by byte, whatever the columns' collations call equal.
-        seed = sa.literal(table.seed, sa.BigInteger)
-        return sa.func.hashtextextended(sa.collate(text, "C"), seed, type_=sa.BigInteger)
+        texts = [_text_of(table.clause.c[column.name], column.kind) for column in table.columns]
+        return _hash_of(texts, table.seed)
 
     def totals(
         self, connection: Connection, table: Table, key: Sequence[Column], number: int
@@ -383,9 +387,7 @@ class Postgres(Database):
     def _part_of(self, table: Table, key: Column, number: int) -> sa.ColumnElement[int]:
         """The part that a row belongs to. Without parameters: two of them would be two expressions."""
         id_ = sa.collate(self.selected(table.clause.c[key.name], key), "C")
-        hash_: sa.ColumnElement[int] = sa.func.hashtextextended(
-            id_, sa.literal_column("0", sa.BigInteger), type_=sa.BigInteger
-        )
+        hash_ = _hash(id_, sa.literal_column("0", sa.BigInteger))
         return hash_.bitwise_and(sa.literal_column(str(number - 1), sa.BigInteger))
 
     def hashed(
@@ -713,25 +715,33 @@ def _limit(base: types.TypeEngine[Any]) -> int | None:
     return next((limit for kind, limit in _INTEGERS if isinstance(base, kind)), None)
 
 
-def _segment(clause: sa.ColumnElement[Any], kind: str) -> sa.ColumnElement[str]:
-    """A cell's part of its row's text: no two rows of different cells have the same text.
+def _text_of(clause: sa.ColumnElement[Any], kind: str) -> sa.ColumnElement[str]:
+    """A cell as a text that no other cell of its column has; an empty one where nothing stands."""
+    text: sa.ColumnElement[str] = sa.cast(clause, sa.Text)
+    if (send := _SENT.get(kind)) is not None:
+        text = sa.func.encode(send(clause), "hex", type_=sa.Text)
+    elif kind not in _NEVER_BLANK:
+        text = sa.func.textcat(text, "|")
+    return sa.collate(sa.func.coalesce(text, ""), "C")  # byte by byte, whatever the column calls equal
 
-    A segment ends with a bar. Within a text bars are doubled, so that one before a semicolon is its end, and
-    one before an n can only be the whole of a text that is not there.
+
+def _hash_of(texts: Sequence[sa.ColumnElement[str]], seed: int) -> sa.ColumnElement[int]:
+    """A hash of these texts in their order: each is hashed from where the one before it came to.
+
+    What becomes of some at a time is hashed two by two: a table may have more columns than nest.
     """
-    text = sa.cast(clause, sa.Text)
-    if kind in _WITHOUT_BARS:
-        return sa.func.textcat(sa.func.coalesce(text, ""), "|")
-    doubled = sa.func.replace(sa.collate(text, "C"), "|", "||")
-    return sa.func.textcat(sa.func.coalesce(doubled, "|n"), "|;")
+    if len(texts) > _NESTED:
+        middle = len(texts) // 2
+        last = sa.cast(_hash_of(texts[middle:], seed), sa.Text)
+        return _hash(sa.collate(last, "C"), _hash_of(texts[:middle], seed))
+    found: sa.ColumnElement[int] = sa.literal(seed, sa.BigInteger)
+    for text in texts:
+        found = _hash(text, found)
+    return found
 
 
-def _joined(texts: Sequence[sa.ColumnElement[str]]) -> sa.ColumnElement[str]:
-    """All of them in their order, joined half by half: nothing is copied once for each text behind it."""
-    middle = len(texts) // 2
-    if not middle:
-        return texts[0]
-    return sa.func.textcat(_joined(texts[:middle]), _joined(texts[middle:]))
+def _hash(text: sa.ColumnElement[str], seed: sa.ColumnElement[int]) -> sa.ColumnElement[int]:
+    return sa.func.hashtextextended(text, seed, type_=sa.BigInteger)
 
 
 def _first_line(error: BaseException) -> str:
