@@ -90,8 +90,16 @@ def to_json(value: Any) -> str:
         return str(value)
     try:
         return orjson.dumps(value, option=_AS_USUAL).decode()
-    except orjson.JSONEncodeError:  # numbers past 64 bits, keys that are no texts
+    except orjson.JSONEncodeError:  # numbers past 64 bits, half characters, keys that are no texts
         return json.dumps(value)
+
+
+def from_json(text: str | bytes) -> Any:
+    """The value of a JSON column."""
+    try:
+        return orjson.loads(text)
+    except orjson.JSONDecodeError:  # half characters
+        return json.loads(text)
 
 
 class Base(DeclarativeBase):
@@ -113,7 +121,7 @@ def make_engine(url: str, *, pool_size: int = 12) -> Engine:
             connect_args={"timeout": 30},
             hide_parameters=True,
             json_serializer=to_json,
-            json_deserializer=orjson.loads,
+            json_deserializer=from_json,
         )
         event.listen(engine, "connect", _prepare_sqlite)
         event.listen(engine, "begin", _begin_immediate)
@@ -125,7 +133,7 @@ def make_engine(url: str, *, pool_size: int = 12) -> Engine:
         pool_pre_ping=True,
         hide_parameters=True,
         json_serializer=to_json,
-        json_deserializer=orjson.loads,
+        json_deserializer=from_json,
         connect_args={
             "connect_timeout": 10,
             "prepare_threshold": None,

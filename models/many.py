@@ -11,7 +11,6 @@ from datetime import UTC, datetime
 from types import NoneType
 from typing import Any, cast
 
-import orjson
 from sqlalchemy import (
     JSON,
     BigInteger,
@@ -29,7 +28,7 @@ from sqlalchemy import (
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.orm import Session
 
-from models.db import Base, Encoded, to_json
+from models.db import Base, Encoded, from_json, to_json
 
 _IN_A_LIST = 900  # values that SQLite takes in one list
 _PAGE = 10_000  # rows that a database joins to one text
@@ -155,7 +154,7 @@ def pairs(db: Session, one: Any, two: Any, *conditions: Any) -> dict[str, str | 
             ones, twos = db.execute(
                 select(func.json_group_array(one), func.json_group_array(two)).where(*page)
             ).one()
-            found.update(zip(orjson.loads(ones), orjson.loads(twos), strict=True))
+            found.update(zip(from_json(ones), from_json(twos), strict=True))
             if last is None:
                 return found
             behind = (*conditions, one > last)

@@ -1,21 +1,28 @@
-"""Times are UTC, writers wait their turn, readers wait for nobody."""
+"""Times are UTC, JSON is JSON, writers wait their turn, readers wait for nobody."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta, timezone
+from enum import StrEnum
 from threading import Event
+from typing import Any
 
 import pytest
 from sqlalchemy import Engine, select, text
 from sqlalchemy.exc import StatementError
 
-from models.db import db_now, make_engine, make_read_sessions, make_sessions
+from models.db import db_now, from_json, make_engine, make_read_sessions, make_sessions, to_json
 from models.people import Workspace
 from models.tables import metadata
 
 NOON = datetime(2026, 3, 4, 12, 0, 0, 123456, tzinfo=UTC)
+
+
+class _Kind(StrEnum):
+    ONE = "one"
 
 
 @pytest.fixture
@@ -48,6 +55,26 @@ def test_time_without_a_zone_is_refused(engine: Engine) -> None:
 def test_time_without_a_zone_is_refused_in_a_query_too(engine: Engine) -> None:
     with make_read_sessions(engine)() as db, pytest.raises(StatementError, match="without a zone"):
         db.scalars(select(Workspace).where(Workspace.created_at < NOON.replace(tzinfo=None))).all()
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        {1: "one"},
+        {"large": 2**70},
+        ("a", ["b"]),
+        {"half\ud800": 1},
+        {"a": _Kind.ONE},
+        [1.5, None, True, "é 漢"],
+    ],
+)
+def test_a_json_text_says_what_the_standard_library_would_say(value: Any) -> None:
+    assert from_json(to_json(value)) == json.loads(json.dumps(value))
+
+
+def test_what_is_no_json_is_refused() -> None:
+    with pytest.raises(TypeError):
+        to_json({"at": datetime(2026, 1, 1, tzinfo=UTC)})
 
 
 def test_times_are_compared_as_times(engine: Engine) -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from models.db import from_json, to_json
 from sync.values import (
     MISSING,
     FieldType,
@@ -81,8 +82,9 @@ def test_every_type_is_tried() -> None:
 @given(data=st.data())
 def test_what_is_stored_comes_back_exactly(kind: FieldType, data: st.DataObject) -> None:
     value = data.draw(CANONICAL[kind])
-    stored = json.loads(json.dumps(encode(value)))
-    assert is_same(decode(stored), value)
+    stored = encode(value)
+    assert is_same(decode(json.loads(json.dumps(stored))), value)
+    assert is_same(decode(from_json(to_json(stored))), value)  # as our own database has it
 
 
 @each_type
@@ -164,7 +166,8 @@ def test_the_order_of_a_list_counts_only_where_it_was_said(items: list[Any], cha
     one, two = tuple(items), tuple(shuffled)
     assert comparable(one, FieldType.LIST) == comparable(two, FieldType.LIST)
     in_order = comparable(one, FieldType.LIST, ordered=True) == comparable(two, FieldType.LIST, ordered=True)
-    assert in_order is all(encode(a) == encode(b) for a, b in zip(one, two, strict=True))
+    alone = [[comparable((item,), FieldType.LIST) for item in items] for items in (one, two)]
+    assert in_order is (alone[0] == alone[1])
 
 
 @pytest.mark.parametrize("raw", ["1e1000000000", "-1e-1000000000", Decimal("1e1000000000")])
