@@ -11,7 +11,7 @@ import resource
 import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from time import perf_counter
+from time import perf_counter, process_time
 from typing import Any
 
 import bench.work as work
@@ -56,7 +56,7 @@ def later(ctx: Context, job: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
 
 
 def measured(ctx: Context, *, full: bool) -> dict[str, Any]:
-    began = perf_counter()
+    began, at_work = perf_counter(), process_time()
     summary = shift.run_here(
         ctx,
         config_id(ctx),
@@ -64,8 +64,12 @@ def measured(ctx: Context, *, full: bool) -> dict[str, Any]:
         carry_out=execute.carry_out,
         full=full,
     )
-    seconds = perf_counter() - began
-    return {"seconds": seconds, "megabytes": peak_megabytes(), "summary": summary.as_json()}
+    return {
+        "seconds": perf_counter() - began,
+        "processor": process_time() - at_work,
+        "megabytes": peak_megabytes(),
+        "summary": summary.as_json(),
+    }
 
 
 def memory(ctx: Context, job: Mapping[str, Any]) -> list[dict[str, Any]]:

@@ -73,18 +73,30 @@ class Table:
 
     def __post_init__(self) -> None:
         print(f"\n{self.title}, {self.size:,} records")
-        print(f"  {'what':<40} {'seconds':>8} {'ratio':>12} {'limit':>6} {'records/s/side':>15} {'MB':>6}")
+        heads = f"{'seconds':>8} {'ratio':>12} {'limit':>6} {'own':>6} {'records/s/side':>15} {'MB':>6}"
+        print(f"  {'what':<40} {heads}")
 
-    def add(self, case: str, seconds: float, megabytes: float | None = None, note: str = "") -> None:
+    def add(
+        self,
+        case: str,
+        seconds: float,
+        megabytes: float | None = None,
+        note: str = "",
+        processor: float | None = None,
+    ) -> None:
+        """`processor`: the seconds that our own process was at work, as a ratio (own): what would be left
+        if the databases answered at once."""
         self.seconds[case] = seconds
         limit, beside = LIMITS.get(case.removeprefix("dlt: "), (None, "read"))
         base = self.seconds.get(beside)
         ratio = f"{seconds / base:.2f} {beside}" if base and case not in ("read", "copy") else ""
         pace = f"{self.size / seconds:,.0f}" if seconds else ""
         limit_ = f"{limit:g}" if limit and ratio else ""
+        own = f"{processor / base:.2f}" if processor and base and ratio else ""
         memory = f"{megabytes:,.0f}" if megabytes else ""
         print(
-            f"  {case:<40} {seconds:>8.2f} {ratio:>12} {limit_:>6} {pace:>15} {memory:>6}  {note}", flush=True
+            f"  {case:<40} {seconds:>8.2f} {ratio:>12} {limit_:>6} {own:>6} {pace:>15} {memory:>6}  {note}",
+            flush=True,
         )
 
 
@@ -215,7 +227,9 @@ def story(table: Table, home: Home, edit: Callable[[work.Edit], None], index: Ca
 
 
 def told(table: Table, case: str, line: Mapping[str, Any]) -> None:
-    table.add(case, line["seconds"], line["megabytes"], note=counts(line.get("summary")))
+    table.add(
+        case, line["seconds"], line["megabytes"], counts(line.get("summary")), processor=line.get("processor")
+    )
 
 
 def counts(summary: Mapping[str, Any] | None) -> str:

@@ -560,6 +560,8 @@ def display(value: Value) -> str:
     """How a person sees a value in a page, a message or a key."""
     if type(value) is str and value.isascii():
         return value
+    if type(value) is int and -_BROWSERS <= value <= _BROWSERS:
+        return str(value)
     if value is MISSING:
         return ""
     return "" if value is None else _text(value)

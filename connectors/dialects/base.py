@@ -12,6 +12,7 @@ MySQL and MariaDB.
 from __future__ import annotations
 
 import hashlib
+import marshal
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -133,7 +134,9 @@ class Table:
     def versions(self, rows: Sequence[Row]) -> list[str]:
         """A hash of each raw row."""
         seed, blake2b = self.seed, hashlib.blake2b
-        return [blake2b(f"{seed}{row!r}".encode(), digest_size=12).hexdigest() for row in rows]
+        dumps: Callable[[Any, int], bytes] = marshal.dumps
+        # The second format writes equal values alike wherever they came from; numbers of two kinds differ.
+        return [blake2b(dumps((seed, row), 2), digest_size=12).hexdigest() for row in rows]
 
 
 @dataclass(frozen=True)

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import base64
+import itertools
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from functools import cached_property, partial
+from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 import sqlalchemy as sa
@@ -116,7 +117,7 @@ class Sqlite(Database):
         )
         # A text that is not UTF-8 spoils its own record and no other: it comes with what is wrong in it
         # marked, and whoever takes the record sets it aside.
-        connection.text_factory = partial(str, encoding="utf-8", errors="surrogateescape")
+        connection.text_factory = _decoded
         connection.execute("PRAGMA foreign_keys = ON")
         return connection
 
@@ -243,6 +244,36 @@ class Sqlite(Database):
 
     # -- rows --
 
+    def chunks(
+        self, connection: Connection, select: sa.Select[Any], size: int, key: Sequence[Column] | None
+    ) -> Iterator[list[Row]]:
+        """By the driver's own cursor, and texts as UTF-8 in the driver itself, which takes half of the time;
+        from the first text on that is not UTF-8, as everywhere else."""
+        driver = cast("sqlite3.Connection", connection.connection.driver_connection)
+        decoded: Any = str
+        cursor, done = self._rows_of(connection, select), 0
+        while True:
+            driver.text_factory = decoded
+            try:
+                rows = cursor.fetchmany(size)
+            except sqlite3.OperationalError as error:
+                if decoded is _decoded or "decode" not in str(error):
+                    raise
+                decoded = driver.text_factory = _decoded
+                cursor = self._rows_of(connection, select)  # in the same snapshot, so the same once more
+                for _ in itertools.islice(cursor, done):
+                    pass
+                continue
+            finally:
+                driver.text_factory = _decoded  # whoever asks on this connection between two pages
+            if not rows:
+                return
+            done += len(rows)
+            yield rows
+
+    def _rows_of(self, connection: Connection, select: sa.Select[Any]) -> sqlite3.Cursor:
+        return cast("sqlite3.Cursor", connection.execute(select).cursor)
+
     def decode(self, column: Column, raw: Raw) -> Value:
         if raw is None:
             return None
@@ -314,6 +345,10 @@ class Sqlite(Database):
         except ValueProblem:
             return raw
         return _as_written(moment - timedelta(seconds=seconds), raw)
+
+
+def _decoded(text: bytes) -> str:
+    return text.decode("utf-8", "surrogateescape")
 
 
 def _stays_as_given(column: Column) -> bool:

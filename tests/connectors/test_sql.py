@@ -21,7 +21,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.pool import NullPool
 
 from connectors import sqlmarkers
-from connectors.base import Access, Connector, Outcome, StreamOptions, Total, Write, is_unkeyed
+from connectors.base import Access, Connector, Outcome, Page, StreamOptions, Total, Write, is_unkeyed
 from connectors.dialects.base import Database
 from connectors.dialects.mysql import Rights
 from connectors.errors import (
@@ -1092,6 +1092,29 @@ def numbers(place: Place, count: int) -> Sql:
         "INSERT INTO t VALUES " + ", ".join(f"({number}, 'v{number}')" for number in range(1, count + 1))
     )
     return place.connect()
+
+
+@pytest.mark.parametrize("broken", [1, 2, 3, 6, 10])
+def test_a_text_that_is_no_text_spoils_its_own_record_wherever_it_stands(
+    sqlite: Place, monkeypatch: pytest.MonkeyPatch, broken: int
+) -> None:
+    monkeypatch.setattr(Sql, "page_size", 3)
+    connector = numbers(sqlite, 10)
+    whole = {id: version for page in connector.read(Stream("t", ()), NONE) for id, version in versions(page)}
+    sqlite.run(f"UPDATE t SET v = CAST(x'41ff' AS TEXT) WHERE id = {broken}")
+    pages = list(connector.read(Stream("t", ()), NONE))
+    assert [id for page in pages for id in page.ids] == [str(number) for number in range(1, 11)]
+    found = {id: version for page in pages for id, version in versions(page)}
+    assert [id for id in whole if found[id] != whole[id]] == [str(broken)]
+    texts = {page.ids[index]: page.record(index).get("v") for page in pages for index in range(len(page.ids))}
+    assert texts == {str(n): "A\udcff" if n == broken else f"v{n}" for n in range(1, 11)}
+    (looked,) = connector.lookup(Stream("t", ()), NONE, [str(broken)])
+    assert looked.record is not None
+    assert looked.record.version == found[str(broken)]
+
+
+def versions(page: Page) -> list[tuple[str, str | None]]:
+    return list(zip(page.ids, page.versions, strict=True))
 
 
 def test_records_may_be_asked_for_in_any_order(place: Place) -> None:
