@@ -297,7 +297,7 @@ class Total:
     """What records, or what is known of them, add up to: equal totals are the same records, unchanged."""
 
     count: int
-    versions: int
+    versions: int | None  # None where some version is unknown: that is like nothing that stands there
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, Protocol, TypeVar
+from typing import Final, Protocol
 
 from sync.records import Record
 
-T = TypeVar("T")
 CONSISTENCY_GRACE = timedelta(minutes=10)
 _RETURNED: Final = "\0returned"  # in place of the version of a record that has come
 PARTED = 20_000  # linked records of a side from which on it is added up in parts
@@ -195,13 +194,9 @@ def parts_for(linked: int) -> int:
     return 1 if linked < PARTED else min(2 ** ((linked // IN_A_PART).bit_length() - 1), MOST_PARTS)
 
 
-def moved_parts(there: Mapping[int, T], known: Mapping[int, T | None]) -> set[int]:
-    """The parts of a side that do not add up to what is known of them; None where that is nothing."""
-    return {
-        part
-        for part in there.keys() | known.keys()
-        if part not in there or part not in known or there[part] != known[part]
-    }
+def moved_parts(there: Mapping[int, object], known: Mapping[int, object]) -> set[int]:
+    """The parts of a side that do not add up to what is known of them."""
+    return {part for part in there.keys() | known.keys() if there.get(part) != known.get(part)}
 
 
 def absence_is_sure(

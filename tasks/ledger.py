@@ -98,10 +98,10 @@ def load_index(
     return index, totals
 
 
-def load_parts(db: Session, config_id: str, side: Side, number: int) -> Mapping[int, Total | None]:
+def load_parts(db: Session, config_id: str, side: Side, number: int) -> Mapping[int, Total]:
     """What the versions of a side's linked records add up to, in so many parts (`connectors.base.Parts`).
 
-    None of a part of which some version is unknown; nothing where some version is no whole number.
+    Nothing where some version is no whole number.
     """
     record_id, version = _columns_on(side)
     part = many.part_of(record_id, number)
@@ -112,7 +112,7 @@ def load_parts(db: Session, config_id: str, side: Side, number: int) -> Mapping[
             rows = many.grouped(db, query.group_by(part))
     except DataError:
         return {}
-    return {part: Total(count, int(sum_)) if count == known else None for part, count, known, sum_ in rows}
+    return {part: Total(count, int(sum_) if count == known else None) for part, count, known, sum_ in rows}
 
 
 def load_versions(

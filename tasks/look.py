@@ -13,7 +13,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from connectors.base import Can, Page, Total, is_unkeyed
+from connectors.base import Can, Page, Parts, Total, is_unkeyed
 from connectors.errors import RetryableError
 from models.links import Link
 from models.sync_configs import Baseline
@@ -35,6 +35,7 @@ from tasks.sides import End, Pairing, both, call, probe, records_at
 
 WRONG_CLOCK = timedelta(minutes=1)  # beyond it people are told
 MOST_PROBES = 500  # missing ids that are looked up one by one in one run
+FEW = 20  # a read of less than this part of a side looks its links up, in place of going through all
 KEYS_AT_ONCE = 100  # match values in one question
 
 
@@ -235,20 +236,15 @@ def _by_parts(
             if there is None:
                 return None
             count = sum(part.count for part in there.totals.values())
-            if total == Total(count, sum(part.versions for part in there.totals.values())):
+            if total == Total(count, sum(part.versions or 0 for part in there.totals.values())):
                 return Scan(read=count, complete=True, incomplete_because="", cursor=there.cursor)
             if number == 1:
                 return None
             with ctx.reads() as db:
                 ours = ledger.load_parts(db, pairing.config_id, side, number)
-                moved = moved_parts(there.totals, ours)
-                to_read = sum(there.totals[part].count for part in moved & there.totals.keys())
-                if 2 * to_read > count:
-                    return None
-                versions = ledger.load_versions(db, pairing.config_id, side, (number, moved))
-            scan = scan_pages(_paced(end, there.read(moved), reins), versions, as_agreed=as_agreed)
-            scan.read += count - to_read
-            scan.cursor = there.cursor
+            scan = _scan_of_parts(ctx, pairing, end, reins, there, ours, number, as_agreed)
+            if scan is not None:
+                scan.read, scan.cursor = count, there.cursor
             return scan
 
     if reins is not None:
@@ -256,6 +252,39 @@ def _by_parts(
         reins.progress(f"reading {side}", 0)
     with reins.toward(end.connection_id) if reins is not None else nullcontext():
         return call(once, retries=pairing.definition.retries)
+
+
+def _scan_of_parts(
+    ctx: Context,
+    pairing: Pairing,
+    end: End,
+    reins: Reins | None,
+    there: Parts,
+    ours: Mapping[int, Total],
+    number: int,
+    as_agreed: Callable[[Sequence[Record]], Set[str]] | None,
+) -> Scan | None:
+    """A scan of the parts that add up to something else than ours; None where they are most of the side."""
+    moved = moved_parts(there.totals, ours)
+    to_read = sum(there.totals[part].count for part in moved & there.totals.keys())
+    count = sum(part.count for part in there.totals.values())
+    if 2 * to_read > count:
+        return None
+
+    def linked() -> dict[str, str | None]:
+        """The versions of all that is linked in these parts, by one pass over all links."""
+        with ctx.reads() as db:
+            return ledger.load_versions(db, pairing.config_id, end.side, (number, moved))
+
+    pages = there.read(moved)
+    if FEW * to_read > count:
+        return scan_pages(_paced(end, pages, reins), linked(), as_agreed=as_agreed)
+    versions: dict[str, str | None] = {}
+    pages = _with_versions(ctx, pairing, end.side, pages, versions)
+    scan = scan_pages(_paced(end, pages, reins), versions, as_agreed=as_agreed)
+    if len(versions) < sum(ours[part].count for part in moved & ours.keys()):
+        scan.absent = linked().keys() - versions.keys()
+    return scan
 
 
 def _as_agreed(ctx: Context, pairing: Pairing, side: Side) -> Callable[[Sequence[Record]], Set[str]] | None:
@@ -489,12 +518,8 @@ def scan_side(
                 known = ledger.load_versions(db, pairing.config_id, end.side)
 
     def pages() -> Iterator[Page]:
-        for page in _pages(end, since):
-            if since is not None:  # of all links only those of what moved
-                with ctx.reads() as db:
-                    unknown = [record_id for record_id in page.ids if record_id not in known]
-                    known.update(ledger.versions_of(db, pairing.config_id, end.side, unknown))
-            yield page
+        read = _pages(end, since)
+        return read if since is None else _with_versions(ctx, pairing, end.side, read, known)
 
     def once() -> Scan:
         if begin is not None:
@@ -527,6 +552,17 @@ def scan_side(
         if unread is not None:
             unread[end.side] = problem.message
         return partial
+
+
+def _with_versions(
+    ctx: Context, pairing: Pairing, side: Side, pages: Iterator[Page], known: dict[str, str | None]
+) -> Iterator[Page]:
+    """The same pages; before each, the versions of its linked records are known: of all links only those."""
+    for page in pages:
+        with ctx.reads() as db:
+            unknown = [record_id for record_id in page.ids if record_id not in known]
+            known.update(ledger.versions_of(db, pairing.config_id, side, unknown))
+        yield page
 
 
 def _what_came(

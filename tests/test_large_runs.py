@@ -68,13 +68,15 @@ class Warehouse:
         self._db.close()
 
 
-@pytest.fixture(params=["whole", "in parts"])
+@pytest.fixture(params=["whole", "in parts", "in parts of which few are read"])
 def parted(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> bool:
     """Whether a side of so few records is added up in parts, as large ones are."""
-    if request.param == "in parts":
+    if request.param == "in parts of which few are read":
+        monkeypatch.setattr("tasks.look.FEW", 2)
+    if request.param != "whole":
         monkeypatch.setattr("sync.diff.PARTED", 10)
         monkeypatch.setattr("sync.diff.IN_A_PART", 4)
-    return bool(request.param == "in parts")
+    return bool(request.param != "whole")
 
 
 @pytest.fixture
@@ -164,16 +166,17 @@ def test_what_moves_between_the_sum_and_the_read_is_left_to_the_next_run(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch, parted: bool
 ) -> None:
     """What comes into a part that is read is not seen while what leaves another one is not."""
-    load = ledger.load_versions
+    name = "load_parts" if parted else "load_versions"
+    load = getattr(ledger, name)
 
     def meanwhile(*asked: Any) -> Any:
         warehouse.run("DELETE FROM one.goods WHERE sku BETWEEN 20 AND 40")
         warehouse.run("INSERT INTO one.goods SELECT n, 'later', n, NULL FROM generate_series(500, 520) n")
-        monkeypatch.setattr(ledger, "load_versions", load)
+        monkeypatch.setattr(ledger, name, load)
         return load(*asked)
 
     warehouse.run("UPDATE one.goods SET name = 'another' WHERE sku = 7")
-    monkeypatch.setattr(ledger, "load_versions", meanwhile)
+    monkeypatch.setattr(ledger, name, meanwhile)
     found = warehouse.sync()
     # All of it is seen, or nothing.
     assert (found["left"]["read"], counts(found)[3]) == (COUNT, 1 if parted else 43), found["errors"]
