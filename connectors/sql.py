@@ -244,11 +244,14 @@ class Sql(Connector):
             yield None
             return
         with ExitStack() as stack:
+            # What the block asks of others fails under their own names.
             with self._db.naming_errors():
                 connection = stack.enter_context(self._db.transaction(writes=False))
                 keyed = self._to_read(connection, stream.name, options)
                 found = self._added_up(connection, keyed, options, number)
             yield found
+            with self._db.naming_errors():
+                stack.close()
 
     def _added_up(
         self, connection: Connection, keyed: _Keyed, options: AnyStreamOptions, number: int

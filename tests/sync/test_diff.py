@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.base import Page
-from sync.diff import Scan, scan_pages
+from connectors.base import Page, Total
+from sync.diff import MOST_PARTS, PARTED, Scan, moved_parts, parts_for, scan_pages
 from sync.records import Record
 
 IDS = st.sampled_from("abcdefgh")
@@ -122,3 +123,48 @@ def test_a_record_that_was_deleted_is_never_as_it_was() -> None:
         patched.setattr("sync.diff.MANY", 0)
         scan = scan_pages([page], {"a": "1"}, as_agreed=lambda records: {record.id for record in records})
     assert list(scan.changed) == ["a"] and not scan.renewed
+
+
+def added_up(versions: Mapping[str, str | None], number: int) -> dict[int, Total]:
+    """What a database's sums say of these records: a version is a hash of the whole row, its key too."""
+    found: dict[int, list[int | None]] = {}
+    for id_, version in versions.items():
+        hash_ = None if version is None else _hash(f"{id_} {version}")
+        found.setdefault(ord(id_) & (number - 1), []).append(hash_)
+    return {
+        part: Total(len(held), None if None in held else sum(filter(None, held)))
+        for part, held in found.items()
+    }
+
+
+def _hash(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), signed=True)
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    there=st.dictionaries(IDS, st.sampled_from("12")),
+    known=st.dictionaries(IDS, VERSIONS),
+    number=st.sampled_from([1, 2, 4, 8]),
+)
+def test_who_reads_only_the_parts_that_do_not_add_up_finds_what_a_whole_read_finds(
+    there: dict[str, str], known: dict[str, str | None], number: int
+) -> None:
+    moved = moved_parts(added_up(there, number), added_up(known, number))
+    records = [Record(id_, {"x": version}, version) for id_, version in there.items()]
+
+    def scan(parts: Collection[int]) -> Scan:
+        read = [record for record in records if ord(record.id) & (number - 1) in parts]
+        held = {id_: version for id_, version in known.items() if ord(id_) & (number - 1) in parts}
+        return scan_pages([Page.of(read, is_last=True)], held)
+
+    of_parts, of_all = scan(moved), scan(range(number))
+    assert (of_parts.changed, of_parts.new, of_parts.absent) == (of_all.changed, of_all.new, of_all.absent)
+
+
+@pytest.mark.parametrize("linked", [0, 19_999, 20_000, 100_000, 1_000_000, 10**8])
+def test_a_side_has_a_power_of_two_of_parts_and_a_small_one_is_whole(linked: int) -> None:
+    number = parts_for(linked)
+    assert number & (number - 1) == 0
+    assert (number == 1) is (linked < PARTED)
+    assert number <= MOST_PARTS
