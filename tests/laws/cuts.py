@@ -176,6 +176,15 @@ def _() -> None:
     rewrite(diff, "scan_pages", "total is None or total == scan.read", "True")
 
 
+@cut(
+    3,
+    "the read of the parts that do not add up",
+    *_in("sync/test_diff", "test_who_reads_only_the_parts_that_do_not_add_up_finds_what_a_whole_read_finds"),
+)
+def _() -> None:
+    rewrite(diff, "moved_parts", "there.get(part) != known.get(part)", "False")
+
+
 @cut(3, "the second read of what is no snapshot", *_in(READS, "test_R04_missing_in_two_complete_reads"))
 def _() -> None:
     put(diff, "absence_is_sure", lambda **facts: True)
@@ -388,7 +397,7 @@ def _() -> None:
 )
 def _() -> None:
     rewrite(
-        execute,
+        intents,
         "_write",
         "expected=expected, expected_version=version)",
         "expected=None, expected_version=None)",
