@@ -312,6 +312,21 @@ class Parts:
     read: Callable[[Collection[int]], Iterator[Page]]
     cursor: Cursor | None = None  # where a later read may begin
 
+    @property
+    def whole(self) -> Total:
+        return Total(
+            sum(part.count for part in self.totals.values()),
+            sum(part.versions or 0 for part in self.totals.values()),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """Some parts of a stream, or of what is known of it."""
+
+    number: int  # of all parts
+    parts: Collection[int]
+
 
 class Connector(ABC):
     """One external system with one account's options. Cheap to make; opens things when first asked."""

@@ -26,6 +26,7 @@ from connectors.base import (
     Access,
     AnyStreamOptions,
     Can,
+    Chosen,
     Connector,
     Cursor,
     IdKind,
@@ -43,7 +44,7 @@ from connectors.base import (
     unkeyed,
 )
 from connectors.dialects import checked_url, database
-from connectors.dialects.base import AS_IS, Chosen, Column, Database, Raw, Row, Table, Unfit
+from connectors.dialects.base import AS_IS, Column, Database, Raw, Row, Table, Unfit
 from connectors.dialects.tables import all_tables, names, table
 from connectors.errors import BadAnswer, OptionsError, RecordRejected, StreamGone
 from connectors.sqlmarkers import Markers

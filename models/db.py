@@ -94,12 +94,20 @@ def to_json(value: Any) -> str:
         return json.dumps(value)
 
 
+# Integers past 64 bits, which orjson would take for floats, have this many digits in a row.
+_LONG = b"0" * 19
+_DIGITS = bytes(ord("0") if chr(sign).isdigit() and sign < 128 else ord(" ") for sign in range(256))
+
+
 def from_json(text: str | bytes) -> Any:
     """The value of a JSON column."""
+    stored = text.encode() if isinstance(text, str) else text
+    if _LONG in stored.translate(_DIGITS):
+        return json.loads(stored)
     try:
-        return orjson.loads(text)
+        return orjson.loads(stored)
     except orjson.JSONDecodeError:  # half characters
-        return json.loads(text)
+        return json.loads(stored)
 
 
 class Base(DeclarativeBase):

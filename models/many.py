@@ -185,6 +185,11 @@ def part_of(column: Any, number: int) -> Any:
     return hash_.bitwise_and(literal_column(str(number - 1), BigInteger))
 
 
+def in_parts(db: Session, column: Any, number: int, parts: Iterable[int]) -> Any:
+    """Whether a text belongs to one of these parts."""
+    return _one_of(db, part_of(column, number), list(parts))
+
+
 def grouped(db: Session, query: Any) -> Sequence[Any]:
     """The rows of a query that makes few groups of very many rows, of which PostgreSQL's planner does not
     know that they are few: it would sort all rows."""

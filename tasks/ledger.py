@@ -15,7 +15,7 @@ from sqlalchemy import BigInteger, ColumnElement, and_, cast, delete, func, or_,
 from sqlalchemy.exc import DataError
 from sqlalchemy.orm import Session
 
-from connectors.base import Total
+from connectors.base import Chosen, Total
 from models import many
 from models.issues import Conflict, Issue
 from models.journal import IS_OPEN, Change, ChangeState
@@ -116,17 +116,14 @@ def load_parts(db: Session, config_id: str, side: Side, number: int) -> Mapping[
 
 
 def load_versions(
-    db: Session, config_id: str, side: Side, chosen: tuple[int, Collection[int]] | None = None
+    db: Session, config_id: str, side: Side, chosen: Chosen | None = None
 ) -> dict[str, str | None]:
-    """The ids of a side's linked records, with the versions that their shadows were taken from.
-
-    `chosen` names the number of parts, and those whose records are wanted.
-    """
+    """The ids of a side's linked records, or those of some parts, with the versions that their shadows were
+    taken from."""
     record_id, version = _columns_on(side)
     wanted = [Link.config_id == config_id, IS_ALIVE, record_id.is_not(None)]
     if chosen is not None:
-        number, parts = chosen
-        wanted.append(many.part_of(record_id, number).in_(parts))
+        wanted.append(many.in_parts(db, record_id, chosen.number, chosen.parts))
     return many.pairs(db, record_id, version, *wanted)
 
 

@@ -13,7 +13,7 @@ from functools import partial
 
 from sqlalchemy.orm import Session
 
-from connectors.base import Can, Page, Parts, Total, is_unkeyed
+from connectors.base import Can, Chosen, Page, Parts, Total, is_unkeyed
 from connectors.errors import RetryableError
 from models.links import Link
 from models.sync_configs import Baseline
@@ -35,7 +35,7 @@ from tasks.sides import End, Pairing, both, call, probe, records_at
 
 WRONG_CLOCK = timedelta(minutes=1)  # beyond it people are told
 MOST_PROBES = 500  # missing ids that are looked up one by one in one run
-FEW = 20  # a read of less than this part of a side looks its links up, in place of going through all
+FEW = 20  # where fewer than one record in so many is read, its links are looked up, not gone through
 KEYS_AT_ONCE = 100  # match values in one question
 
 
@@ -235,16 +235,15 @@ def _by_parts(
         with end.connector.in_parts(end.stream, end.options, number) as there:
             if there is None:
                 return None
-            count = sum(part.count for part in there.totals.values())
-            if total == Total(count, sum(part.versions or 0 for part in there.totals.values())):
-                return Scan(read=count, complete=True, incomplete_because="", cursor=there.cursor)
+            if total == there.whole:
+                return Scan(read=total.count, complete=True, incomplete_because="", cursor=there.cursor)
             if number == 1:
                 return None
             with ctx.reads() as db:
                 ours = ledger.load_parts(db, pairing.config_id, side, number)
             scan = _scan_of_parts(ctx, pairing, end, reins, there, ours, number, as_agreed)
             if scan is not None:
-                scan.read, scan.cursor = count, there.cursor
+                scan.read, scan.cursor = there.whole.count, there.cursor
             return scan
 
     if reins is not None:
@@ -267,14 +266,14 @@ def _scan_of_parts(
     """A scan of the parts that add up to something else than ours; None where they are most of the side."""
     moved = moved_parts(there.totals, ours)
     to_read = sum(there.totals[part].count for part in moved & there.totals.keys())
-    count = sum(part.count for part in there.totals.values())
+    count = there.whole.count
     if 2 * to_read > count:
         return None
 
     def linked() -> dict[str, str | None]:
         """The versions of all that is linked in these parts, by one pass over all links."""
         with ctx.reads() as db:
-            return ledger.load_versions(db, pairing.config_id, end.side, (number, moved))
+            return ledger.load_versions(db, pairing.config_id, end.side, Chosen(number, moved))
 
     pages = there.read(moved)
     if FEW * to_read > count:

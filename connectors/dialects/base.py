@@ -12,9 +12,8 @@ MySQL and MariaDB.
 from __future__ import annotations
 
 import hashlib
-import marshal
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Hashable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -32,7 +31,7 @@ from sqlalchemy.engine.interfaces import (
 from sqlalchemy.engine.reflection import Inspector, ObjectKind
 from sqlalchemy.exc import DBAPIError
 
-from connectors.base import Access
+from connectors.base import Access, Chosen
 from connectors.errors import ConnectorError, OutcomeUnknown
 from sync.records import Field
 from sync.values import FieldType, Value
@@ -134,17 +133,7 @@ class Table:
     def versions(self, rows: Sequence[Row]) -> list[str]:
         """A hash of each raw row."""
         seed, blake2b = self.seed, hashlib.blake2b
-        dumps: Callable[[Any, int], bytes] = marshal.dumps
-        # The second format writes equal values alike wherever they came from; numbers of two kinds differ.
-        return [blake2b(dumps((seed, row), 2), digest_size=12).hexdigest() for row in rows]
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """Some of the parts of a table (see `connectors.base.Parts`)."""
-
-    number: int  # of all parts
-    parts: Collection[int]
+        return [blake2b(f"{seed}{row!r}".encode(), digest_size=12).hexdigest() for row in rows]
 
 
 class Database(ABC):

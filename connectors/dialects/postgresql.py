@@ -26,10 +26,10 @@ from sqlalchemy.engine.reflection import Inspector
 from sqlalchemy.exc import DBAPIError
 
 from connectors.addresses import judge
+from connectors.base import Chosen
 from connectors.dialects.base import (
     AS_IS,
     FIELD_TYPES,
-    Chosen,
     Column,
     Database,
     Raw,
@@ -148,7 +148,7 @@ class Postgres(Database):
             "postgresql+psycopg://",
             creator=self._connect,
             pool_size=1,
-            max_overflow=-1,
+            max_overflow=-1,  # several runs of the process may use it at once
             pool_pre_ping=True,  # runs pause for minutes; the connection may be gone by then
             use_native_hstore=False,
             hide_parameters=True,

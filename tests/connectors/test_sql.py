@@ -1113,6 +1113,20 @@ def test_a_text_that_is_no_text_spoils_its_own_record_wherever_it_stands(
     assert looked.record.version == found[str(broken)]
 
 
+def test_rows_that_the_database_does_not_hash_have_versions_whatever_they_hold(mariadb: Place) -> None:
+    mariadb.run("CREATE TABLE t (id INT PRIMARY KEY, price DECIMAL(8, 2), raw BLOB) ENGINE = MyISAM")
+    mariadb.run("INSERT INTO t VALUES (1, 1.50, x'00ff'), (2, NULL, NULL)")
+    connector = mariadb.connect()
+
+    def read() -> list[tuple[str, str | None]]:
+        return [item for page in connector.read(Stream("t", ()), NONE) for item in versions(page)]
+
+    before = read()
+    assert read() == before
+    mariadb.run("UPDATE t SET price = 1.51 WHERE id = 1")
+    assert [id for (id, one), (_, two) in zip(before, read(), strict=True) if one != two] == ["1"]
+
+
 def versions(page: Page) -> list[tuple[str, str | None]]:
     return list(zip(page.ids, page.versions, strict=True))
 

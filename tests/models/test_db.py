@@ -61,7 +61,8 @@ def test_time_without_a_zone_is_refused_in_a_query_too(engine: Engine) -> None:
     "value",
     [
         {1: "one"},
-        {"large": 2**70},
+        {"large": 2**70 + 1},
+        [2**63, -(2**63), 2**64 - 1, 2**64 + 1, -(2**63) - 1],
         ("a", ["b"]),
         {"half\ud800": 1},
         {"a": _Kind.ONE},

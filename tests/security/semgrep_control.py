@@ -2,7 +2,6 @@
 # ruff: noqa
 # mypy: ignore-errors
 import importlib
-import marshal
 import os
 import pathlib
 import pickle  # ruleid: nothing-is-unpickled
@@ -21,7 +20,6 @@ from flask import redirect, request
 
 def broken(db, log, given, settings, name):
     eval(given)  # ruleid: no-code-from-text
-    marshal.loads(given)  # ruleid: nothing-is-unpickled
     flask.render_template_string(given)  # ruleid: no-template-from-text
     markupsafe.Markup(given)  # ruleid: no-template-from-text
     yaml.load(given)  # ruleid: yaml-makes-no-objects

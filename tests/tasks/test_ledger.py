@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from connectors.base import Total
+from connectors.base import Chosen, Total
 from models.links import Link
 from sync.records import SIDES
 from tasks import ledger
@@ -58,11 +58,11 @@ def test_a_part_of_which_a_version_is_unknown_adds_up_to_nothing(world: World) -
     linked(world, config, [str(LARGE), "7", None, "9"], ["1", "2", "3", 'W/"5"'])
     with world.ctx.reads() as db:
         if not ledger.can_add_versions(db):
-            return
+            pytest.skip("only PostgreSQL adds versions up")
         whole = ledger.load_parts(db, config, "left", 1)
         parts = ledger.load_parts(db, config, "left", 16)
         of_no_numbers = ledger.load_parts(db, config, "right", 16)
-        found = [ledger.load_versions(db, config, "left", (16, [part])) for part in parts]
+        found = [ledger.load_versions(db, config, "left", Chosen(16, [part])) for part in parts]
     assert whole == {0: Total(4, None)}
     assert of_no_numbers == {}
     assert sorted(id for part in found for id in part) == ["0", "1", "2", "3"]
