@@ -30,8 +30,12 @@ class ChangeState(StrEnum):
     WITHDRAWN = "withdrawn"  # its reason went away by itself
     EXPIRED = "expired"  # nobody decided in time
     ABANDONED = "abandoned"  # planned by a run that ended before it was sent
+    WOULD_GO = "would_go"  # of a preview: a run would send it
+    WOULD_WAIT = "would_wait"  # of a preview: a run would hold it for a person
 
 
+# What a preview showed. Nothing ever came of these, and they are no part of a record's history.
+FORETOLD = (ChangeState.WOULD_GO, ChangeState.WOULD_WAIT)
 # Sent, and not known to stand there.
 NOT_THROUGH = (ChangeState.REJECTED, ChangeState.UNKNOWN, ChangeState.STALE)
 

@@ -126,12 +126,13 @@ def why_held(held: Iterable[PlannedChange]) -> list[str]:
             for name in change.intent.after
             if change.guard == ALL_CHANGED and (shift := alike.get((change.intent.side, name)))
         )
-        + _along(change)
+        + along(change)
         for change in changes
     ]
 
 
-def _along(change: PlannedChange) -> str:
+def along(change: PlannedChange) -> str:
+    """What the system deletes with this record, as a sentence behind another one."""
     found = [f"{count} of '{stream}'" for stream, count in change.takes_along.items() if count]
     return f" The system deletes along with it: {', '.join(found)}." if found else ""
 

@@ -28,7 +28,7 @@ from sync.plan import LinkMove
 from sync.planner import Item
 from sync.records import SIDES, Problem, Side, other
 from sync.values import encode_fields
-from tasks import batches, editing, filling, forecast, ledger, undo, waiting
+from tasks import batches, editing, filling, forecast, ledger, previews, undo, waiting
 from tasks.apply import Sending, Work, look_up_change, not_done, send_all, settle
 from tasks.claims import Claim
 from tasks.context import Context
@@ -65,15 +65,8 @@ def carry_out(ctx: Context, claim: Claim, reins: Reins) -> Summary:
         )
         reins.summary = work.summary
         if run.kind == RunKind.PREVIEW:
-            return preview(
-                ctx,
-                pairing,
-                run_id=run.id,
-                full=run.full,
-                reins=reins,
-                previous=previous,
-                options=run.options,
-            )
+            previews.store(work, _foresee(work, full=run.full, options=run.options))
+            return work.summary
         recover(work)
         if run.kind == RunKind.UNDO:
             undo.carry_out(work, str(run.options["run"]))
@@ -85,26 +78,28 @@ def carry_out(ctx: Context, claim: Claim, reins: Reins) -> Summary:
 
 
 def preview(
-    ctx: Context,
-    pairing: Pairing,
-    *,
-    run_id: str,
-    full: bool,
-    reins: Reins | None = None,
-    previous: str | None = None,
-    options: Mapping[str, Any] | None = None,
+    ctx: Context, pairing: Pairing, *, run_id: str, full: bool, previous: str | None = None
 ) -> Summary:
-    """What a run would do, by the same code up to the first write. Leaves no trace."""
+    """What a run would do, with each change of it. Leaves no trace."""
     summary = Summary(run=run_id, config=pairing.name)
+    work = Work(ctx, pairing, None, run_id, "", summary, previous)  # type: ignore[arg-type]
+    outlook = _foresee(work, full=full, options={})
+    summary.changes = [shown(change) for change in outlook.plan.changes]
+    return summary
+
+
+def _foresee(work: Work, *, full: bool, options: Mapping[str, Any]) -> Outlook:
+    """A run by its own code up to the first write, and its counts. Writes nothing; `work` needs no reins."""
+    ctx, pairing, summary = work.ctx, work.pairing, work.summary
+    reins: Reins | None = work.reins
     summary.notes = [will_make(end) for end in (pairing.left, pairing.right) if end.to_make is not None]
     if reins is not None:
         for note in summary.notes:
             reins.log("info", note)
-    outlook = look(ctx, pairing, reins, full=full, previous_run_id=previous)
-    work = Work(ctx, pairing, reins, run_id, "", summary, previous)  # type: ignore[arg-type]
+    outlook = look(ctx, pairing, reins, full=full, previous_run_id=work.previous_run_id)
     _refuse_if_strict(work, outlook)
     _block_unknown_creates(work, outlook)
-    narrow(outlook, pairing, options or {})
+    narrow(work, outlook, options)
     _let_rest(work, outlook)
     _count(work, outlook)
     for problem in outlook.plan.problems:
@@ -121,11 +116,10 @@ def preview(
     summary.held = len(outlook.plan.held)
     summary.conflicts = _conflicts_after(ctx, pairing.config_id, outlook)
     summary.failed = len(work.failed)
-    summary.changes = [shown(change) for change in outlook.plan.changes]
     if demands := forecast.demands(ctx, pairing, summary):
         summary.cost = [dict(forecast.shown(demand)) for demand in demands]
     summary.settle_status()
-    return summary
+    return outlook
 
 
 def shown(change: PlannedChange) -> dict[str, Any]:
@@ -225,7 +219,7 @@ def _compare(work: Work, run: SyncRun) -> Outlook:
     _refuse_if_strict(work, outlook)
     outlook = _fill_keys(work, run, outlook)
     _block_unknown_creates(work, outlook)
-    narrow(outlook, pairing, run.options)
+    narrow(work, outlook, run.options)
     _let_rest(work, outlook)
     _count(work, outlook)
     _copy_what_goes(work, outlook)

@@ -18,7 +18,7 @@ from sqlalchemy.orm import Session
 from connectors.base import Chosen, Total
 from models import many
 from models.issues import Conflict, Issue
-from models.journal import IS_OPEN, Change, ChangeState
+from models.journal import FORETOLD, IS_OPEN, Change, ChangeState
 from models.links import IS_ALIVE, Link, LinkState, Shadow
 from models.sync_configs import Baseline
 from sync.guard import FIRST_RUN
@@ -348,7 +348,9 @@ def load_decided(db: Session, config_id: str, now: datetime) -> Decided:
 def waits_for_first_run(db: Session, config_id: str) -> bool:
     """Whether the plan of the first run was held, and not all of it is done."""
     query = select(Change.id).where(
-        Change.config_id == config_id, Change.guard == FIRST_RUN, Change.state != ChangeState.APPLIED
+        Change.config_id == config_id,
+        Change.guard == FIRST_RUN,
+        Change.state.not_in((ChangeState.APPLIED, *FORETOLD)),
     )
     return db.scalar(query.limit(1)) is not None
 

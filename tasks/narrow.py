@@ -1,4 +1,4 @@
-"""Runs that are about a part: the records of a retry, or the stated range of a backfill.
+"""Runs that are about a part: the records of a retry, a backfill's stated range, or what a preview showed.
 
 Both sides are read and planned as ever; what lies outside the part is left for an ordinary run.
 """
@@ -12,21 +12,26 @@ from typing import Any
 from sync.mapping import Seen
 from sync.planner import Item
 from sync.records import SIDES
+from tasks import previews
+from tasks.apply import Work
 from tasks.errors import WorkError
 from tasks.look import Outlook
 from tasks.sides import Pairing
 
 
-def narrow(outlook: Outlook, pairing: Pairing, options: Mapping[str, Any]) -> None:
-    """Keep of the plan what the run's options name: `keys` of records, or `since` and `until`.
+def narrow(work: Work, outlook: Outlook, options: Mapping[str, Any]) -> None:
+    """Keep of the plan what the run's options name: `keys` of records, `since` and `until`, or `preview`, the
+    run that showed it.
 
-    Raises WorkError for a range where the sync knows no modified time.
+    Raises WorkError for a range where the sync knows no modified time, and for a preview that is gone.
     """
     if "keys" in options:
         wanted = set(options["keys"])
         _keep(outlook, {id(change.tie) for change in outlook.plan.changes if change.key in wanted})
     if "since" in options:
-        _keep(outlook, _in_range(outlook, pairing, options))
+        _keep(outlook, _in_range(outlook, work.pairing, options))
+    if "preview" in options:
+        _keep(outlook, _as_shown(work, outlook, options["preview"]))
 
 
 def _keep(outlook: Outlook, ties: set[int]) -> None:
@@ -35,6 +40,20 @@ def _keep(outlook: Outlook, ties: set[int]) -> None:
     plan.items = [item for item in plan.items if id(item.tie) not in left_out]
     plan.changes = [change for change in plan.changes if id(change.tie) in ties]
     outlook.narrowed = True
+
+
+def _as_shown(work: Work, outlook: Outlook, preview: str) -> set[int]:
+    """The ties of records whose changes are all among those that a preview showed."""
+    changes, shown = outlook.plan.changes, previews.fingerprints(work.ctx, preview)
+    ties = {id(change.tie) for change in changes}
+    ties -= {id(change.tie) for change in changes if change.fingerprint not in shown}
+    found = {change.fingerprint for change in changes if id(change.tie) in ties}
+    work.reins.log(
+        "info",
+        f"{len(found)} of {len(shown)} changes are still as the preview showed them. What is otherwise by now"
+        " is left for another run.",
+    )
+    return ties
 
 
 def _in_range(outlook: Outlook, pairing: Pairing, options: Mapping[str, Any]) -> set[int]:

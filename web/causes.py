@@ -276,6 +276,11 @@ _CAUSES: Mapping[str, Cause] = {
         ),
         _AFTER_THE_FIX,
     ),
+    "preview_gone": Cause(
+        mark("What the preview showed is kept no longer"),
+        mark("Whoever wanted it carried out: make a new preview."),
+        mark("No. The sync goes on by its schedule without it."),
+    ),
     "protected": Cause(
         mark("The cells are protected"),
         _ACCESS,

@@ -6,7 +6,7 @@ from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
 from models.sync_runs import RunKind, RunState, SyncRun
-from tasks import retries, runs
+from tasks import previews, retries, runs
 from tasks.errors import RunActive
 from web import export as files
 from web import forms
@@ -111,6 +111,25 @@ def retry(run_id: str) -> ResponseReturnValue:
             "done",
         )
     return redirect(url_for("runs.show", run_id=new.run_id), code=303)
+
+
+@bp.post("/<run_id>/execution")
+@needs("run")
+def carry_out(run_id: str) -> ResponseReturnValue:
+    """A new run that does what this preview showed, as far as both sides are still as they were read."""
+    run = _found(run_id)
+    try:
+        new = act(
+            previews.carry_out,
+            run.id,
+            by=person().email,
+            reason=forms.reason(),
+            request_key=forms.request_key(),
+        )
+    except RunActive as active:
+        flash(_("The sync has a run already: this is it."), "info")
+        new = active.run_id
+    return redirect(url_for("runs.show", run_id=new), code=303)
 
 
 @bp.post("/<run_id>/undo")

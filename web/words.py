@@ -90,6 +90,15 @@ CHANGE_STATES: Mapping[ChangeState, Badge] = {
     ChangeState.ABANDONED: Badge(
         mark("Not sent"), "slash-circle-fill", "off", mark("The run ended before it was sent.")
     ),
+    ChangeState.WOULD_GO: Badge(
+        mark("Would be written"), "eye", "wait", mark("Shown by a preview, which writes nothing.")
+    ),
+    ChangeState.WOULD_WAIT: Badge(
+        mark("Would be held"),
+        "hand-index-thumb",
+        "warn",
+        mark("Shown by a preview: a person would be asked."),
+    ),
 }
 
 # The five words for a sync, and for a record.

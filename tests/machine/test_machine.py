@@ -231,6 +231,16 @@ class Machine(RuleBasedStateMachine):
         wanted = sorted((op.side, op.kind) for op in self.w.model.writes)
         assert sorted((item["side"], item["operation"]) for item in planned) == wanted
 
+    @rule()
+    def preview_that_is_kept(self) -> None:
+        """What a preview showed is carried out or lies around: nothing else comes of it."""
+        self.w.show()
+
+    @rule()
+    def carry_out_what_was_shown(self) -> None:
+        """Edits since then or not: what nobody has seen is not written."""
+        self.w.carry_out_what_was_shown()
+
     @rule(side=sides, number=picks)
     def run_with_a_protected_record(self, side: str, number: int) -> None:
         """G-ISO: what is refused for one record changes nothing for the others."""

@@ -10,13 +10,16 @@ from typing import Any, Literal
 
 from models.journal import Change, ChangeState
 from models.links import Shadow
+from models.sync_runs import RunKind
 from sync.records import Field
 from sync.values import FieldType, decode, decode_fields
+from tasks import previews
+from tasks.errors import NotFound, WrongState
 from tasks.sides import opened
 from tasks.summary import Summary
 from tests.hostile import Hostile, Knobs
 from tests.machine.model import EMPTY, KEY, LEFT, OTHER, RIGHT, SIDES, Bond, Model, Row, Rules
-from tests.machine.stage import Held, hostile_stage, value_of
+from tests.machine.stage import PERSON, Held, hostile_stage, value_of
 
 TYPES = {
     "email": FieldType.TEXT,
@@ -62,6 +65,7 @@ class World:
         self.model = Model(rules, keep)
         self.model.all_fields = NAMES
         self.run_ids: list[str] = []
+        self.shown = ""  # the last preview
         self.identities: dict[tuple[str, str], Any] = {}  # by the hashes that the engine stores of them
         self._name_identity()
 
@@ -157,6 +161,24 @@ class World:
     def follow(self, summary: Summary) -> None:
         if summary.status in ("success", "partial"):
             self.run_ids.append(summary.run)
+
+    def show(self) -> None:
+        """A preview as the panel asks for one; its rows stay."""
+        before = self._written()
+        self.shown = self.stage.run(kind=RunKind.PREVIEW).run
+        assert self._written() == before, "a preview wrote"
+
+    def carry_out_what_was_shown(self) -> None:
+        """The last preview is carried out, whatever was edited since."""
+        before = self._written()
+        try:
+            previews.carry_out(self.stage.ctx, self.shown, by=PERSON)
+        except (NotFound, WrongState):
+            return  # there is none, or it shows nothing to write
+        summary = self.stage.work()
+        made = sum(self._written()) - sum(before)
+        assert made <= len(previews.fingerprints(self.stage.ctx, self.shown)), "it wrote what nobody has seen"
+        self.disturbed(summary)
 
     def crash(self, step: int, *, after: bool, again: int) -> None:
         """The process dies at a step of the run, perhaps its successor too; then somebody finishes it."""

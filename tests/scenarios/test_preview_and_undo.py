@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from models.journal import ChangeState
 from models.sync_runs import RunKind
 from sync.records import Field
 from sync.values import FieldType
+from tasks import execute, explaining, ledger, previews
+from tasks.reins import Reins
 from tests.scenarios.world import FIELDS, Story
 
 PROPAGATE = {"deletes": "propagate"}
 TWENTY = [f"m{number:02}" for number in range(20)]
+
+
+class Killed(Exception):
+    """The process is dead."""
 
 
 def undo(story: Story, run_id: str | None = None, *, repeat: bool = True) -> str:
@@ -60,6 +69,102 @@ def test_D01_a_preview_says_what_the_run_does(story: Story) -> None:
         story.summary.unchanged,
         story.summary.excluded,
     )
+
+
+def shown(story: Story) -> str:
+    """A preview that is kept, as the panel asks for one; its run."""
+    story.run(preview=False, repeat=False, kind=RunKind.PREVIEW)
+    return story.run_id
+
+
+def test_D01_a_preview_that_is_kept_shows_each_change_and_changes_nothing(story: Story) -> None:
+    busy(story)
+    planned = story.preview()
+    run = shown(story)
+    assert story.last is not None and story.last.changes is None, "they are rows, not one large value"
+    assert [
+        {
+            "side": row.side,
+            "operation": row.operation,
+            "key": row.key,
+            "before": row.before or None,
+            "after": row.after or None,
+            "state": "held" if row.state == ChangeState.WOULD_WAIT else "planned",
+            "rule": row.guard or row.rule,
+        }
+        for row in story.changes_of(run)
+    ] == planned.changes
+    assert {row.state for row in story.changes_of(run)} == {ChangeState.WOULD_GO, ChangeState.WOULD_WAIT}
+    assert "budget" in "".join(row.message or "" for row in story.changes_of(run)), "it says why one waits"
+    told = explaining.explain(story.ctx, story.config, "k")
+    assert told["history"] == [], "it is no part of a record's history"
+    assert story.run() == "L.k1.x=c R+new R-k2 R.x=b conflict(k3.x) held(R+newer)"
+
+
+def test_D01_a_preview_of_the_first_run_holds_nothing_later(story: Story) -> None:
+    story.define(first_run="hold", conflict="left_wins")
+    story.left.put("k", x="1")
+    story.right.put("k", x="2")
+    shown(story)
+    with story.ctx.reads() as db:
+        assert not ledger.waits_for_first_run(db, story.config), "nobody was asked yet"
+    assert story.run() == "held(R.x=1)"
+    story.approve()
+    assert story.run() == "R.x=1"
+    story.left.edit("k", x="3")
+    assert story.run() == "R.x=3"
+
+
+def test_D01_a_preview_that_is_taken_over_shows_each_change_once(
+    story: Story, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy(story)
+    monkeypatch.setattr(previews, "JOURNALLED_AT_ONCE", 2)
+    claim, left = story.claimed(RunKind.PREVIEW), [2]
+    plain = ledger.store_changes
+
+    def dies(*given: Any) -> None:
+        left[0] -= 1
+        if not left[0]:
+            raise Killed
+        plain(*given)
+
+    with monkeypatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(ledger, "store_changes", dies)
+        execute.carry_out(story.ctx, claim, Reins(story.ctx, claim, threading.Event()))
+    assert len(story.changes_of(claim.run_id)) == 2
+    story.carry(claim)
+    assert len(story.changes_of(claim.run_id)) == len(story.preview().changes or ()) > 2
+
+
+def test_D02_a_preview_is_carried_out_as_shown_and_no_more(story: Story) -> None:
+    story.base("k", "k1", "k2", "k3", x="a", y="a")
+    story.left.edit("k", x="b")
+    story.left.edit("k1", x="b")
+    story.right.edit("k3", x="b")
+    run = shown(story)
+    story.left.edit("k", x="bb")  # what was shown would be another write by now
+    story.left.edit("k2", x="b")  # and this one nobody has seen
+    story.right.edit("k3", y="b")
+    assert story.run(preview=False, repeat=False, carries_out=run) == "R.k1.x=b"
+    assert any("1 of 3 changes are still as the preview showed them" in line for line in story.lines())
+    assert story.run() == "L.k3.x=b L.k3.y=b R.k2.x=b R.x=bb"
+
+
+def test_D02_what_a_preview_would_hold_waits_all_the_same(story: Story) -> None:
+    story.define(guards={"budget": {"creates": 1}})
+    story.base("k")
+    story.left.put("new", x="n")
+    story.left.put("newer", x="n")
+    run = shown(story)
+    assert story.run(preview=False, repeat=False, carries_out=run) == "R+new held(R+newer)"
+
+
+def test_D02_a_preview_that_is_kept_no_longer_is_not_carried_out(story: Story) -> None:
+    story.base("k", x="a")
+    story.left.edit("k", x="b")
+    assert story.run(preview=False, repeat=False, carries_out="long ago") == "failed(preview_gone)"
+    assert story.run() == "R.x=b"
 
 
 def test_D02_a_line_of_an_approved_plan_has_moved_since(story: Story) -> None:

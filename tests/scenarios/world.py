@@ -291,9 +291,15 @@ class Story:
         repeat: bool | None = None,
         full: bool = False,
         kind: RunKind = RunKind.MANUAL,
+        carries_out: str = "",
         **options: Any,
     ) -> str:
-        """One run; what it did, in words. Raises AssertionError where a law does not hold."""
+        """One run, perhaps one that carries a preview out; what it did, in words.
+
+        Raises AssertionError where a law does not hold.
+        """
+        if carries_out:
+            options["preview"] = carries_out
         planned = self.preview() if (self.previews if preview is None else preview) else None
         self.wait(minutes=1)
         self._keep_what_is_held()
@@ -304,16 +310,17 @@ class Story:
             )
             claim = claims.claim_run(self.ctx, self._run_id, f"here:1:{self.runs}")
             assert claim is not None, f"the run {self._run_id} cannot be claimed"
-            outcome = self._carry(claim, before)
+            outcome = self.carry(claim, before)
         else:
-            outcome = self._carry(self._claim_at_once(kind, full, options), before)
+            outcome = self.carry(self.claimed(kind, full, options), before)
         if planned is not None and self.last is not None and self.last.status != "failed":
             self._preview_was_true(planned)
         if (self.repeats if repeat is None else repeat) and self.last is not None:
             self._is_quiet(outcome)
         return outcome
 
-    def _claim_at_once(self, kind: RunKind, full: bool, options: Mapping[str, Any]) -> Claim:
+    def claimed(self, kind: RunKind, full: bool = False, options: Mapping[str, Any] | None = None) -> Claim:
+        """A run that has begun, and did nothing yet."""
         with self.ctx.sessions.begin() as db:
             run = db.scalar(
                 select(SyncRun).where(SyncRun.state == RunState.QUEUED, SyncRun.config_id == self.config)
@@ -327,7 +334,8 @@ class Story:
         self._run_id = claim.run_id
         return claim
 
-    def _carry(self, claim: Claim, before: Mapping[Side, int]) -> str:
+    def carry(self, claim: Claim, before: Mapping[Side, int] | None = None) -> str:
+        before = self._before() if before is None else before
         self.runs += 1
         self.last = None
         if self.in_line:
@@ -364,7 +372,7 @@ class Story:
         self.wait(minutes=3)
         claim = claims.claim_run(self.ctx, self._run_id, f"here:1:{self.runs}")
         assert claim is not None, f"the run {self._run_id} cannot be taken over"
-        return self._carry(claim, self._before())
+        return self.carry(claim, self._before())
 
     def preview(self, full: bool = False) -> Summary:
         """What a run would do. It leaves no trace."""
@@ -466,6 +474,11 @@ class Story:
         """The record's name in the story: as it was called before the write."""
         row = entry.before or entry.after or {}
         return str(row.get("k") or entry.id)
+
+    def changes_of(self, run_id: str) -> list[Change]:
+        """The journal of a run, in its order."""
+        with self.ctx.reads() as db:
+            return list(db.scalars(select(Change).where(Change.run_id == run_id).order_by(Change.id)))
 
     def conflicts(self) -> list[Conflict]:
         with self.ctx.reads() as db:

@@ -263,9 +263,10 @@ def test_what_waits_for_somebody_stays_with_its_run(world: World) -> None:
     config = world.config()
     old = ended_run(world, config, days_ago=400)
     held = {change(world, old, days_ago=400, state=state) for state in ("held", "unknown", "dismissed")}
-    change(world, old, days_ago=400, state="rejected")
+    for state in ("rejected", "would_go", "would_wait"):
+        change(world, old, days_ago=400, state=state)
     ended_run(world, config, days_ago=1)
-    assert clean(world)["changes"] == 1
+    assert clean(world)["changes"] == 3
     assert ids(world, Change.id) == held
     assert old in ids(world, SyncRun.id)
 

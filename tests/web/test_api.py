@@ -492,3 +492,19 @@ def test_a_cause_is_snoozed_called_fixed_and_noted(ada: Caller, world: World) ->
     assert note["text"] == "Ask Jana."
     assert ada.post("/issues/resolutions", cause).json == {"changed": 1}
     assert ada.json("/issues?state=healed")["items"][0]["code"] == "rejected"
+
+
+def test_a_preview_is_read_and_carried_out(ada: Caller, world: World) -> None:
+    preview = world.run(world.config(), kind="preview")
+    world.change(preview, state="would_go")
+    found = ada.get(f"/runs/{preview}/changes?state=would_go")
+    assert found.json is not None
+    assert [(item["key"], item["state"]) for item in found.json["items"]] == [
+        ("mary@example.com", "would_go")
+    ]
+    made = ada.post(f"/runs/{preview}/execution", {"reason": "as shown"}, Idempotency_Key="one")
+    assert made.json is not None
+    assert (made.status_code, made.json["state"], made.json["kind"]) == (202, "queued", "manual")
+    again = ada.post(f"/runs/{preview}/execution", {"reason": "as shown"}, Idempotency_Key="one")
+    assert again.json is not None and again.json["id"] == made.json["id"]
+    assert ada.post(f"/runs/{made.json['id']}/execution").status_code == 409

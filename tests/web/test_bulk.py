@@ -102,7 +102,7 @@ def test_what_would_be_written_shows_before_the_click(bob: Browser, world: World
     with world.write() as db:
         found = db.get_one(SyncRun, preview.id)
         found.state, found.finished_at = RunState.SUCCESS, world.clock.now
-        found.summary = summary(changes=[{}, {}])
+        found.summary = summary(held=1) | {"right": {"read": 2, "created": 0, "updated": 1, "deleted": 0}}
     assert f'<a href="/runs/{preview.id}">2 changes</a>' in bob.text(page)
 
 

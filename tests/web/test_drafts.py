@@ -120,6 +120,8 @@ def test_a_first_sync_is_made_from_nothing(
     assert (preview.summary or {})["right"]["created"] == 1
     assert (preview.summary or {})["left"]["created"] == 2
     assert "Switch it on" in alice.text(preview_page)
+    told = alice.words(preview_page)
+    assert "To create 2" in told and "Would be written 3" in told, "this is what there is to look at"
     assert (tmp_path / "sheets" / "customers.csv").read_text() == SHEET, "a preview writes nothing"
     started = alice.post(f"/drafts/starts/{preview.config_id}").location
     run = work_off(world, started.rsplit("/", 1)[1])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from html import unescape
+from typing import Any
 
 import pytest
 from sqlalchemy import func, select
@@ -242,3 +244,61 @@ def test_a_preview_tells_what_the_run_will_cost(bob: Browser, world: World, conf
     assert sentence in bob.text(f"/runs/{run}")
     assert sentence in bob.text(f"/configs/{config}")
     assert "will cost" not in bob.text(f"/runs/{world.run(config)}")
+
+
+def would(summary_: Mapping[str, Any], **right: int) -> Mapping[str, Any]:
+    """A summary that says so of the writes to the right."""
+    return {**summary_, "right": {"read": 0, "created": 0, "updated": 0, "deleted": 0, **right}}
+
+
+def test_a_preview_shows_each_change_and_can_be_carried_out(bob: Browser, world: World, config: str) -> None:
+    told = would(summary(held=1), updated=1)
+    run = world.run(config, RunState.PARTIAL, kind="preview", full=True, summary=told)
+    world.change(run, state="would_go", before={"name": "Mary"}, after={"name": "Marie"})
+    world.change(run, "joe@example.com", state="would_wait", guard="budget", message="More than the budget.")
+    page, words = bob.text(f"/runs/{run}"), bob.words(f"/runs/{run}")
+    assert "What a run would change" in words and "Nothing was written" in words
+    assert "To update 1" in words, "it did not update anything"
+    assert "mary@example.com" in words and "Mary" in words and "Marie" in words
+    assert "Would be written 1" in words and "Would be held 1" in words
+    assert "More than the budget." in words
+    assert f"/runs/{run}/execution" in page
+    assert f'href="/records/{config}?key=mary@example.com"' in page
+    joe = bob.words(f"/runs/{run}?outcome=would_wait")
+    assert "joe@example.com" in joe and "mary@example.com" not in joe
+    new = bob.post(f"/runs/{run}/execution", reason="As shown").location.rsplit("/", 1)[1]
+    with world.ctx.reads() as db:
+        made = db.get_one(SyncRun, new)
+        assert (made.kind, made.full, made.options) == ("manual", True, {"preview": run})
+        assert made.reason == "As shown"
+    assert f'<a href="/runs/{run}">the preview of' in bob.text(f"/runs/{new}")
+
+
+def test_a_preview_that_found_nothing_says_so_and_one_that_is_kept_no_longer_too(
+    bob: Browser, world: World, config: str
+) -> None:
+    calm = bob.words(f"/runs/{world.run(config, kind='preview', summary=would(summary()))}")
+    assert "Nothing would be written" in calm and "Carry out" not in calm
+    old = world.run(config, kind="preview", summary=would(summary(), created=2))
+    words = bob.words(f"/runs/{old}")
+    assert "What it showed is kept no longer" in words and "Both sides held the same" not in words
+    refused = bob.post(f"/runs/{old}/execution")
+    assert refused.status_code == 409
+    assert "shows nothing that a run would write" in refused.get_data(as_text=True)
+    assert bob.post(f"/runs/{world.run(config)}/execution").status_code == 409, "it is no preview"
+
+
+def test_who_may_not_run_reads_a_preview_and_carries_nothing_out(
+    vera: Browser, world: World, config: str
+) -> None:
+    run = world.run(config, kind="preview", summary=would(summary(), updated=1))
+    world.change(run, state="would_go")
+    words = vera.words(f"/runs/{run}")
+    assert "Would be written" in words and "Carry out" not in words
+    assert vera.post(f"/runs/{run}/execution").status_code == 403
+
+
+def test_what_a_preview_showed_is_no_part_of_a_records_story(bob: Browser, world: World, config: str) -> None:
+    world.change(world.run(config, kind="preview"), "new@example.com", state="would_go", operation="create")
+    assert bob.get(f"/records/{config}?key=new@example.com").status_code == 404
+    assert "new@example.com" not in bob.text("/records?q=new%40example")

@@ -201,7 +201,7 @@ def run(config_id: str, body: RunWish) -> Answer:
     body=RunWish, returns=RunOut, status=202, creates=True, limit=TRIGGERS,
 )  # fmt: skip
 def preview(config_id: str, body: RunWish) -> Answer:
-    """Nothing is written; the plan is in the run's summary."""
+    """Nothing is written; the plan is in the run's changes, and its counts in the summary."""
     return _queue(config_id, RunKind.PREVIEW, body)
 
 

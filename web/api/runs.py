@@ -10,7 +10,7 @@ from sqlalchemy import select
 from models.calls import RunCall
 from models.journal import Change, ChangeState
 from models.sync_runs import RunKind, RunLine, RunState, SyncRun
-from tasks import exports, retries, runs
+from tasks import exports, previews, retries, runs
 from web.api.common import (
     Number,
     Object,
@@ -245,6 +245,18 @@ def retry(run_id: str, body: RetryWish) -> Answer:
         request_key=request_key(),
     )  # fmt: skip
     return queued(made.run_id)
+
+
+@operation(
+    bp, "POST", "/runs/<run_id>/execution", needs="run", summary="Carry out what a preview showed", body=Why,
+    returns=RunOut, status=202, creates=True, limit=TRIGGERS,
+)  # fmt: skip
+def carry_out(run_id: str, body: Why) -> Answer:
+    """A new run that writes just what the preview showed, where both sides are still as they were read."""
+    made = act(
+        previews.carry_out, own_run(run_id).id, by=by(), reason=body.reason, request_key=request_key()
+    )  # fmt: skip
+    return queued(made)
 
 
 @operation(

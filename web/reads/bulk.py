@@ -16,6 +16,7 @@ from sqlalchemy.sql.base import ExecutableOption
 from models.bulk import BulkPart, BulkRetry, BulkState, PartState
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunState, SyncRun
+from sync.records import SIDES
 from tasks import statistics
 from tasks.bulk import NEEDS_REASON
 from tasks.retries import failed_keys
@@ -79,7 +80,9 @@ class Part:
         """How many changes its preview found; None until it has been read."""
         if self.preview is None or not self.preview.summary:
             return None
-        return len(self.preview.summary.get("changes", ()))
+        summary = self.preview.summary
+        written = sum(summary[side][verb] for side in SIDES for verb in ("created", "updated", "deleted"))
+        return int(written + summary["held"])
 
 
 @dataclass(frozen=True)

@@ -276,6 +276,7 @@ class RunStory:
     retry_of: SyncRun | None
     calls: KeptCalls
     ran_before: bool  # the sync has had a run that was more than a preview; told of previews
+    shown_by: SyncRun | None  # the preview that this run carries out
     names: tuple[str, str] = field(default=("left", "right"))  # of the connections
 
     @property
@@ -300,6 +301,17 @@ class RunStory:
         return (
             self.has_ended and not self.is_preview and bool(self.outcomes.get(ChangeState.APPLIED, Count(0)))
         )
+
+    @property
+    def can_be_carried_out(self) -> bool:
+        """A preview that shows what a run would write."""
+        return self.is_preview and self.has_ended and ChangeState.WOULD_GO in self.outcomes
+
+    @property
+    def would_do_something(self) -> bool:
+        """A preview that found something to write or to hold, whether or not it is kept."""
+        held = int((self.run.summary or {}).get("held", 0))
+        return self.is_preview and bool(held or any(side.written for side in self.sides))
 
     @property
     def share(self) -> int | None:
@@ -360,7 +372,10 @@ def story(run: SyncRun, args: Mapping[str, str]) -> RunStory:
     related = db.session.scalars(
         select(SyncRun)
         .where(unindexed(SyncRun.config_id, run.config_id))
-        .where((SyncRun.retry_of == run.id) | (SyncRun.id == (run.retry_of or "")))
+        .where(
+            (SyncRun.retry_of == run.id)
+            | SyncRun.id.in_([run.retry_of or "", str(run.options.get("preview", ""))])
+        )
         .options(load_only(SyncRun.id, SyncRun.state, SyncRun.created_at, SyncRun.retry_of))
         .order_by(SyncRun.created_at)
     ).all()
@@ -372,6 +387,7 @@ def story(run: SyncRun, args: Mapping[str, str]) -> RunStory:
         lines=_lines(run.id),
         calls=kept(run.id),
         ran_before=run.kind == RunKind.PREVIEW and _has_run(run.config_id),
+        shown_by=next((item for item in related if item.id == run.options.get("preview")), None),
         retried_by=[item for item in related if item.retry_of == run.id],
         retry_of=next((item for item in related if item.id == run.retry_of), None),
         names=(config.left_connection.name, config.right_connection.name),
