@@ -65,7 +65,7 @@ def carry_out(ctx: Context, claim: Claim, reins: Reins) -> Summary:
         )
         reins.summary = work.summary
         if run.kind == RunKind.PREVIEW:
-            previews.store(work, _foresee(work, full=run.full, options=run.options))
+            _show(work, run)
             return work.summary
         recover(work)
         if run.kind == RunKind.UNDO:
@@ -88,24 +88,43 @@ def preview(
     return summary
 
 
+def _show(work: Work, run: SyncRun) -> None:
+    """A preview that is kept for whoever looks at it."""
+    previews.begin(work)
+    outlook = filling.fill(work, run, _show_part)
+    if outlook is None:
+        previews.store(work, _foresee(work, full=run.full, options=run.options))
+    else:
+        _count(work, outlook)
+        _foretell(work, outlook)
+    for note in work.summary.notes:
+        work.reins.log("info", note)
+
+
+def _show_part(work: Work, outlook: Outlook, done: int, total: int) -> None:
+    _count_planned(work, outlook)
+    previews.store(work, outlook, done, total)
+
+
 def _foresee(work: Work, *, full: bool, options: Mapping[str, Any]) -> Outlook:
     """A run by its own code up to the first write, and its counts. Writes nothing; `work` needs no reins."""
-    ctx, pairing, summary = work.ctx, work.pairing, work.summary
-    reins: Reins | None = work.reins
-    summary.notes = [will_make(end) for end in (pairing.left, pairing.right) if end.to_make is not None]
-    if reins is not None:
-        for note in summary.notes:
-            reins.log("info", note)
-    outlook = look(ctx, pairing, reins, full=full, previous_run_id=work.previous_run_id)
+    outlook = look(work.ctx, work.pairing, work.reins, full=full, previous_run_id=work.previous_run_id)
     _refuse_if_strict(work, outlook)
     _block_unknown_creates(work, outlook)
     narrow(work, outlook, options)
     _let_rest(work, outlook)
     _count(work, outlook)
+    _count_planned(work, outlook)
+    _foretell(work, outlook)
+    return outlook
+
+
+def _count_planned(work: Work, outlook: Outlook) -> None:
+    """What of a plan, or of a part of it, would be written, and what would fail."""
     for problem in outlook.plan.problems:
         work.fail(None, problem)
     for change in outlook.plan.flowing:
-        counts = summary.side(change.intent.side)
+        counts = work.summary.side(change.intent.side)
         match change.intent.operation:
             case "create":
                 counts.created += 1
@@ -113,13 +132,18 @@ def _foresee(work: Work, *, full: bool, options: Mapping[str, Any]) -> Outlook:
                 counts.updated += 1
             case "delete":
                 counts.deleted += 1
+
+
+def _foretell(work: Work, outlook: Outlook) -> None:
+    """What else a run would say of itself, once all of it is counted."""
+    ctx, pairing, summary = work.ctx, work.pairing, work.summary
+    summary.notes = [will_make(end) for end in (pairing.left, pairing.right) if end.to_make is not None]
     summary.held = len(outlook.plan.held)
     summary.conflicts = _conflicts_after(ctx, pairing.config_id, outlook)
     summary.failed = len(work.failed)
     if demands := forecast.demands(ctx, pairing, summary):
         summary.cost = [dict(forecast.shown(demand)) for demand in demands]
     summary.settle_status()
-    return outlook
 
 
 def shown(change: PlannedChange) -> dict[str, Any]:
@@ -202,7 +226,7 @@ def recover(work: Work) -> None:
 def _synchronize(work: Work, run: SyncRun) -> None:
     _containers_must_match(work)
     editing.carry_out(work, run)
-    if (outlook := filling.fill(work, run)) is not None:
+    if (outlook := filling.fill(work, run, filling.carry_out)) is not None:
         _say_notes(work, outlook)
         _count(work, outlook)
         with work.ctx.sessions.begin() as db:

@@ -12,9 +12,8 @@ from __future__ import annotations
 import pickle
 import tempfile
 from array import array
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence, Set
 from dataclasses import replace
-from datetime import datetime
 from itertools import pairwise
 from types import TracebackType
 from typing import IO
@@ -28,14 +27,18 @@ from sync.mapping import FieldMapping
 from sync.order import in_order
 from sync.planner import Plan
 from sync.records import SIDES, Record, Side, other
-from tasks import batches, ledger
+from tasks import batches, ledger, previews
 from tasks.apply import Work, send_all
 from tasks.intents import journal
 from tasks.look import Known, Outlook, recall, scan_side, weigh
+from tasks.narrow import keep_shown, say_what_is_kept
 
 FEWEST = 5_000  # records; fewer are planned at once
 PART = 5_000  # records that are planned and sent at once
 _NO_ROOM = "The temporary folder does not take the records of a first load, which goes in parts otherwise"
+
+# What is done with a part of the records, by its outlook; how many came before it, of how many.
+Part = Callable[[Work, Outlook, int, int], None]
 
 
 class NoFirstLoad(Exception):
@@ -46,8 +49,8 @@ class NoRoom(Exception):
     """The temporary folder takes no more; the message says why not."""
 
 
-def fill(work: Work, run: SyncRun) -> Outlook | None:
-    """Fill the one side with what the other holds; what came of it, without its records.
+def fill(work: Work, run: SyncRun, each: Part) -> Outlook | None:
+    """Do this with each part of what the empty side lacks; what came of it, without its records.
 
     None, and nothing done, where this is no first load, or one that needs its whole plan before a write.
 
@@ -68,7 +71,8 @@ def fill(work: Work, run: SyncRun) -> Outlook | None:
             continue
         try:
             with Store(mapping, other(target)) as store:
-                return _fill(work, known, _read(work, known, target, store), store, target)
+                scans = _read(work, known, target, store)
+                return _fill(work, known, scans, store, target, each, _shown(work, run))
         except NoFirstLoad:
             continue
         except NoRoom as problem:
@@ -82,7 +86,7 @@ def _asks_for_no_whole_plan(work: Work, run: SyncRun) -> bool:
     built, ends = work.pairing.built, (work.pairing.left, work.pairing.right)
     policy, mapping = built.rules.policy, built.rules.mapping
     return (
-        not run.options
+        run.options.keys() <= {"preview"}
         and run.kind != RunKind.UNDO
         and not any(pair.holds_files or pair.form(side) for pair in mapping.pairs for side in SIDES)
         and not (policy.strict or policy.settle or built.paused)
@@ -129,9 +133,22 @@ def _must_be_as_known(scan: Scan) -> None:
         raise NoFirstLoad
 
 
-def _fill(work: Work, known: Known, scans: dict[Side, Scan], store: Store, target: Side) -> Outlook:
-    source, total, done = other(target), len(store), 0
-    work.reins.log("info", f"{total} records of {source} are to be made on {target}, {PART} at a time.")
+def _shown(work: Work, run: SyncRun) -> Set[str] | None:
+    """The changes of the preview that this run carries out, if it does."""
+    return previews.fingerprints(work.ctx, run.options["preview"]) if run.options else None
+
+
+def _fill(
+    work: Work,
+    known: Known,
+    scans: dict[Side, Scan],
+    store: Store,
+    target: Side,
+    each: Part,
+    shown: Set[str] | None,
+) -> Outlook:
+    source, total, done, kept = other(target), len(store), 0, 0
+    work.reins.log("info", f"{target} lacks {total} records of {source}: they are taken {PART} at a time.")
     whole: Outlook | None = None
     notes: dict[str, None] = {}
     for part in store.parts():
@@ -140,23 +157,27 @@ def _fill(work: Work, known: Known, scans: dict[Side, Scan], store: Store, targe
         if outlook.plan.held:
             raise AssertionError("no guard holds what a first load creates")
         notes.update(dict.fromkeys(outlook.plan.notes))
-        with work.ctx.sessions.begin() as db:
-            work.reins.fence(db)
-            now = work.ctx.db_now(db)
-            for problem in outlook.plan.problems:
-                work.fail(db, problem)
-        _send(work, outlook, now, done, total)
+        if shown is not None:
+            kept += keep_shown(outlook, shown)
+        each(work, outlook, done, total)
         done += len(part)
         whole = _together(whole, outlook)
     if whole is None:
         raise AssertionError("a load has at least one part")
+    if shown is not None:
+        say_what_is_kept(work, kept, shown)
     whole.plan.unchanged = known.index.linked
     whole.plan.notes = list(notes)
     return replace(whole, scans=scans)
 
 
-def _send(work: Work, outlook: Outlook, now: datetime, done: int, total: int) -> None:
+def carry_out(work: Work, outlook: Outlook, done: int, total: int) -> None:
     """Make the records of a part: what is simple by the batch, the others one by one in the journal."""
+    with work.ctx.sessions.begin() as db:
+        work.reins.fence(db)
+        now = work.ctx.db_now(db)
+        for problem in outlook.plan.problems:
+            work.fail(db, problem)
     items = {id(item.tie): item for item in outlook.plan.items}
     mapping, simple, others = work.pairing.built.rules.mapping, [], []
     for change in outlook.plan.flowing:

@@ -5,7 +5,7 @@ Both sides are read and planned as ever; what lies outside the part is left for 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Set
 from datetime import datetime
 from typing import Any
 
@@ -31,7 +31,8 @@ def narrow(work: Work, outlook: Outlook, options: Mapping[str, Any]) -> None:
     if "since" in options:
         _keep(outlook, _in_range(outlook, work.pairing, options))
     if "preview" in options:
-        _keep(outlook, _as_shown(work, outlook, options["preview"]))
+        shown = previews.fingerprints(work.ctx, options["preview"])
+        say_what_is_kept(work, keep_shown(outlook, shown), shown)
 
 
 def _keep(outlook: Outlook, ties: set[int]) -> None:
@@ -42,18 +43,21 @@ def _keep(outlook: Outlook, ties: set[int]) -> None:
     outlook.narrowed = True
 
 
-def _as_shown(work: Work, outlook: Outlook, preview: str) -> set[int]:
-    """The ties of records whose changes are all among those that a preview showed."""
-    changes, shown = outlook.plan.changes, previews.fingerprints(work.ctx, preview)
+def keep_shown(outlook: Outlook, shown: Set[str]) -> int:
+    """Keep the records whose changes are all among those that a preview showed; how many changes that are."""
+    changes = outlook.plan.changes
     ties = {id(change.tie) for change in changes}
     ties -= {id(change.tie) for change in changes if change.fingerprint not in shown}
-    found = {change.fingerprint for change in changes if id(change.tie) in ties}
+    _keep(outlook, ties)
+    return len({change.fingerprint for change in outlook.plan.changes})
+
+
+def say_what_is_kept(work: Work, kept: int, shown: Set[str]) -> None:
     work.reins.log(
         "info",
-        f"{len(found)} of {len(shown)} changes are still as the preview showed them. What is otherwise by now"
-        " is left for another run.",
+        f"{kept} of {len(shown)} changes are still as the preview showed them. What is otherwise by now is"
+        " left for another run.",
     )
-    return ties
 
 
 def _in_range(outlook: Outlook, pairing: Pairing, options: Mapping[str, Any]) -> set[int]:

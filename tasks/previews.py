@@ -7,6 +7,7 @@ tells a record's history looks at them.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from datetime import datetime
 
 from sqlalchemy import delete, select
 
@@ -17,6 +18,7 @@ from sync.guard import PlannedChange
 from tasks import ledger, runs
 from tasks.apply import Work
 from tasks.context import Context
+from tasks.entries import Entry
 from tasks.errors import NotFound, WorkError, WrongState
 from tasks.intents import JOURNALLED_AT_ONCE, change_row
 from tasks.look import Outlook
@@ -26,30 +28,36 @@ _GONE = (
 )
 
 
-def store(work: Work, outlook: Outlook) -> None:
-    """Keep the plan of a preview, some changes in one transaction; what a broken attempt left goes first.
+def begin(work: Work) -> None:
+    """Forget what a broken attempt at this preview left."""
+    with work.ctx.sessions.begin() as db:
+        work.reins.fence(db)
+        db.execute(delete(Change).where(Change.run_id == work.run_id))
+
+
+def store(work: Work, outlook: Outlook, done: int = 0, total: int | None = None) -> None:
+    """Keep a plan, or a part of it, under its run; some changes in one transaction.
 
     Raises the Signals of the reins between the transactions.
     """
     changes = outlook.plan.changes
     told = _told(changes)
-    with work.ctx.sessions.begin() as db:
-        work.reins.fence(db)
-        now = work.ctx.db_now(db)
-        db.execute(delete(Change).where(Change.run_id == work.run_id))
     for start in range(0, len(changes), JOURNALLED_AT_ONCE):
         work.reins.checkpoint()
-        work.reins.progress("storing the plan", start, len(changes))
-        entries = []
-        for change in changes[start : start + JOURNALLED_AT_ONCE]:
-            entry = change_row(work, change, None, outlook, {}, now)
-            entry.state = ChangeState.WOULD_WAIT if change.guard else ChangeState.WOULD_GO
-            entry.guard, entry.message = change.guard, next(told) or None
-            entry.settle = entry.link_id = None
-            entries.append(entry)
+        work.reins.progress("storing the plan", done + start, total or len(changes))
+        part = changes[start : start + JOURNALLED_AT_ONCE]
         with work.ctx.sessions.begin() as db:
             work.reins.fence(db)
-            ledger.store_changes(db, entries)
+            now = work.ctx.db_now(db)
+            ledger.store_changes(db, [_row(work, change, outlook, next(told), now) for change in part])
+
+
+def _row(work: Work, change: PlannedChange, outlook: Outlook, told: str, now: datetime) -> Entry:
+    entry = change_row(work, change, None, outlook, {}, now)
+    entry.state = ChangeState.WOULD_WAIT if change.guard else ChangeState.WOULD_GO
+    entry.guard, entry.message = change.guard, told or None
+    entry.settle = entry.link_id = None
+    return entry
 
 
 def _told(changes: list[PlannedChange]) -> Iterator[str]:

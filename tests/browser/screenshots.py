@@ -21,7 +21,7 @@ from tests.browser.stage import PASSWORD, Stage, served
 STEPS = ("streams", "fields", "rules", "schedule", "review")
 IMAGES = Path(__file__).resolve().parents[2] / "docs" / "images"
 # The pages that the documents show, by their names in `paths`.
-SHOWN = ("desk", "sync", "run-partial", "calls", "issue", "bulk-plan", "conflict", "record")
+SHOWN = ("desk", "sync", "run-partial", "calls", "preview", "issue", "bulk-plan", "conflict", "record")
 THEMES: tuple[Literal["light", "dark"], ...] = ("light", "dark")
 _COOKIES: dict[tuple[str, str], list[Any]] = {}
 WIDTHS = {"wide": (1280, 860), "phone": (390, 844)}
@@ -38,6 +38,7 @@ def paths(stage: Stage) -> dict[str, str]:
         "run-partial": f"/runs/{stage.partial}",
         "run-failed": f"/runs/{stage.failed}",
         "run-running": f"/runs/{stage.running}",
+        "preview": f"/runs/{stage.preview}",
         "calls": f"/runs/{stage.partial}/calls?call={stage.refused}",
         "conflicts": "/conflicts",
         "conflict": "/conflicts/2",

@@ -19,6 +19,7 @@ from models.people import Role
 from models.questions import Question
 from models.sync_configs import SyncConfig
 from models.sync_runs import RunState
+from sync.guard import SENTENCES
 from sync.values import encode_fields
 from tasks import bulk, drafts
 from tasks.context import Context
@@ -209,6 +210,60 @@ class Stage(World):
                 )
         return config
 
+    def _preview(self, config: str) -> str:
+        """What the next run of a sync would do, as bob has just asked."""
+        run = self.run(
+            config,
+            RunState.PARTIAL,
+            kind="preview",
+            minutes=3,
+            asked_by="bob@example.com",
+            summary=summary(
+                held=2,
+                unchanged=7,
+                left={"read": 10, "created": 0, "updated": 1, "deleted": 0},
+                right={"read": 12, "created": 1, "updated": 1, "deleted": 0},
+            ),
+        )
+        hamada = {"name": "Hamada Glass", "country": "JP", "terms": "60 days net"}
+        would: list[dict[str, Any]] = [
+            {
+                "key": "Ada Foundry",
+                "before": encode_fields({"terms": "30 days net", "limit": Decimal("5000.00")}),
+                "after": encode_fields({"terms": "14 days net", "limit": Decimal("7500.00")}),
+                "rule": "left changed",
+            },
+            {
+                "key": "Kværner Stål",
+                "before": encode_fields({"country": None}),
+                "after": encode_fields({"country": "NO"}),
+                "side": "left",
+                "rule": "right changed",
+            },
+            {
+                "key": "Hamada Glass",
+                "operation": "create",
+                "before": None,
+                "after": encode_fields(hamada),
+                "rule": "new",
+            },
+        ]
+        for change in would:
+            self.change(run, state="would_go", **change)
+        for name in ("Nordholz AG", "Tanaka Seiki"):
+            self.change(
+                run,
+                key=name,
+                operation="delete",
+                state="would_wait",
+                guard="mass_delete",
+                message=SENTENCES["mass_delete"],
+                before=encode_fields({"name": name, "country": "DE", "terms": "30 days net"}),
+                after=None,
+                rule="deleted on left",
+            )
+        return run
+
     def _orders(self) -> str:
         config = self.config("orders to warehouse", definition=ONE_WAY, cron="*/15 * * * *")
         self._history(config, 45, 60, seconds=8, last=54)
@@ -364,6 +419,7 @@ class Stage(World):
                 after=None,
                 rule="deleted on left",
             )
+        self.preview = self._preview(suppliers)
         for name, every in (("invoices", 60), ("payments from Stripe", 20), ("staff directory", 240)):
             config = self.config(
                 name,

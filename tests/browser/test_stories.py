@@ -65,6 +65,25 @@ def test_a_failed_run_is_found_and_tried_again(
     expect(page.get_by_text("This run tries")).to_be_visible()
 
 
+@pytest.mark.parametrize("javascript", [True, False])
+def test_a_preview_is_looked_at_and_carried_out(
+    theatre: tuple[str, Stage], open_page: Open, javascript: bool
+) -> None:
+    address, stage = theatre
+    page = open_page(address, java_script_enabled=javascript)
+    sign_in(page, address, "bob")
+    page.goto(f"{address}/runs/{stage.preview}")
+    table = page.get_by_role("region", name="Changes")
+    expect(table.get_by_text("14 days net")).to_be_visible()
+    page.get_by_role("link", name="Would be held 2").click()
+    expect(page.get_by_role("rowheader", name="Nordholz AG")).to_be_visible()
+    expect(page.get_by_role("rowheader", name="Ada Foundry")).to_have_count(0)
+    page.get_by_role("button", name="Carry out just this").click()
+    expect(page.get_by_text("This run carries out")).to_be_visible()
+    page.get_by_role("link", name="the preview of").click()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Preview of suppliers")
+
+
 def test_with_keys_alone(theatre: tuple[str, Stage], open_page: Open) -> None:
     address, stage = theatre
     page = open_page(address)

@@ -522,6 +522,24 @@ def _() -> None:
     put(execute, "preview", sends)
 
 
+@cut(
+    11,
+    "what a preview showed is asked by no guard",
+    *_in(UNDO, "test_D01_a_preview_of_the_first_run_holds_nothing_later[told-memory]"),
+)
+def _() -> None:
+    put(ledger, "FORETOLD", ())
+
+
+@cut(
+    11,
+    "carried out is what was shown",
+    *_in(UNDO, "test_D02_a_preview_is_carried_out_as_shown_and_no_more[told-memory]"),
+)
+def _() -> None:
+    put(narrow, "keep_shown", lambda outlook, shown: len(shown))
+
+
 @cut(11, "a preview plans as the run does", *_in(UNDO, "test_D01_a_preview_says_what_the_run_does"))
 def _() -> None:
     rewrite(execute, "preview", "outlook.plan.changes]", "outlook.plan.changes[1:]]")

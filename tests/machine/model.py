@@ -118,6 +118,7 @@ class Model:
         self.approved: set[tuple[Any, str]] = set()
         self.dismissed: set[Any] = set()
         self.loaded = False  # a run got through
+        self.asked = False  # people were asked about the first run, and it is not all done
         self.counts = {LEFT: 0, RIGHT: 0}
         self.identity: Any = None
         self.number = 0
@@ -146,7 +147,9 @@ class Model:
         populated = {
             side: self.counts[side] > 0 or any(bond.ids[side] for bond in self.bonds) for side in SIDES
         }
-        first = not self.loaded and all(counts.values())
+        # What a load made that was broken off is no first contact.
+        stranger = self.asked or not any(bond.state != "tombstone" for bond in self.bonds)
+        first = not self.loaded and all(counts.values()) and stranger
         moving = self.loaded and self.identity != rules.identity
         ops, plans = self._decide_all()
         ops = [op for op in ops if op.print not in self.dismissed]
@@ -165,7 +168,8 @@ class Model:
                             name: value for name, value in bond.base[side].items() if name in rules.fields
                         }
             self.identity = rules.identity
-        if "first_run" not in waits:
+        self.asked = "first_run" in waits
+        if not self.asked:
             self.loaded = True
         self.counts = counts
 

@@ -13,7 +13,7 @@ from models.links import Shadow
 from models.sync_runs import RunKind
 from sync.records import Field
 from sync.values import FieldType, decode, decode_fields
-from tasks import previews
+from tasks import ledger, previews
 from tasks.errors import NotFound, WrongState
 from tasks.sides import opened
 from tasks.summary import Summary
@@ -434,6 +434,8 @@ class World:
         }
         baseline = stage.baseline()
         model.loaded = baseline is not None and baseline.full_at is not None
+        with stage.ctx.reads() as db:
+            model.asked = ledger.waits_for_first_run(db, stage.config_id)
         if baseline is not None:
             model.counts = {LEFT: baseline.left_count or 0, RIGHT: baseline.right_count or 0}
             model.identity = self.identities[baseline.mapping_hash, baseline.identity_hash]

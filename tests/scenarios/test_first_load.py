@@ -13,6 +13,7 @@ from sqlalchemy import select
 
 from models.journal import Batch, Change, ChangeState
 from models.links import Link, Shadow
+from models.sync_runs import RunKind
 from tasks import batches, filling, ledger
 from tests.hostile import Killed, upper
 from tests.scenarios.world import Story
@@ -82,6 +83,36 @@ def test_what_is_made_in_parts_is_what_is_made_at_once(
     assert told[0] == told[1]
     assert "k3" not in told[0][3]  # three records of one key: none is made
     assert {"k4", "K4"} <= set(told[0][3])
+
+
+def previewed(swapped: bool) -> tuple[Story, dict[str, Any], list[Any]]:
+    """The story before its first run, with what a preview said and showed of it."""
+    story = Story(swapped=swapped)
+    tell(story)
+    story.run(preview=False, repeat=False, kind=RunKind.PREVIEW)
+    assert not story.right.keys, "a preview wrote"
+    summary = story.summary.as_json()
+    for own in ("run", "seconds"):
+        summary.pop(own, None)
+    rows = [(row.key, row.operation, row.state, row.after) for row in story.changes_of(story.run_id)]
+    return story, summary, sorted(rows, key=str)
+
+
+def test_what_a_preview_shows_in_parts_is_what_it_shows_at_once_and_what_is_made(
+    swapped: bool, in_parts: Callable[[bool], None]
+) -> None:
+    in_parts(False)
+    at_once = previewed(swapped)[1:]
+    in_parts(True)
+    story, *told = previewed(swapped)
+    rows, shown = told[1], story.run_id
+    assert tuple(told) == at_once
+    story.left.edit("k0", x="other")
+    story.left.put("late", x="unseen")
+    story.run(preview=False, repeat=False, carries_out=shown)
+    assert sorted(story.right.keys) == sorted({row[0] for row in rows} - {"k0"})
+    assert any(f"{len(rows) - 1} of {len(rows)} changes are still" in line for line in story.lines())
+    assert story.run() == "R+k0 R+late issue(ambiguous_key k3)"
 
 
 def test_copies_of_a_key_in_different_parts_are_set_aside(
