@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from typing import Any
 
 from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
@@ -75,16 +76,16 @@ def show(config_id: str, cause: str) -> ResponseReturnValue:
     )
 
 
-@bp.post("/<config_id>/<code>/retries")
+@bp.post("/<config_id>/<cause>/retries")
 @needs("retry")
-def retry(config_id: str, code: str) -> ResponseReturnValue:
+def retry(config_id: str, cause: str) -> ResponseReturnValue:
     """A run that reads every record of this cause again, of the state that was on the page."""
     config = _found(config_id)
     try:
         new = act(
             retries.retry_cause,
             config.id,
-            code,
+            cause,
             by=person().email,
             muted=forms.text("state", 10) == "muted",
             reason=forms.reason(),
@@ -104,36 +105,36 @@ def retry(config_id: str, code: str) -> ResponseReturnValue:
     return redirect(url_for("runs.show", run_id=new.run_id), code=303)
 
 
-@bp.post("/<config_id>/<code>/mute")
+@bp.post("/<config_id>/<cause>/mute")
 @needs("resolve")
-def mute(config_id: str, code: str) -> ResponseReturnValue:
+def mute(config_id: str, cause: str) -> ResponseReturnValue:
     """Quiet, until the value or the message changes."""
-    return _mute(config_id, code, on=True)
+    return _mute(config_id, cause, on=True)
 
 
-@bp.post("/<config_id>/<code>/unmute")
+@bp.post("/<config_id>/<cause>/unmute")
 @needs("resolve")
-def unmute(config_id: str, code: str) -> ResponseReturnValue:
-    return _mute(config_id, code, on=False)
+def unmute(config_id: str, cause: str) -> ResponseReturnValue:
+    return _mute(config_id, cause, on=False)
 
 
-@bp.post("/<config_id>/<code>/snooze")
+@bp.post("/<config_id>/<cause>/snooze")
 @needs("resolve")
-def snooze(config_id: str, code: str) -> ResponseReturnValue:
+def snooze(config_id: str, cause: str) -> ResponseReturnValue:
     """Quiet for a while."""
     hours = forms.text("hours", 4)
     _found(config_id)
     if hours not in SNOOZES:
         raise BadFilter(_("Choose for how long it is snoozed."))
-    return _mute(config_id, code, on=True, lasts=timedelta(hours=int(hours)))
+    return _mute(config_id, cause, on=True, lasts=timedelta(hours=int(hours)))
 
 
-@bp.post("/<config_id>/<code>/resolution")
+@bp.post("/<config_id>/<cause>/resolution")
 @needs("resolve")
-def resolve(config_id: str, code: str) -> ResponseReturnValue:
+def resolve(config_id: str, cause: str) -> ResponseReturnValue:
     """Somebody says that it is fixed. The next run tells."""
     config = _found(config_id)
-    number = act(issues.resolve, config.id, code, by=person().email, reason=forms.reason())
+    number = act(issues.resolve, config.id, cause, by=person().email, reason=forms.reason())
     flash(
         counted(
             "%(num)s issue is closed. Should the cause still be there, the next run opens it again.",
@@ -142,43 +143,43 @@ def resolve(config_id: str, code: str) -> ResponseReturnValue:
         ),
         "done",
     )
-    return _to(config.id, code)
+    return _to(config.id, cause)
 
 
-@bp.post("/<config_id>/<code>/claim")
+@bp.post("/<config_id>/<cause>/claim")
 @needs("resolve")
-def claim(config_id: str, code: str) -> ResponseReturnValue:
+def claim(config_id: str, cause: str) -> ResponseReturnValue:
     """Somebody is on it: others see who, and since when."""
     config = _found(config_id)
-    act(issues.claim, config.id, code, by=person().by, over=forms.text("over", 320))
+    act(issues.claim, config.id, cause, by=person().by, over=forms.text("over", 320))
     flash(_("It is yours for half an hour. The others see that."), "done")
-    return _to(config.id, code)
+    return _to(config.id, cause)
 
 
-@bp.post("/<config_id>/<code>/release")
+@bp.post("/<config_id>/<cause>/release")
 @needs("resolve")
-def release(config_id: str, code: str) -> ResponseReturnValue:
+def release(config_id: str, cause: str) -> ResponseReturnValue:
     config = _found(config_id)
-    act(issues.release, config.id, code, by=person().by)
+    act(issues.release, config.id, cause, by=person().by)
     flash(_("Given back."), "done")
-    return _to(config.id, code)
+    return _to(config.id, cause)
 
 
-@bp.post("/<config_id>/<code>/notes")
+@bp.post("/<config_id>/<cause>/notes")
 @needs("resolve")
-def note(config_id: str, code: str) -> ResponseReturnValue:
+def note(config_id: str, cause: str) -> ResponseReturnValue:
     config = _found(config_id)
     text = request.form.get("text", "").strip()
-    act(issues.note, config.id, code, text, by=person().email)
+    act(issues.note, config.id, cause, text, by=person().email)
     flash(_("Noted."), "done")
-    return _to(config.id, code)
+    return _to(config.id, cause)
 
 
-def _mute(config_id: str, code: str, *, on: bool, lasts: timedelta | None = None) -> ResponseReturnValue:
+def _mute(config_id: str, cause: str, *, on: bool, lasts: timedelta | None = None) -> ResponseReturnValue:
     config = _found(config_id)
-    number = act(issues.mute, config.id, code, on=on, by=person().email, reason=forms.reason(), lasts=lasts)
+    number = act(issues.mute, config.id, cause, on=on, by=person().email, reason=forms.reason(), lasts=lasts)
     flash(_muted(number, on=on, lasts=_(SNOOZES[forms.text("hours", 4)]) if lasts else ""), "done")
-    return redirect(url_for("issues.index"), code=303)
+    return redirect(url_for("issues.index", **_filter()), code=303)
 
 
 def _muted(number: int, *, on: bool, lasts: str) -> str:
@@ -198,8 +199,13 @@ def _muted(number: int, *, on: bool, lasts: str) -> str:
     )
 
 
-def _to(config_id: str, code: str) -> ResponseReturnValue:
-    return redirect(url_for("issues.show", config_id=config_id, cause=code), code=303)
+def _to(config_id: str, cause: str) -> ResponseReturnValue:
+    return redirect(url_for("issues.show", config_id=config_id, cause=cause, **_filter()), code=303)
+
+
+def _filter() -> dict[str, Any]:
+    """The filter of the list that the page was opened from: what was done there leads back into it."""
+    return reads.IssueFilter.of(request.args).args()
 
 
 def _found(config_id: str) -> SyncConfig:

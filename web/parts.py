@@ -13,7 +13,7 @@ from flask import Flask, current_app
 from jinja2.filters import do_truncate
 from markupsafe import Markup, escape
 
-from models.sync_runs import RunState, SyncRun
+from models.sync_runs import RunKind, RunState, SyncRun
 from sync.records import SIDES
 from web import words
 from web.assets import icon_url
@@ -93,7 +93,7 @@ def arrow(direction: str) -> Markup:
 
 
 def result(run: SyncRun) -> Markup:
-    """What a run wrote to each side, on one line."""
+    """What a run wrote to each side, or a preview would, on one line."""
     if run.summary:
         written = [each for side in SIDES if (each := _written(side, run.summary.get(side) or {}))]
         left_over = [
@@ -101,6 +101,8 @@ def result(run: SyncRun) -> Markup:
             for word in ("conflicts", "held", "failed")
             if run.summary.get(word)
         ]
+        if written and run.kind == RunKind.PREVIEW:
+            written.insert(0, _SOFT % _("Would be written"))
         return _DOT.join([*(written or [_SOFT % _("nothing to write")]), *left_over])
     if run.error:
         return _BREAK % do_truncate(current_app.jinja_env, run.error, 140)

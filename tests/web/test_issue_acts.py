@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from html import unescape
+
 import pytest
 from sqlalchemy import select
 
@@ -94,6 +96,18 @@ def test_somebody_who_is_on_it_is_seen_by_the_others(
     assert "took this" in vera.words(page) and "Take it over" not in vera.text(page)
     assert vera.post(f"{page}/claim").status_code == 403
     assert "Issues claimed" in alice.words("/audit")
+
+
+@pytest.mark.parametrize("act", ["claim", "notes", "resolution"])
+def test_what_is_done_with_a_cause_leads_back_into_the_list_that_it_was_found_in(
+    bob: Browser, config: str, act: str
+) -> None:
+    listed = f"config={config}&code=rejected&q=a"
+    page = f"/issues/{config}/rejected?{listed}"
+    assert f"/issues/{config}/rejected/{act}?{listed}" in unescape(bob.text(page))
+    assert bob.post(f"/issues/{config}/rejected/{act}?{listed}", text="Called them").location == page
+    muted = bob.post(f"/issues/{config}/rejected/mute?{listed}")
+    assert muted.location == f"/issues?{listed}"
 
 
 def test_who_was_quicker_has_it_until_they_hand_it_over(

@@ -264,6 +264,8 @@ def test_a_preview_shows_each_change_and_can_be_carried_out(bob: Browser, world:
     assert "More than the budget." in words
     assert f"/runs/{run}/execution" in page
     assert f'href="/records/{config}?key=mary@example.com"' in page
+    for listed in ("/runs", f"/configs/{config}"):
+        assert "Would be written · right" in bob.words(listed), "a list does not say that it was"
     joe = bob.words(f"/runs/{run}?outcome=would_wait")
     assert "joe@example.com" in joe and "mary@example.com" not in joe
     new = bob.post(f"/runs/{run}/execution", reason="As shown").location.rsplit("/", 1)[1]
@@ -302,3 +304,13 @@ def test_what_a_preview_showed_is_no_part_of_a_records_story(bob: Browser, world
     world.change(world.run(config, kind="preview"), "new@example.com", state="would_go", operation="create")
     assert bob.get(f"/records/{config}?key=new@example.com").status_code == 404
     assert "new@example.com" not in bob.text("/records?q=new%40example")
+
+
+def test_the_counts_of_a_run_lead_to_what_they_count(bob: Browser, world: World, config: str) -> None:
+    told = summary(failed=1, conflicts=2, held=3, errors=[refused("a")])
+    page = bob.text(f"/runs/{world.run(config, RunState.PARTIAL, summary=told)}")
+    assert f'<dd><a href="/conflicts?config={config}">2</a></dd>' in page
+    assert f'<dd><a href="/held?config={config}">3</a></dd>' in page
+    assert '<dd><a href="#failures-title">1</a></dd>' in page
+    calm = bob.text(f"/runs/{world.run(config)}")
+    assert "/held?config" not in calm and "#failures-title" not in calm

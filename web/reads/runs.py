@@ -305,13 +305,16 @@ class RunStory:
     @property
     def can_be_carried_out(self) -> bool:
         """A preview that shows what a run would write."""
-        return self.is_preview and self.has_ended and ChangeState.WOULD_GO in self.outcomes
+        return self.has_ended and self._would_write and bool(self.outcomes[""])
 
     @property
     def would_do_something(self) -> bool:
         """A preview that found something to write or to hold, whether or not it is kept."""
-        held = int((self.run.summary or {}).get("held", 0))
-        return self.is_preview and bool(held or any(side.written for side in self.sides))
+        return self._would_write or (self.is_preview and bool((self.run.summary or {}).get("held")))
+
+    @property
+    def _would_write(self) -> bool:
+        return self.is_preview and any(side.written for side in self.sides)
 
     @property
     def share(self) -> int | None:
