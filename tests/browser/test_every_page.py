@@ -13,7 +13,7 @@ from tests.browser.stage import Stage
 pytestmark = pytest.mark.browser
 
 NAMES = [
-    "desk", "syncs", "sync", "runs", "run", "run-partial", "run-failed", "run-running", "calls",
+    "desk", "syncs", "sync", "runs", "run", "run-partial", "run-failed", "run-running", "preview", "calls",
     "conflicts", "conflict", "conflict-plan", "held", "held-plan", "issues", "issue", "bulk-plan", "bulk",
     "records", "record", "schedules", "queue", "connections", "connection", "connection-choose",
     "connection-new", "draft-new", "draft-streams", "draft-fields", "draft-rules", "draft-schedule",
