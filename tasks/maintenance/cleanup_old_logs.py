@@ -2,7 +2,8 @@
 
 Stays, whatever its age: what is on its way, held, or decided by a person and remembered; open conflicts,
 issues and alerts; links; each config's newest run and newest success. Copies of overwritten and deleted
-values, and settled conflicts and issues, stay until COPY_RETENTION_DAYS have passed.
+values, and settled conflicts and issues, stay until COPY_RETENTION_DAYS have passed. What a preview showed,
+which may be every record, goes after a week.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from sqlalchemy.orm import InstrumentedAttribute, aliased
 from models.bulk import UNDER_WAY, BulkPart, BulkRetry, PartState
 from models.calls import RunCall
 from models.issues import Alert, Conflict, Issue
-from models.journal import Change, ChangeState
+from models.journal import FORETOLD, Change, ChangeState
 from models.maintenance import ExecutionState, JobExecution
 from models.sync_runs import ENDED, RunKind, RunLine, RunState, SyncRun
 from tasks.jobs import Duty, Job, JobOptions
@@ -27,6 +28,7 @@ from tasks.runs import count
 _Old = Change | SyncRun | JobExecution | BulkRetry | Alert | Conflict | Issue
 RUNS_AT_ONCE = 50
 CHANGES_AT_ONCE = 500
+SHOWN_FOR = timedelta(days=7)  # how long each change of a preview can be seen and carried out
 
 _REMEMBERED = (
     ChangeState.PLANNED,
@@ -55,6 +57,9 @@ def cleanup_old_logs(duty: Duty, options: Options) -> Mapping[str, int]:
         "lines": _of_old_runs(duty, RunLine, before),
         "calls": _of_old_runs(duty, RunCall, before),
         "changes": _in_batches(duty, Change, CHANGES_AT_ONCE, *_old_changes(before, copies_before)),
+        "previewed": _in_batches(
+            duty, Change, CHANGES_AT_ONCE, Change.state.in_(FORETOLD), Change.created_at < now - SHOWN_FOR
+        ),
         "runs": _in_batches(
             duty,
             SyncRun,

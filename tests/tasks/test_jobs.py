@@ -271,6 +271,17 @@ def test_what_waits_for_somebody_stays_with_its_run(world: World) -> None:
     assert old in ids(world, SyncRun.id)
 
 
+def test_what_a_preview_showed_goes_after_a_week_and_its_counts_stay(world: World) -> None:
+    config = world.config()
+    old, young = ended_run(world, config, days_ago=8), ended_run(world, config, days_ago=6)
+    for state in ("would_go", "would_wait", "applied"):
+        change(world, old, days_ago=8, state=state)
+    fresh = change(world, young, days_ago=6, state="would_go")
+    assert clean(world)["previewed"] == 2
+    assert fresh in ids(world, Change.id) and len(ids(world, Change.id)) == 2
+    assert ids(world, SyncRun.id) == {old, young}
+
+
 def test_copies_of_what_was_overwritten_stay_until_their_own_time(world: World) -> None:
     config = world.config()
     first, second = ended_run(world, config, days_ago=60), ended_run(world, config, days_ago=100)
