@@ -290,6 +290,15 @@ def test_a_preview_that_found_nothing_says_so_and_one_that_is_kept_no_longer_too
     assert bob.post(f"/runs/{world.run(config)}/execution").status_code == 409, "it is no preview"
 
 
+def test_a_run_whose_changes_went_with_the_old_logs_does_not_say_that_there_were_none(
+    bob: Browser, world: World, config: str
+) -> None:
+    words = bob.words(f"/runs/{world.run(config, summary=would(summary(), updated=3))}")
+    assert "Its changes are kept no longer" in words and "Nothing had to be written" not in words
+    calm = bob.words(f"/runs/{world.run(config, summary=would(summary()))}")
+    assert "Nothing had to be written" in calm
+
+
 def test_who_may_not_run_reads_a_preview_and_carries_nothing_out(
     vera: Browser, world: World, config: str
 ) -> None:

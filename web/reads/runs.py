@@ -305,16 +305,16 @@ class RunStory:
     @property
     def can_be_carried_out(self) -> bool:
         """A preview that shows what a run would write."""
-        return self.has_ended and self._would_write and bool(self.outcomes[""])
+        return self.is_preview and self.has_ended and self._writes and bool(self.outcomes[""])
 
     @property
-    def would_do_something(self) -> bool:
-        """A preview that found something to write or to hold, whether or not it is kept."""
-        return self._would_write or (self.is_preview and bool((self.run.summary or {}).get("held")))
+    def has_changes(self) -> bool:
+        """It wrote something, or a preview would write or hold something: still kept or not."""
+        return self._writes or (self.is_preview and bool((self.run.summary or {}).get("held")))
 
     @property
-    def _would_write(self) -> bool:
-        return self.is_preview and any(side.written for side in self.sides)
+    def _writes(self) -> bool:
+        return any(side.written for side in self.sides)
 
     @property
     def share(self) -> int | None:
