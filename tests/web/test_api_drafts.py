@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,10 +11,10 @@ import pytest
 from models.sync_configs import SyncConfig
 from tests.web.browser import Browser
 from tests.web.caller import Caller
-from tests.web.test_drafts import SHEET, answer_all, ctx, ends, work_off
+from tests.web.test_drafts import SHEET, answer_all, clock, ctx, ends, work_off
 from tests.web.world import World
 
-__all__ = ["ctx", "ends"]  # fixtures of the panel's test serve here too
+__all__ = ["clock", "ctx", "ends"]  # fixtures of the panel's test serve here too
 
 STREAMS = {"left": {"stream": "customers"}, "right": {"stream": "customers.csv", "key": "E-mail"}}
 
@@ -51,7 +50,6 @@ def proposed(ada: Caller, world: World, ends: tuple[str, str]) -> str:
 def test_a_first_sync_is_put_together_previewed_and_then_started(
     ada: Caller, world: World, ends: tuple[str, str], tmp_path: Path
 ) -> None:
-    world.clock.now = datetime.now(UTC)
     path = proposed(ada, world, ends)
     draft = ada.json(path)
     pairs = [{"left": pair["left"], "right": pair["right"]} for pair in draft["proposed"]]

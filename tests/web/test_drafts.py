@@ -28,6 +28,12 @@ SHEET = "E-mail,Customer,Balance\nann@example.com,Ann,10\nbob@example.com,Bob,20
 
 
 @pytest.fixture
+def clock() -> Clock:
+    """Files are made and read here: their times are of today, and so is whoever signs in."""
+    return Clock(datetime.now(UTC))
+
+
+@pytest.fixture
 def ctx(tmp_path: Path, clock: Clock) -> Context:
     """May reach the files of this test."""
     return replace(make_context(tmp_path, clock), access=Access(folders=(tmp_path,)))
@@ -110,7 +116,6 @@ def drafted(alice: Browser, world: World, ends: tuple[str, str]) -> str:
 def test_a_first_sync_is_made_from_nothing(
     alice: Browser, world: World, ends: tuple[str, str], tmp_path: Path
 ) -> None:
-    world.clock.now = datetime.now(UTC)
     page = drafted(alice, world, ends)
     review = alice.words(f"{page}/review")
     assert "3 pairs, matched by email" in review and "E-mail" in review
@@ -245,7 +250,6 @@ def test_a_system_that_does_not_answer_can_be_asked_again(
 def test_a_change_is_refused_when_somebody_else_was_quicker(
     alice: Browser, world: World, ends: tuple[str, str]
 ) -> None:
-    world.clock.now = datetime.now(UTC)
     page = drafted(alice, world, ends)
     config = str(work_off(world, alice.post(f"{page}/completion").location.rsplit("/", 1)[1]).config_id)
     first, second = (
@@ -278,7 +282,6 @@ def test_an_operator_and_another_workspace_put_nothing_together(
 def test_a_sync_that_is_started_by_hand_only_is_never_switched_on(
     alice: Browser, bob: Browser, vera: Browser, world: World, ends: tuple[str, str]
 ) -> None:
-    world.clock.now = datetime.now(UTC)
     page = drafted(alice, world, ends)
     assert alice.post(f"{page}/schedule", name="customers", cron="").location == f"{page}/review"
     preview_page = alice.post(f"{page}/completion").location
