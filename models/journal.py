@@ -64,7 +64,7 @@ class Change(Base):
             sqlite_where=text("state IN ('held', 'approved', 'dismissed', 'withdrawn', 'expired')"),
             postgresql_where=text("state IN ('held', 'approved', 'dismissed', 'withdrawn', 'expired')"),
         ),
-        # The few changes of a run that did not simply get through.
+        # The few changes of a run that did not simply get through, and what previews show.
         Index(
             "ix_changes_outcome",
             "run_id",
@@ -120,4 +120,5 @@ class Batch(Base):
     payload: Mapped[bytes]  # compressed JSON
 
 
+IS_HISTORY = Change.state.not_in(FORETOLD)  # what a run did or meant to do, which no preview does
 IS_OPEN = in_index(Change, "ix_changes_open")  # something may still follow

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import select
 
 from models.issues import Issue
-from models.journal import FORETOLD, Change
+from models.journal import IS_HISTORY, Change
 from sync.mapping import FieldMapping, Seen
 from sync.plan import Decision, Gone, Look, OutOfScope, Unknown
 from sync.planner import Item
@@ -66,7 +66,7 @@ def explain(ctx: Context, config_id: str, key: str) -> dict[str, Any]:
             }
             for row in db.scalars(
                 select(Change)
-                .where(Change.config_id == config_id, Change.key == label, Change.state.not_in(FORETOLD))
+                .where(Change.config_id == config_id, Change.key == label, IS_HISTORY)
                 .order_by(Change.id.desc())
                 .limit(HISTORY)
             )

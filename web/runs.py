@@ -127,7 +127,9 @@ def carry_out(run_id: str) -> ResponseReturnValue:
             request_key=forms.request_key(),
         )
     except RunActive as active:
-        flash(_("The sync has a run already: this is it."), "info")
+        flash(
+            _("The sync has another run first: this is it. Carry the preview out when it has ended."), "info"
+        )
         new = active.run_id
     return redirect(url_for("runs.show", run_id=new), code=303)
 

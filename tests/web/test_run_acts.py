@@ -290,6 +290,27 @@ def test_a_preview_that_found_nothing_says_so_and_one_that_is_kept_no_longer_too
     assert bob.post(f"/runs/{world.run(config)}/execution").status_code == 409, "it is no preview"
 
 
+@pytest.mark.parametrize("state", [RunState.FAILED, RunState.CANCELLED])
+def test_a_preview_that_broke_off_is_not_taken_for_all_that_a_run_would_do(
+    bob: Browser, world: World, config: str, state: RunState
+) -> None:
+    run = world.run(config, state, kind="preview", summary=would(summary(), updated=1))
+    world.change(run, state="would_go")
+    words = bob.words(f"/runs/{run}")
+    assert "This is what a run would do" not in words and "Carry out" not in words
+    assert bob.post(f"/runs/{run}/execution").status_code == 409
+
+
+def test_a_preview_waits_until_another_run_of_the_sync_is_over(
+    bob: Browser, world: World, config: str
+) -> None:
+    run = world.run(config, kind="preview", summary=would(summary(), updated=1))
+    world.change(run, state="would_go")
+    other = world.run(config, RunState.RUNNING)
+    assert bob.post(f"/runs/{run}/execution").location == f"/runs/{other}"
+    assert "Carry the preview out when it has ended" in bob.words(f"/runs/{other}")
+
+
 def test_a_run_whose_changes_went_with_the_old_logs_does_not_say_that_there_were_none(
     bob: Browser, world: World, config: str
 ) -> None:

@@ -14,7 +14,7 @@ from sqlalchemy import ColumnElement, Select, and_, literal_column, or_, select,
 
 from models.db import unindexed_in
 from models.issues import Conflict, Issue
-from models.journal import FORETOLD, Change, ChangeState
+from models.journal import IS_HISTORY, Change, ChangeState
 from models.links import Link, LinkState, Shadow
 from models.sync_configs import SyncConfig
 from models.sync_runs import GOT_THROUGH, SyncRun
@@ -156,10 +156,7 @@ def story(workspace_id: str, config_id: str, key: str) -> Story | None:
     ).all()
     link = next((item for item in links if item.state != LinkState.TOMBSTONE), next(iter(links), None))
     changes = db.session.scalars(
-        select(Change)
-        .where(_of(link, key, config_id), Change.state.not_in(FORETOLD))
-        .order_by(Change.id.desc())
-        .limit(TOLD)
+        select(Change).where(_of(link, key, config_id), IS_HISTORY).order_by(Change.id.desc()).limit(TOLD)
     ).all()
     conflicts, issues, held = _waiting({config_id}, _names(link, key), everything=True)
     if link is None and not changes and not conflicts and not issues:
@@ -202,7 +199,7 @@ def _labels(
             found[link.config_id, _label(link)] = link
     journalled = (
         select(Change.config_id, Change.key)
-        .where(Change.config_id.in_(configs), by_change, Change.state.not_in(FORETOLD))
+        .where(Change.config_id.in_(configs), by_change, IS_HISTORY)
         .limit(LOOKED_AT)
     )
     for row in db.session.execute(select(*journalled.subquery().c).distinct().limit(FOUND)):

@@ -304,13 +304,20 @@ class RunStory:
 
     @property
     def can_be_carried_out(self) -> bool:
-        """A preview that shows what a run would write."""
-        return self.is_preview and self.has_ended and self._writes and bool(self.outcomes[""])
+        """A preview that shows what a run would write, and all of it."""
+        return self.is_whole_preview and self._writes and bool(self.outcomes[""])
+
+    @property
+    def is_whole_preview(self) -> bool:
+        """A preview that came to its end: one that failed or was stopped shows a part, if anything."""
+        return self.is_preview and self.run.state in GOT_THROUGH
 
     @property
     def has_changes(self) -> bool:
         """It wrote something, or a preview would write or hold something: still kept or not."""
-        return self._writes or (self.is_preview and bool((self.run.summary or {}).get("held")))
+        if self.is_preview:
+            return self.is_whole_preview and (self._writes or bool((self.run.summary or {}).get("held")))
+        return self._writes
 
     @property
     def _writes(self) -> bool:
