@@ -37,7 +37,7 @@ def pair_up(
     new: Mapping[Side, Iterable[Seen]],
     lost: Mapping[Side, Iterable[Tie]],
     survivors: Mapping[Side, Iterable[Tie]],
-    taken: Mapping[Side, Mapping[str, str]],
+    taken: Mapping[Side, dict[str, str]],
     mapping: FieldMapping,
     *,
     called: Mapping[Side, Mapping[str, list[Tie]]],
@@ -93,6 +93,7 @@ def pair_up(
             old = lost_by_key[side].get(key, [])
             if len(old) == 1:
                 pairing.relinked.append((old[0], side, seen))
+                taken[side][key] = seen.id
                 del fresh[side][key]
             elif old:
                 _ambiguous(pairing, side, items, mapping, of=len(old))
@@ -101,10 +102,10 @@ def pair_up(
             elif key in taken[side]:
                 _duplicate(pairing, side, seen, taken[side][key], mapping)
                 del fresh[side][key]
-    relinked = {tie.id for tie, _, _ in pairing.relinked}
+    found = {(tie.id, side) for tie, side, _ in pairing.relinked}
     for side in SIDES:
         for key, items in list(fresh[side].items()):
-            alone = [tie for tie in called[side].get(key, ()) if tie.id not in relinked]
+            alone = [tie for tie in called[side].get(key, ()) if (tie.id, side) not in found]
             if len(alone) == 1:
                 # Renamed on one side, made anew under that name on the other: one record. What it held
                 # before says nothing about the new one, so the two meet as if for the first time.
@@ -114,16 +115,16 @@ def pair_up(
                 _ambiguous(pairing, side, items, mapping, of=len(alone))
                 pairing.waiting.update(tie.id for tie in alone)
                 del fresh[side][key]
-    relinked |= {tie.id for tie, _, _ in pairing.rejoined}
+    found |= {(tie.id, side) for tie, side, _ in pairing.rejoined}
     for side in SIDES:
         if not stable_ids[side]:
-            left_over = [tie for tie in lost[side] if tie.id not in relinked]
+            left_over = [tie for tie in lost[side] if (tie.id, side) not in found]
             _propose_renames(pairing, side, fresh[side], left_over, mapping)
     for side in SIDES:
         survivors_by_key = _by_key(survivors[other(side)], other(side), mapping)
         for key, items in list(fresh[side].items()):
-            if len(found := survivors_by_key.get(key, [])) == 1:
-                pairing.rejoined.append((found[0], side, items[0]))
+            if len(alone := survivors_by_key.get(key, [])) == 1:
+                pairing.rejoined.append((alone[0], side, items[0]))
                 del fresh[side][key]
     for key in list(fresh["left"]):
         if key in fresh["right"]:

@@ -78,10 +78,6 @@ class Tie:
     def id_on(self, side: Side) -> str | None:
         return self.left_id if side == "left" else self.right_id
 
-    @property
-    def is_fresh(self) -> bool:
-        return not self.left and not self.right
-
 
 # -- what is decided -----------------------------------------------------------------------------
 

@@ -7,6 +7,7 @@ Pure, in two steps, so that only the links that matter are loaded in full: `touc
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
@@ -111,7 +112,7 @@ class SideFacts:
     probed: Mapping[str, Look | Record] = field(default_factory=dict)  # id -> Gone, Unknown or the record
     # A record that this run did not see is not there: only then may one be created.
     knows_all: bool = True
-    provisional: str = ""  # prefix of ids that records without a key go by
+    ids_come_late: bool = False  # records may get their ids in the very run that writes of them
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,9 +123,7 @@ class Item:
     left: Look
     right: Look
     decision: Decision
-    row: LinkRow | None
-    relinked: Side | None = None  # the side on which the record has a new id
-    forget: Side | None = None  # the side whose id now belongs to another record
+    row: LinkRow | None  # as it is stored, new ids included
 
     def look(self, side: Side) -> Look:
         return self.left if side == "left" else self.right
@@ -151,6 +150,17 @@ class Awaited:
         return look.get(self.pair.name) if isinstance(look, Seen) else MISSING
 
 
+@dataclass(slots=True)
+class Retied:
+    """A link of which a record has a new id (None: its id is another record's now, and its own is gone).
+
+    Which record is which is no change of any record: it is stored whatever becomes of the changes.
+    """
+
+    ids: dict[Side, str | None] = field(default_factory=dict)
+    anew: bool = False  # what it held before says nothing of what it holds now
+
+
 @dataclass
 class Plan:
     items: list[Item] = field(default_factory=list)
@@ -163,6 +173,7 @@ class Plan:
     notes: list[str] = field(default_factory=list)
     missing: dict[Side, set[int]] = field(default_factory=dict)  # link ids not seen by a complete scan
     awaited: list[Awaited] = field(default_factory=list)
+    retied: dict[int, Retied] = field(default_factory=dict)  # by link id
 
     @property
     def held(self) -> list[PlannedChange]:
@@ -204,7 +215,6 @@ def make_plan(
     looks: dict[int, dict[Side, Look]] = {}
     new: dict[Side, list[Seen]] = {"left": [], "right": []}
     outside: dict[Side, list[Record]] = {"left": [], "right": []}
-    reused: dict[int, Side] = {}
     for side in SIDES:
         _note_scan(plan, side, scans[side], index)
         for record in scans[side].new.values():
@@ -219,7 +229,7 @@ def make_plan(
                 if sides[side].stable_ids:
                     plan.notes.append(f"{side}: the id {look.id} now belongs to another record")
                 new[side].append(look)
-                reused[link_id] = side
+                plan.retied.setdefault(link_id, Retied()).ids[side] = None
                 look = Gone()
             looks[link_id][side] = look
     pairing = _pair(ties, looks, index, new, sides, mapping)
@@ -227,29 +237,26 @@ def make_plan(
     plan.notes.extend(pairing.notes)
     plan.keyless = len(pairing.keyless)
     _keep_outsiders_out(plan, pairing, outside, mapping)
-    relinked = _relink(plan, ties, looks, pairing, facts)
-    rules = _with_met(rules, pairing, relinked)
+    named = _Names(mapping, frozenset(side for side in SIDES if sides[side].ids_come_late))
+    unsure = pairing.waiting | _relink(plan, looks, pairing, facts, named)
+    known = {link_id: _as_retied(tie, plan.retied.get(link_id)) for link_id, tie in ties.items()}
+    rules = _with_met(rules, pairing, [known[link_id] for link_id in plan.retied])
     standing = _Standing(ties, looks, index, new, outside, mapping)
-    unsure = {tie.id for tie, _, _ in pairing.renames if tie.id not in relinked} | pairing.waiting
-    for link_id, tie in ties.items():
+    for link_id, tie in known.items():
         if link_id in unsure:
             continue  # neither deleted nor created anew until it is clear who it is
-        move = relinked.get(link_id)
-        current = move[0] if move else tie
         _decide(
             plan,
-            current,
+            tie,
             looks[link_id]["left"],
             looks[link_id]["right"],
             rules,
-            index.by_id[link_id],
-            facts.dismissed,
-            relinked=move[1] if move else None,
-            forget=reused.get(link_id),
+            _row_of(tie, index.by_id[link_id], plan.retied.get(link_id)),
+            named,
             standing=standing,
         )
     for left, right in pairing.pairs:
-        _decide(plan, Tie(None, left.id, right.id), left, right, rules, None, facts.dismissed)
+        _decide(plan, Tie(None, left.id, right.id), left, right, rules, None, named)
     for side in SIDES:
         if pairing.single[side] and not sides[other(side)].knows_all:
             plan.notes.append(
@@ -261,8 +268,9 @@ def make_plan(
             ids = {side: seen.id, other(side): None}
             both: dict[Side, Look] = {side: seen, other(side): Gone()}
             tie = Tie(None, ids["left"], ids["right"])
-            _decide(plan, tie, both["left"], both["right"], rules, None, facts.dismissed)
+            _decide(plan, tie, both["left"], both["right"], rules, None, named)
     plan.unchanged += index.linked - sum(1 for tie in ties.values() if tie.state == "linked")
+    _drop_dismissed(plan, facts.dismissed)
     plan.changes.sort(key=_order)
     if facts.along:
         plan.changes = [
@@ -277,10 +285,10 @@ def make_plan(
     return plan
 
 
-def _with_met(rules: Rules, pairing: Pairing, relinked: Mapping[int, tuple[Tie, Side]]) -> Rules:
+def _with_met(rules: Rules, pairing: Pairing, relinked: Iterable[Tie]) -> Rules:
     """Records that meet in this very run can be linked to like any others."""
     met = [(left.id, right.id) for left, right in pairing.pairs]
-    met += [(tie.left_id, tie.right_id) for tie, _ in relinked.values() if tie.left_id and tie.right_id]
+    met += [(tie.left_id, tie.right_id) for tie in relinked if tie.left_id and tie.right_id]
     return replace(rules, mapping=rules.mapping.with_met(met))
 
 
@@ -498,7 +506,7 @@ def _pair(
                     survivors[side].append(tie)
                 elif (key := mapping.match_key(side, look.values)) is not None:
                     taken[side][key] = look.id
-            elif isinstance(look, Gone | Unknown) and tie.state != "unlinked" and tie.id_on(side):
+            elif isinstance(look, Gone | Unknown) and tie.state != "unlinked":
                 lost[side].append(tie)
                 if (key := _new_key(tie, side, looks[link_id], mapping)) is not None:
                     called[side].setdefault(key, []).append(tie)
@@ -589,41 +597,27 @@ class _Standing:
 
 
 def _relink(
-    plan: Plan,
-    ties: Mapping[int, Tie],
-    looks: Mapping[int, dict[Side, Look]],
-    pairing: Pairing,
-    facts: Facts,
-) -> dict[int, tuple[Tie, Side]]:
-    """Give old records their new ids; a rename is proposed, and done once a person agreed."""
-    done: dict[int, tuple[Tie, Side]] = {}
+    plan: Plan, looks: Mapping[int, dict[Side, Look]], pairing: Pairing, facts: Facts, named: _Names
+) -> set[int | None]:
+    """Give old records their new ids; a rename is proposed, and done once a person agreed.
 
-    def give(tie: Tie, side: Side, seen: Seen, *, fresh: bool) -> None:
+    The links of which a rename waits for that.
+    """
+    proposed: set[int | None] = set()
+
+    def give(tie: Tie, side: Side, seen: Seen, *, anew: bool) -> None:
         if tie.id is None:
             raise AssertionError("only stored links are relinked")
-        ids = {"left": tie.left_id, "right": tie.right_id, side: seen.id}
-        shadows: tuple[Fields, Fields] = ({}, {}) if fresh else (tie.left, tie.right)
-        done[tie.id] = (
-            Tie(
-                tie.id,
-                ids["left"],
-                ids["right"],
-                shadows[0],
-                shadows[1],
-                state="linked" if fresh else tie.state,
-                reason="" if fresh else tie.reason,
-                key=tie.key,
-                resolutions=tie.resolutions,
-                worn_out=tie.worn_out,
-            ),
-            side,
-        )
+        retied = plan.retied.setdefault(tie.id, Retied())
+        retied.ids[side] = seen.id
+        retied.anew |= anew
+        plan.missing[side].discard(tie.id)
         looks[tie.id][side] = seen
 
     for tie, side, seen in pairing.relinked:
-        give(tie, side, seen, fresh=False)
+        give(tie, side, seen, anew=False)
     for tie, side, seen in pairing.rejoined:
-        give(tie, side, seen, fresh=True)
+        give(tie, side, seen, anew=True)
     for tie, side, seen in pairing.renames:
         names = [name for name in _match_of(tie, seen) if tie.shadow(side).get(name) != seen.get(name)]
         intent = Intent(
@@ -633,12 +627,34 @@ def _relink(
             before={name: tie.shadow(side).get(name) for name in names},
             after={name: seen.get(name) for name in names},
         )
-        change = _change(tie, intent, seen.id)
+        change = _change(tie, intent, {}, named, target=seen.id)
         if "rename" in facts.approved.get(change.fingerprint, frozenset()):
-            give(tie, side, seen, fresh=False)
+            give(tie, side, seen, anew=False)
         else:
+            proposed.add(tie.id)
             plan.changes.append(change)
-    return done
+    return proposed
+
+
+def _as_retied(tie: Tie, retied: Retied | None) -> Tie:
+    if retied is None:
+        return tie
+    ids = {"left": tie.left_id, "right": tie.right_id, **retied.ids}
+    tie = replace(tie, left_id=ids["left"], right_id=ids["right"])
+    return replace(tie, left={}, right={}, state="linked", reason="") if retied.anew else tie
+
+
+def _row_of(tie: Tie, row: LinkRow, retied: Retied | None) -> LinkRow:
+    """A link's row as its record's new ids leave it: no version is known of what stands under them."""
+    if retied is None:
+        return row
+    return row._replace(
+        state=tie.state,
+        left_id=tie.left_id,
+        right_id=tie.right_id,
+        left_version=None if "left" in retied.ids else row.left_version,
+        right_version=None if "right" in retied.ids else row.right_version,
+    )
 
 
 def _match_of(tie: Tie, seen: Seen) -> list[str]:
@@ -652,10 +668,8 @@ def _decide(
     right: Look,
     rules: Rules,
     row: LinkRow | None,
-    dismissed: frozenset[str],
+    named: _Names,
     *,
-    relinked: Side | None = None,
-    forget: Side | None = None,
     standing: _Standing | None = None,
 ) -> None:
     decision = reconcile(tie, left, right, rules)
@@ -669,48 +683,71 @@ def _decide(
         plan.excluded += 1
     if fresh_foreign:
         return
-    if decision.is_unchanged and relinked is None:
+    if decision.is_unchanged and tie.id not in plan.retied:
         plan.unchanged += 1
-    plan.items.append(Item(tie, left, right, decision, row, relinked, forget))
-    for intent in decision.intents:
-        change = _change(tie, intent, None, left, right, rules.mapping)
-        if change.fingerprint in dismissed:
-            plan.excluded += 1
-        else:
-            plan.changes.append(change)
+    plan.items.append(Item(tie, left, right, decision, row))
+    looks: dict[Side, Look] = {"left": left, "right": right}
+    plan.changes.extend(_change(tie, intent, looks, named) for intent in decision.intents)
+
+
+def _drop_dismissed(plan: Plan, dismissed: frozenset[str]) -> None:
+    """Leave out what a person said no to. Where two linked records have one key by now, and the same is to
+    be written to both, their ids tell their changes apart."""
+    counts = Counter(change.fingerprint for change in plan.changes)
+    changes = [
+        replace(change, fingerprint=_print_by_ids(change)) if counts[change.fingerprint] > 1 else change
+        for change in plan.changes
+    ]
+    plan.changes = [change for change in changes if change.fingerprint not in dismissed]
+    plan.excluded += len(changes) - len(plan.changes)
 
 
 def _is_pair(left: Look, right: Look) -> bool:
     return isinstance(left, Seen) and isinstance(right, Seen)
 
 
-def _change(
-    tie: Tie,
-    intent: Intent,
-    record_id: str | None,
-    left: Look | None = None,
-    right: Look | None = None,
-    mapping: FieldMapping | None = None,
-) -> PlannedChange:
-    looks = {"left": left, "right": right}
-    key = ""
-    if mapping is not None:
-        # Named after the record as it stands where it is not written, else as it was.
+@dataclass(frozen=True)
+class _Names:
+    """What records are called, for people and in fingerprints."""
+
+    mapping: FieldMapping
+    by_key: frozenset[Side]  # where a record may have another id once its change is carried out
+
+    def of(self, side: Side, id: str | None, look: Look | None) -> str | None:
+        """The record in a fingerprint."""
+        if side in self.by_key and isinstance(look, Seen):
+            return self.mapping.match_key(side, look.values) or id
+        return id
+
+    def label(self, intent: Intent, looks: Mapping[Side, Look]) -> str:
+        """After the record as it stands where it is not written, else as it was."""
         for side in (other(intent.side), intent.side):
-            look = looks[side]
-            if isinstance(look, Seen):
-                key = mapping.label(side, look.values, look.id)
-                break
-    target = record_id or tie.id_on(intent.side)
-    origin = tie.id_on(other(intent.side))
+            if isinstance(look := looks.get(side), Seen):
+                return self.mapping.label(side, look.values, look.id)
+        return ""
+
+
+def _change(
+    tie: Tie, intent: Intent, looks: Mapping[Side, Look], named: _Names, *, target: str | None = None
+) -> PlannedChange:
+    here, there = intent.side, other(intent.side)
+    target, origin = target or tie.id_on(here), tie.id_on(there)
     return PlannedChange(
         tie=tie,
         intent=intent,
-        key=key or tie.key or display(origin or target),
+        key=named.label(intent, looks) or tie.key or display(origin or target),
         record_id=None if intent.operation == "create" else target,
         origin_id=origin,
-        fingerprint=fingerprint(intent, target, origin),
+        fingerprint=fingerprint(
+            intent,
+            named.of(here, target, looks.get(here)),
+            named.of(there, origin, looks.get(there)),
+        ),
     )
+
+
+def _print_by_ids(change: PlannedChange) -> str:
+    return fingerprint(change.intent, change.record_id, change.origin_id)
 
 
 def fingerprint(intent: Intent, record_id: str | None, origin_id: str | None) -> str:

@@ -25,7 +25,7 @@ from sync.guard import PlannedChange
 from sync.mapping import Seen
 from sync.order import Step, in_order
 from sync.plan import LinkMove
-from sync.planner import Item
+from sync.planner import Item, Retied
 from sync.records import SIDES, Problem, Side, other
 from sync.values import encode_fields
 from tasks import batches, editing, filling, forecast, ledger, previews, undo, waiting
@@ -445,16 +445,22 @@ def _fill_keys(work: Work, run: SyncRun, outlook: Outlook) -> Outlook:
             sendings.append(_fill(work, db, side, seen, now))
     send_all(work, sendings, phase="filling keys")
     again = look(work.ctx, work.pairing, work.reins, full=run.full, previous_run_id=work.previous_run_id)
-    # What is still without a key now (its row moved meanwhile) waits for the next run.
-    late = [
-        item
-        for item in again.plan.items
-        if any(isinstance(look_, Seen) and is_unkeyed(look_.id) for look_ in (item.left, item.right))
+    # What is still without a key now (its row moved meanwhile) waits for the next run; what is held, is held.
+    late = {id(item.tie) for item in again.plan.items if _is_unkeyed(item)}
+    again.plan.changes = [
+        change for change in again.plan.changes if change.guard or id(change.tie) not in late
     ]
-    ties = {id(item.tie) for item in late}
-    again.plan.items = [item for item in again.plan.items if id(item.tie) not in ties]
-    again.plan.changes = [change for change in again.plan.changes if id(change.tie) not in ties]
     return again
+
+
+def _by_ids(link: Retied) -> Retied:
+    """Without the numbers of rows in place of ids: such a link finds its record by key, the next time too."""
+    ids = {side: None if id_ and is_unkeyed(id_) else id_ for side, id_ in link.ids.items()}
+    return Retied(ids, link.anew and ids == link.ids)
+
+
+def _is_unkeyed(item: Item) -> bool:
+    return any(isinstance(look_, Seen) and is_unkeyed(look_.id) for look_ in (item.left, item.right))
 
 
 def _fill(work: Work, db: Session, side: Side, seen: Seen, now: Any) -> Sending:
@@ -582,14 +588,16 @@ def _store_items(work: Work, db: Session, outlook: Outlook, now: Any) -> dict[in
     fresh: list[Item] = []
     rows: list[tuple[dict[str, Any], Any, Any]] = []
     versions: list[dict[str, Any]] = []
+    ledger.retie(db, {link_id: _by_ids(link) for link_id, link in outlook.plan.retied.items()})
     for item in outlook.plan.items:
+        if _is_unkeyed(item):
+            continue  # a row's number is nobody's name: another record may stand there tomorrow
         if item.tie.id is not None:
             link_ids[id(item.tie)] = item.tie.id
             values = _move(work, db, item, now)
             if values.keys() <= _VERSIONS:
                 versions.append({"id": item.tie.id, **values})
             else:
-                # One after the other: an id that one link lets go of may be another one's from now on.
                 ledger.move_link(db, item.tie.id, **values)
             continue
         if not (isinstance(item.left, Seen) and isinstance(item.right, Seen)):
@@ -628,12 +636,6 @@ def _move(work: Work, db: Session, item: Item, now: Any) -> dict[str, Any]:
     if link_id is None or row is None:
         raise AssertionError("only stored links are moved")
     values: dict[str, Any] = {}
-    if item.relinked is not None:
-        values[f"{item.relinked}_id"] = tie.id_on(item.relinked)
-        if tie.state != row.state:  # they start anew, also while what they need waits
-            values["state"], values["reason"] = tie.state, tie.reason
-    if item.forget is not None:
-        values[f"{item.forget}_id"] = None
     move = decision.move
     if move is not None and not decision.intents:
         values["state"], values["reason"] = move.state, move.reason
@@ -641,13 +643,12 @@ def _move(work: Work, db: Session, item: Item, now: Any) -> dict[str, Any]:
             ledger.close_all_conflicts(db, link_id, now)
         if move.state == "unlinked":
             values.update(_dissolved(item, move))
-    if decision.agreed or (item.relinked is not None and tie.is_fresh):
+    if decision.agreed:
         ledger.merge_shadow(
             db,
             link_id,
             {name: pair[0] for name, pair in decision.agreed.items()},
             {name: pair[1] for name, pair in decision.agreed.items()},
-            replace=item.relinked is not None and tie.is_fresh,
         )
         work.note_rewritten(db, tie.key, decision.agreed)
         mapping = work.pairing.built.rules.mapping
@@ -783,6 +784,9 @@ def _take_approved(
         row.run_id, row.state = work.run_id, ChangeState.PLANNED
         row.settle = settle_of(step, items.get(id(change.tie)), outlook)
         row.link_id = link_ids.get(id(change.tie))
+        row.origin_id = change.origin_id  # it may have come since; that of a new record was chosen before
+        if row.operation != "create":
+            row.record_id = change.record_id
         taken[id(step)] = row
     for row in (row for rows in approved.values() for row in rows):
         if row.operation in ("relink", "container"):

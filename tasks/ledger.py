@@ -24,7 +24,7 @@ from models.sync_configs import Baseline
 from sync.guard import FIRST_RUN
 from sync.mapping import FieldMapping, FieldPair, Seen, encoded
 from sync.plan import FieldConflict, Resolution, Tie
-from sync.planner import Item, LinkIndex, LinkRow
+from sync.planner import Item, LinkIndex, LinkRow, Retied
 from sync.records import SIDES, Problem, Side, other
 from sync.values import MISSING, Value, ValueProblem, decode, encode_fields
 from tasks.entries import Entry, Journalled, row_of
@@ -420,16 +420,38 @@ def move_link(db: Session, link_id: int, **values: Any) -> None:
     db.execute(update(Link).where(Link.id == link_id).values(**values))
 
 
-def merge_shadow(
-    db: Session, link_id: int, left: Mapping[str, Any], right: Mapping[str, Any], *, replace: bool = False
-) -> Shadow:
-    """Set these fields (own values) of a link's two shadows; `replace` forgets the others."""
+def retie(db: Session, retied: Mapping[int, Retied]) -> None:
+    """Have links lead to their records' new ids, of whose versions nothing is known yet.
+
+    These may have been other links' ids so far, in a circle even: all let go of theirs first.
+    """
+    let_go = [
+        {"id": link_id, **{f"{side}_{what}": None for side in link.ids for what in ("id", "version")}}
+        for link_id, link in retied.items()
+    ]
+    update_links(db, let_go)
+    update_links(
+        db,
+        [
+            {"id": link_id, **{f"{side}_id": id_ for side, id_ in link.ids.items()}}
+            for link_id, link in retied.items()
+        ],
+    )
+    anew = [link_id for link_id, link in retied.items() if link.anew]
+    many.update_chosen(db, Link, anew, {"state": LinkState.LINKED, "reason": ""})
+    many.update_rows(
+        db, Shadow, [{"link_id": link_id, "left": {}, "right": {}} for link_id in anew], key="link_id"
+    )
+
+
+def merge_shadow(db: Session, link_id: int, left: Mapping[str, Any], right: Mapping[str, Any]) -> Shadow:
+    """Set these fields (own values) of a link's two shadows."""
     row = db.get(Shadow, link_id)
     if row is None:
         row = Shadow(link_id=link_id, left={}, right={}, flaps=None)
         db.add(row)
-    row.left = {**({} if replace else row.left), **encode_fields(left)}
-    row.right = {**({} if replace else row.right), **encode_fields(right)}
+    row.left = {**row.left, **encode_fields(left)}
+    row.right = {**row.right, **encode_fields(right)}
     return row
 
 

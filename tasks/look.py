@@ -631,6 +631,7 @@ def _side_facts(pairing: Pairing, side: Side, scan: Scan) -> SideFacts:
         scope=pairing.built.scopes[side],
         probed=probed,
         knows_all=scan.complete and (scan.full or end.can_look_up),
+        ids_come_late=end.id_kind == "chosen",
     )
 
 

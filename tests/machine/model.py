@@ -312,7 +312,6 @@ class Model:
                             if these:
                                 waiting.update(lost[where])
         fresh = {side: [id for id in fresh[side] if id not in aside[side]] for side in SIDES}
-        before = {bond: dict(bond.ids) for bond in self.bonds}
         self._give_new_ids(fresh, there)
         taken = {
             side: {
@@ -328,14 +327,13 @@ class Model:
         ops: list[Op] = []
         plans: list[tuple[Bond, Decided]] = []
         for bond in self.bonds:
+            for side in SIDES:
+                if not there[bond][side] and bond.ids[side] in self.rows[side]:
+                    bond.ids[side] = None  # its id belongs to another record now
             if bond not in waiting:
-                for side in SIDES:
-                    if not there[bond][side] and bond.ids[side] in self.rows[side]:
-                        bond.ids[side] = None  # its id belongs to another record now
                 decided = self._decide(bond, there[bond])
                 if any(self._stands_already(op, there) for op in decided.ops):
-                    self.failed += 1  # which of the two it is cannot be told: all stays as it was
-                    bond.ids = before[bond]
+                    self.failed += 1  # which of the two it is cannot be told: nothing happens to it
                 else:
                     plans.append((bond, decided))
         by_key = {self._key(RIGHT, id): id for id in fresh[RIGHT]}
@@ -362,11 +360,7 @@ class Model:
 
     def _bereft(self, side: str, there: Mapping[Bond, Mapping[str, str | None]]) -> list[Bond]:
         """Those who lost their record on this side."""
-        return [
-            bond
-            for bond in self.bonds
-            if bond.state != "unlinked" and bond.ids[side] and not there[bond][side]
-        ]
+        return [bond for bond in self.bonds if bond.state != "unlinked" and not there[bond][side]]
 
     def _lost(self, side: str, key: Any, there: Mapping[Bond, Mapping[str, str | None]]) -> list[Bond]:
         return [bond for bond in self._bereft(side, there) if bond.base[side].get(KEY) == key]
@@ -419,7 +413,7 @@ class Model:
         """A record that is gone and a new one with its key are one record under a new id."""
         for side in SIDES:
             for bond in self.bonds:
-                if bond.state == "unlinked" or not bond.ids[side] or there[bond][side]:
+                if bond.state == "unlinked" or there[bond][side]:
                     continue
                 for id in list(fresh[side]):
                     if self._key(side, id) == bond.base[side].get(KEY):

@@ -172,6 +172,17 @@ class Machine(RuleBasedStateMachine):
         if trash := list(self.w.trash[side]):
             self.w.restore(side, trash[number % len(trash)])
 
+    @rule(number=picks, on=st.sampled_from([(LEFT,), (RIGHT,), SIDES]))
+    def make_anew(self, number: int, on: tuple[str, ...]) -> None:
+        for side in on:
+            if id := self.pick(side, number):
+                self.w.make_anew(side, id)
+
+    @rule(shift=st.integers(1, 3), on=st.sampled_from([(LEFT,), (RIGHT,), SIDES]))
+    def number_anew(self, shift: int, on: tuple[str, ...]) -> None:
+        for side in on:
+            self.w.number_anew(side, shift)
+
     # -- what people say ---------------------------------------------------------------------------
 
     @rule(number=picks, every=st.booleans())

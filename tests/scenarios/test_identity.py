@@ -18,6 +18,12 @@ UNIQUE = tuple(Field(item.name, item.type, unique=item.name == "k") for item in 
 PROPAGATE = {"deletes": "propagate"}
 
 
+def _told_ends(story: Story, key: str) -> tuple[str | None, str | None]:
+    """The ids that the link of this key holds, the left one of the tale first."""
+    row = story.link(key)
+    return (row.right_id, row.left_id) if story.swapped else (row.left_id, row.right_id)
+
+
 def test_K01_a_key_is_renamed_where_ids_are_stable(story: Story) -> None:
     story.define(**PROPAGATE)
     story.base("k", x="a")
@@ -327,6 +333,131 @@ def test_K17_an_id_is_given_to_another_record_and_nothing_may_be_deleted(story: 
     assert story.run() == "L+new"
     assert story.left.keys == ["k", "new"]
     assert story.link().state == "excluded"
+
+
+def test_K17_an_id_is_given_to_another_record_and_its_own_has_a_new_one(story: Story) -> None:
+    story.define(**PROPAGATE)
+    story.base("k", x="a", y="b", z="c")
+    reused = story.right.id()
+    story.right.remove()
+    story.right.put("new", id=reused, x="1", y="2", z="3")
+    own = story.right.put("k", x="a", y="b", z="c2")
+    assert story.run() == "L+new L.z=c2"
+    assert _told_ends(story, "k") == (story.left.id(), own)
+    story.left.edit(y="b2")
+    assert story.run() == "R.y=b2"
+
+
+def test_K17_the_new_id_of_a_record_stays_known_while_its_change_waits(story: Story) -> None:
+    story.define(**PROPAGATE)
+    story.base("k", x="a", y="b", z="c")
+    reused = story.right.id()
+    story.right.remove()
+    story.right.put("new", id=reused, x="1", y="2", z="3")
+    own = story.right.put("k", x="a", y="b", z="c2")
+    story.left.knobs.protected.add(story.left.id())
+    assert story.run() == "L+new issue(forbidden)"
+    assert _told_ends(story, "k") == (story.left.id(), own)
+    story.left.knobs.protected.clear()
+    assert story.run() == "L.z=c2"
+
+
+@pytest.mark.parametrize("order", [(1, 2, 0), (2, 0, 1), (1, 0, 2)])
+def test_K17_a_table_is_numbered_anew(story: Story, order: tuple[int, ...]) -> None:
+    """As when it was emptied and loaded again: each record is there, under an id that was another's."""
+    story.define(**PROPAGATE)
+    keys = ("k", "k1", "k2")
+    for key in keys:
+        story.both(key, x=f"x of {key}", y=f"y of {key}", z=f"z of {key}")
+    story.base()
+    ids = [story.right.id(key) for key in keys]
+    for key in keys:
+        story.right.remove(key)
+    for key, place in zip(keys, order, strict=True):
+        story.right.put(key, id=ids[place], x=f"x of {key}", y=f"y of {key}", z=f"z of {key}")
+    story.right.edit("k1", z="edited")
+    assert story.run() == "L.k1.z=edited"
+    for key, place in zip(keys, order, strict=True):
+        assert _told_ends(story, key) == (story.left.id(key), ids[place])
+
+
+def test_K17_who_took_an_id_of_a_pair_that_waits_is_made_all_the_same(story: Story) -> None:
+    """What becomes of the pair cannot be told, since its key is another's; whose the id is can."""
+    story.define(**PROPAGATE)
+    story.base("k", "k9", x="a", y="b", z="c")
+    reused = story.right.id()
+    story.right.remove()
+    story.right.put("new", id=reused, x="1", y="2", z="3")
+    story.left.edit(k="k9")
+    assert story.run() == "L+new issue(ambiguous_key k9)"
+    assert _told_ends(story, "new") == (story.left.id("new"), reused)
+
+
+def test_K17_a_record_that_was_lost_with_its_id_comes_back(story: Story) -> None:
+    story.base("k", x="a", y="b", z="c")
+    reused = story.right.id()
+    story.right.remove()
+    story.right.put("new", id=reused, x="1", y="2", z="3")
+    assert story.run() == "L+new"
+    own = story.right.put("k", x="a", y="b", z="c2")
+    assert story.run() == "L.z=c2"
+    assert _told_ends(story, "k") == (story.left.id(), own)
+
+
+def test_K17_a_retry_of_one_record_knows_who_is_who_of_all(story: Story) -> None:
+    story.define(**PROPAGATE)
+    for key in ("k", "k1"):
+        story.both(key, x=f"x of {key}", y=f"y of {key}", z=f"z of {key}")
+    story.base()
+    ids = [story.right.id(key) for key in ("k", "k1")]
+    for key in ("k", "k1"):
+        story.right.remove(key)
+    for key, id in zip(("k1", "k"), ids, strict=True):
+        story.right.put(key, id=id, x=f"x of {key}", y=f"y of {key}", z="edited")
+    assert story.run(keys=["k"], preview=False, repeat=False) == "L.z=edited"
+    assert story.run() == "L.k1.z=edited"
+
+
+def test_K17_both_records_of_a_pair_have_new_ids(story: Story) -> None:
+    story.define(**PROPAGATE)
+    story.base("k", x="a", y="b", z="c")
+    for teller in story.tellers:
+        teller.remove()
+    left = story.left.put("k", x="a", y="b", z="c2")
+    right = story.right.put("k", x="a2", y="b", z="c")
+    assert story.run() == "L.x=a2 R.z=c2"
+    assert _told_ends(story, "k") == (left, right)
+
+
+def test_K17_both_tables_are_numbered_anew(story: Story) -> None:
+    story.define(**PROPAGATE)
+    for key in ("k", "k1"):
+        story.both(key, x=f"x of {key}", y=f"y of {key}", z=f"z of {key}")
+    story.base()
+    for teller in story.tellers:
+        ids = {key: teller.id(key) for key in ("k", "k1")}
+        for key in ids:
+            teller.remove(key)
+        for key, old in (("k", "k1"), ("k1", "k")):
+            teller.put(key, id=ids[old], x=f"x of {key}", y=f"y of {key}", z=f"z of {key}")
+    story.left.edit(z="edited")
+    assert story.run() == "R.z=edited"
+    for key in ("k", "k1"):
+        assert _told_ends(story, key) == (story.left.id(key), story.right.id(key))
+
+
+def test_K17_both_ids_of_a_pair_are_given_to_others(story: Story) -> None:
+    story.define(**PROPAGATE)
+    story.base("k", x="a", y="b", z="c")
+    for teller, new in ((story.left, "n1"), (story.right, "n2")):
+        reused = teller.id()
+        teller.remove()
+        teller.put(new, id=reused, x="1", y="2", z="3")
+    own = story.right.put("k", x="a", y="b", z="c")
+    # The left one is gone, and its twin with it, wherever it stands now.
+    assert story.run() == "L+n2 R+n1 R-"
+    assert own not in story.right.system.rows
+    assert story.link().state == "tombstone"
 
 
 def test_K19_another_field_must_be_unique_too(tell: Callable[..., Story]) -> None:

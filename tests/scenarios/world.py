@@ -167,6 +167,8 @@ class Story:
         self._held_values: dict[Side, dict[tuple[str, str], list[Value]]] = {
             side: defaultdict(list) for side in SIDES
         }
+        # The records that a link led to so far: what its shadows hold may be of one's time under an old id.
+        self.ids_of: dict[Side, dict[int, set[str]]] = {side: defaultdict(set) for side in SIDES}
         self.left, self.right = (Teller(self, side) for side in ("left", "right"))
         self.runs = 0
         self.last: Summary | None = None
@@ -832,12 +834,14 @@ class _Laws:
                 record_id = link.left_id if side == "left" else link.right_id
                 if record_id is None:
                     continue
+                ids = self.story.ids_of[side][link.id]
+                ids.add(record_id)
                 stored = shadow.left if side == "left" else shadow.right
                 for name, value in decode_fields(stored).items():
                     pair = mapping.by_name.get(name)
                     if pair is None or value is None:
                         continue
-                    held = self.story.ever_held(side, record_id, pair.on(side))
+                    held = [item for id in ids for item in self.story.ever_held(side, id, pair.on(side))]
                     assert any(_is(pair, side, item, value) for item in held), (
                         f"G-MONO: the {side} shadow of {link.key}.{name} is {value!r}, which that side never"
                         f" held: {held!r}"
