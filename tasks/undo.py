@@ -6,7 +6,7 @@ other and not from their shadows, so that the next run takes the undone state as
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -16,8 +16,10 @@ from connectors.base import Write
 from models.journal import Change, ChangeState
 from models.links import IS_ALIVE, Link, LinkState, Shadow
 from models.sync_runs import RunKind, SyncRun
+from sync.identity import is_reused_id
 from sync.mapping import Seen
 from sync.order import ASIDE
+from sync.plan import Tie
 from sync.records import SIDES, Record, Side, other
 from sync.values import MISSING, Fields, decode_fields, encode_fields
 from tasks.apply import Sending, Work, send_all
@@ -51,20 +53,24 @@ def carry_out(work: Work, run_id: str) -> None:
             work.reins.log("info", f"{len(changes) - len(left)} of its changes are put back already.")
         changes = left
         far_ids = _far_ids(db, changes)
+        under = {change.id: _stands_under(db, change) for change in changes}
     for side in SIDES:
         if changes and not work.pairing.end(side).can_look_up:
             raise WorkError(
                 f"A run of '{work.pairing.name}' cannot be undone: {work.pairing.end(side).connector.title}"
                 " cannot look up single records."
             )
-    there = {side: _records(work, side, changes, far_ids[side]) for side in SIDES}
+    there = {
+        side: _records(work, side, [under[change.id] for change in changes if change.side == side], far_ids)
+        for side in SIDES
+    }
     sendings: list[Sending] = []
     kept_back = 0
     with work.ctx.sessions.begin() as db:
         work.reins.fence(db)
         for change in changes:
             side = "left" if change.side == "left" else "right"
-            sending = _reverse(work, db, change, side, there)
+            sending = _reverse(work, db, change, side, under[change.id], there)
             if sending is None:
                 kept_back += 1
                 work.reins.log("info", f"{change.key}: changed since; it is left as it is now.")
@@ -116,18 +122,38 @@ def _far_id(change: Change, link: Link | None, far: Side) -> str | None:
     return link.left_id if far == "left" else link.right_id
 
 
-def _records(work: Work, side: Side, changes: list[Change], far_ids: set[str]) -> There:
-    ids = {change.record_id for change in changes if change.side == side and change.record_id} | far_ids
-    return records_at(work.pairing.end(side), sorted(ids), retries=work.pairing.definition.retries)
+def _stands_under(db: Session, change: Change) -> str | None:
+    """Where the record stands that was written to: its link follows it to a new id."""
+    link = db.get(Link, change.link_id or 0)
+    if link is None or link.state == LinkState.TOMBSTONE or change.operation == "delete":
+        return change.record_id
+    return link.left_id if change.side == "left" else link.right_id
+
+
+def _records(work: Work, side: Side, ids: Iterable[str | None], far_ids: Mapping[Side, set[str]]) -> There:
+    wanted = {id_ for id_ in ids if id_} | far_ids[side]
+    return records_at(work.pairing.end(side), sorted(wanted), retries=work.pairing.definition.retries)
+
+
+def _is_another(work: Work, db: Session, change: Change, side: Side, seen: Seen) -> bool:
+    """Whether the id belongs to another record by now, which no run has noticed yet."""
+    link, shadow = db.get(Link, change.link_id or 0), db.get(Shadow, change.link_id or 0)
+    if link is None or shadow is None:
+        return False
+    left, right = decode_fields(shadow.left), decode_fields(shadow.right)
+    tie = Tie(link.id, link.left_id, link.right_id, left, right)
+    return is_reused_id(tie, side, seen, work.pairing.built.rules.mapping)
 
 
 def _reverse(
-    work: Work, db: Session, change: Change, side: Side, there: Mapping[Side, There]
+    work: Work, db: Session, change: Change, side: Side, under: str | None, there: Mapping[Side, There]
 ) -> Sending | None:
     """The change that puts one change back; None where the record moved since."""
     mapping = work.pairing.built.rules.mapping
-    record = there[side].get(change.record_id or "")
+    record = there[side].get(under or "")
     seen = mapping.see(side, record) if record is not None else None
+    if seen is not None and _is_another(work, db, change, side, seen):
+        return None
     before, after = decode_fields(change.before or {}), decode_fields(change.result or change.after or {})
     match change.operation:
         case "create" if seen is not None and _still(work, side, seen, after):
