@@ -213,6 +213,20 @@ def _() -> None:
     rewrite(mapping.FieldMapping, "see", "if omits_empty and name not in vanished", "if True")
 
 
+@cut(3, "an old record is found under its new id", *_in(IDENTITY, "test_K17_a_table_is_numbered_anew"))
+def _() -> None:
+    put(planner, "_relink", lambda *args: set())
+
+
+@cut(
+    3,
+    "an id that is another's is let go of",
+    *_in(IDENTITY, "test_K17_who_took_an_id_of_a_pair_that_waits_is_made_all_the_same"),
+)
+def _() -> None:
+    put(ledger, "retie", lambda db, retied: None)
+
+
 # -- 4: intent before effect ----------------------------------------------------------------------
 
 
@@ -370,6 +384,15 @@ def _() -> None:
     put(planner._Standing, "twin", lambda standing, decision, looks: None)
 
 
+@cut(
+    7,
+    "the number of a row is no one's id",
+    *_in("test_files_without_ids", "test_the_number_of_a_row_is_no_ones_id"),
+)
+def _() -> None:
+    put(execute, "_is_unkeyed", lambda item: False)
+
+
 # -- 8: copies ------------------------------------------------------------------------------------
 
 
@@ -459,6 +482,15 @@ def _() -> None:
 @cut(9, "one alert per change of state", *_in(GUARDS, "test_G14_one_alert_per_change_of_state"))
 def _() -> None:
     put(waiting, "clear_alert", lambda *given, **more: None)
+
+
+@cut(
+    9,
+    "what was not approved waits on when rows get their ids",
+    *_in("test_files_without_ids", "test_what_was_not_approved_waits_on"),
+)
+def _() -> None:
+    rewrite(execute, "_fill_keys", "change.guard or ", "")
 
 
 # -- 10: migrations -------------------------------------------------------------------------------
@@ -628,6 +660,15 @@ def _() -> None:
 )
 def _() -> None:
     put(undo, "_still", lambda work, side, seen, left_as: True)
+
+
+@cut(
+    13,
+    "an undo writes to no record that took another's id",
+    *_in(UNDO, "test_U01_a_record_is_undone_under_the_id_that_it_has_now"),
+)
+def _() -> None:
+    put(undo, "_is_another", lambda *args: False)
 
 
 @cut(13, "an answer is asked again when a side moved", *_in(PEOPLE, "test_X01_a_side_moves_after_the_answer"))
