@@ -750,6 +750,81 @@ def _what_follows(decided: list[dict[str, Any]], is_queued: bool) -> list[str]:
 
 
 @main.command()
+@click.argument("name")
+@click.argument("left_id")
+@click.argument("right_id")
+@json_option
+def link(name: str, left_id: str, right_id: str, as_json: bool) -> None:
+    """Say that two records are one, by their ids. Nothing is written until the next run, which takes them as
+    if both had just been seen for the first time."""
+    from tasks import linking
+
+    ctx = started()
+    config = config_named(ctx, name)
+    link_id = linking.link(ctx, config.id, left_id, right_id, by=whoever())
+    show(
+        as_json,
+        {"config": name, "link": link_id, "left": left_id, "right": right_id},
+        [f"Linked. See what a run makes of it: syncline sync {name} --preview"],
+    )
+
+
+@main.command()
+@click.argument("name")
+@click.argument("key")
+@json_option
+def unlink(name: str, key: str, as_json: bool) -> None:
+    """Part the copies of a record, named by its match value or by an id. Both stay as they are, and nothing
+    flows between them until they are linked again."""
+    from tasks import linking
+
+    ctx = started()
+    link_id = linking.pair_of(ctx, config_named(ctx, name).id, key)
+    linking.unlink(ctx, link_id, by=whoever())
+    show(as_json, {"config": name, "link": link_id}, [f"{key}: both copies stay, and are left alone."])
+
+
+@main.group(cls=_Lists)
+def lost() -> None:
+    """Writes whose answer was lost, and of which no look could tell since whether they happened."""
+
+
+@lost.command("list")
+@click.argument("name", required=False)
+@json_option
+def list_lost(name: str | None, as_json: bool) -> None:
+    """What nobody can tell but a person who looks."""
+    from tasks import unknowns
+
+    ctx = started()
+    found = unknowns.listed(ctx, config_named(ctx, name).id if name else None)
+    lines = [
+        f"{item['id']}  {item['config']}  {item['operation']} {item['key']} on {item['side']}"
+        f"  ({item['message']})"
+        for item in found
+    ]
+    show(as_json, found, lines or ["Of every write it is known what became of it."])
+
+
+@lost.command("not-done")
+@click.argument("ids", nargs=-1, required=True, type=int, metavar="ID")
+@json_option
+def lost_not_done(ids: tuple[int, ...], as_json: bool) -> None:
+    """You looked, and it did not happen: the next run decides it again. One that is there you link instead:
+    `syncline link NAME LEFT_ID RIGHT_ID`."""
+    from tasks import unknowns
+
+    ctx = started()
+    for change_id in ids:
+        unknowns.did_not_happen(ctx, change_id, by=whoever())
+    show(
+        as_json,
+        {"not_done": list(ids)},
+        [f"{change_id}: decided again by the next run." for change_id in ids],
+    )
+
+
+@main.command()
 @click.argument("run_id", metavar="RUN")
 @json_option
 def undo(run_id: str, as_json: bool) -> None:

@@ -30,7 +30,8 @@ def link(ctx: Context, config_id: str, left_id: str, right_id: str, *, by: str) 
         config, now = db.get_one(SyncConfig, config_id), ctx.db_now(db)
         for row in _links_of(db, config_id, left_id, right_id):
             if row.state == LinkState.LINKED:
-                raise WrongState("One of the two records is linked already: dissolve that link first.")
+                pair = f"{row.left_id or '-'} on left, {row.right_id or '-'} on right"
+                raise WrongState(f"One of the two is linked already ({pair}): part that pair first.")
             row.state = LinkState.TOMBSTONE
             ledger.close_all_conflicts(db, row.id, now)
         db.flush()
@@ -41,6 +42,18 @@ def link(ctx: Context, config_id: str, left_id: str, right_id: str, *, by: str) 
             config=config_id, left=left_id, right=right_id,
         )  # fmt: skip
         return link_id
+
+
+def pair_of(ctx: Context, config_id: str, key: str) -> int:
+    """The link of the record with this match value or this id. Raises NotFound, WrongState."""
+    with ctx.reads() as db:
+        found = [row for row in ledger.find_record(db, config_id, key) if row.state != LinkState.TOMBSTONE]
+    if not found:
+        raise NotFound(f"No record {key} is linked.")
+    if len(found) > 1:
+        ids = "; ".join(f"{row.left_id or '-'} and {row.right_id or '-'}" for row in found)
+        raise WrongState(f"{len(found)} links go by {key}: {ids}. Name one of them by an id of its own.")
+    return found[0].id
 
 
 def unlink(ctx: Context, link_id: int, *, by: str) -> None:

@@ -2,10 +2,45 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from sqlalchemy import select
+
 from models.journal import Change, ChangeState
+from models.sync_configs import SyncConfig
+from sync.values import decode_fields, display, iso
 from tasks import audit, ledger
 from tasks.context import Context
 from tasks.errors import NotFound, WrongState
+
+
+def listed(ctx: Context, config_id: str | None = None) -> list[dict[str, Any]]:
+    """The writes of which nobody can tell, oldest first."""
+    query = (
+        select(Change, SyncConfig.name)
+        .join(SyncConfig, SyncConfig.id == Change.config_id)
+        .where(Change.state == ChangeState.UNKNOWN)
+        .order_by(Change.id)
+    )
+    if config_id is not None:
+        query = query.where(Change.config_id == config_id)
+    with ctx.reads() as db:
+        return [
+            {
+                "id": row.id,
+                "config": name,
+                "side": row.side,
+                "operation": row.operation,
+                "key": row.key,
+                "record": row.record_id,
+                "origin": row.origin_id,
+                "after": {field: display(value) for field, value in decode_fields(row.after or {}).items()},
+                "message": row.message,
+                "run": row.run_id,
+                "sent_at": iso(row.sent_at) if row.sent_at else None,
+            }
+            for row, name in db.execute(query)
+        ]
 
 
 def did_not_happen(ctx: Context, change_id: int, *, by: str) -> None:

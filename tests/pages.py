@@ -54,7 +54,7 @@ database that DATABASE_URL names is brought up to date by `syncline release` alo
 Counts under a side are writes *to* that side. With `--preview` the same object says what would happen, with
 `"changes": [{"side", "operation", "key", "before", "after", "state": "planned | held", "rule"}]`.
 
-`conflicts`, `held`, `jobs`, `users` and `tokens` alone mean their `list`.
+`conflicts`, `held`, `lost`, `jobs`, `users` and `tokens` alone mean their `list`.
 """
 
 # heading -> commands, in the order in which a person meets them
@@ -63,7 +63,7 @@ SECTIONS: Mapping[str, tuple[str, ...]] = {
     "What is configured": ("apply", "check", "discover", "rename"),
     "Runs": ("sync", "run", "retry", "cancel", "pause", "resume"),
     "What happened": ("runs", "status", "explain"),
-    "What waits for a person": ("conflicts", "held", "undo"),
+    "What waits for a person": ("conflicts", "held", "link", "unlink", "lost", "undo"),
     "The deployment": ("jobs", "workspaces", "users", "tokens", "keys", "doctor", "release"),
 }
 
