@@ -22,6 +22,7 @@ class QuestionKind(StrEnum):
     EXPLAIN = "explain"  # why a record of a sync is as it is
     SET_UP = "set_up"  # the syncs of a sync-job, one per stream of its left end
     TIE = "tie"  # does a saved sync fit its streams
+    LINK = "link"  # link two records by hand, if both are there
 
 
 class QuestionState(StrEnum):

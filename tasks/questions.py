@@ -22,7 +22,7 @@ from models.questions import Question, QuestionKind, QuestionState
 from models.sync_configs import SyncConfig
 from sync.records import SIDES
 from sync.values import display
-from tasks import explaining
+from tasks import explaining, linking
 from tasks.connections import described
 from tasks.context import Context
 from tasks.errors import DefinitionError, NotFound, WorkError
@@ -241,6 +241,12 @@ def _tie(ctx: Context, row: Question) -> dict[str, Any]:
     return {"fields": pairs, "notes": notes}
 
 
+def _link(ctx: Context, row: Question) -> dict[str, Any]:
+    """Said by a person: these two are one. Only the systems can tell whether both are there."""
+    ends = [str(row.options.get(side, "")) for side in SIDES]
+    return {"link": linking.link(ctx, row.config_id or "", ends[0], ends[1], by=row.asked_by)}
+
+
 def _connection(ctx: Context, row: Question) -> Connection:
     with ctx.reads() as db:
         found = db.get(Connection, row.connection_id)
@@ -262,4 +268,5 @@ _ANSWERS: Mapping[QuestionKind, Callable[[Context, Question], dict[str, Any]]] =
     QuestionKind.EXPLAIN: _explain,
     QuestionKind.TIE: _tie,
     QuestionKind.SET_UP: _set_up,
+    QuestionKind.LINK: _link,
 }

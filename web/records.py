@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from flask import Blueprint, abort, redirect, request, url_for
+from flask import Blueprint, abort, flash, redirect, request, url_for
 from flask.typing import ResponseReturnValue
 
+from models.questions import QuestionKind
+from tasks import linking, questions, unknowns
+from web import forms
 from web.auth import needs, person
+from web.database import act
+from web.languages import _
 from web.live import page
+from web.reads import questions as waiting
 from web.reads import records as reads
 
 bp = Blueprint("records", __name__, url_prefix="/records")
@@ -27,7 +33,65 @@ def index() -> ResponseReturnValue:
 @bp.get("/<config_id>")
 @needs("read")
 def show(config_id: str) -> ResponseReturnValue:
-    found = reads.story(person().workspace_id, config_id, request.args.get("key", ""))
+    workspace = person().workspace_id
+    found = reads.story(workspace, config_id, request.args.get("key", ""))
     if found is None:
         abort(404)
-    return page("records/show.html", live="records/_story.html", story=found)
+    question = waiting.one(workspace, request.args.get("asked"))
+    return page(
+        "records/show.html",
+        live="records/_story.html",
+        story=found,
+        question=question,
+        is_awaited=waiting.is_open(question),
+    )
+
+
+@bp.post("/<config_id>/links")
+@needs("resolve")
+def link(config_id: str) -> ResponseReturnValue:
+    """Two records are one, says a person. A worker looks whether both are there, and links them."""
+    config = reads.config(person().workspace_id, config_id)
+    if config is None:
+        abort(404)
+    ends = {side: request.form.get(side, "").strip()[:500] for side in ("left", "right")}
+    if not all(ends.values()):
+        flash(_("Enter the ids of both records."), "warn")
+        return _back(config_id)
+    question = act(
+        questions.ask,
+        person().workspace_id,
+        QuestionKind.LINK,
+        by=person().email,
+        config_id=config_id,
+        options=ends,
+    )
+    return _back(config_id, asked=question)
+
+
+@bp.post("/<config_id>/links/<int:link_id>/end")
+@needs("resolve")
+def unlink(config_id: str, link_id: int) -> ResponseReturnValue:
+    """The two are not one: both copies stay, and nothing flows between them any more."""
+    if not reads.has_link(person().workspace_id, config_id, link_id):
+        abort(404)
+    act(linking.unlink, link_id, by=person().email)
+    flash(_("Parted. Both copies stay as they are, and nothing flows between them."), "done")
+    return _back(config_id)
+
+
+@bp.post("/<config_id>/lost/<int:change_id>")
+@needs("resolve")
+def not_done(config_id: str, change_id: int) -> ResponseReturnValue:
+    """Somebody looked: a write whose answer was lost did not happen."""
+    if not reads.has_change(person().workspace_id, config_id, change_id):
+        abort(404)
+    act(unknowns.did_not_happen, change_id, by=person().email)
+    flash(_("Noted. The next run decides it again."), "done")
+    return _back(config_id)
+
+
+def _back(config_id: str, *, asked: str | None = None) -> ResponseReturnValue:
+    """To the record on whose page the form was."""
+    key = forms.text("key", 500)
+    return redirect(url_for("records.show", config_id=config_id, key=key, asked=asked), code=303)

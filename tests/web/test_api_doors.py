@@ -66,6 +66,8 @@ def things(world: World, ctx: Context) -> dict[str, str]:
         "session_id": "nothing",
         "workspace_id": OWN,
         "job_id": "nothing",
+        "link_id": str(world.link(config)),
+        "change_id": str(world.change(run)),
     }
 
 
@@ -139,6 +141,7 @@ _BODIES: dict[str, Any] = {
     "/api/v1/configs/<config_id>/backfills": {"since": "2026-01-01T00:00:00Z"},
     "/api/v1/configs/<config_id>/retries": {"code": "rejected"},
     "/api/v1/configs/<config_id>/explanations": {"key": "x"},
+    "/api/v1/configs/<config_id>/links": {"left_id": "x", "right_id": "y"},
     "/api/v1/conflicts/<int:conflict_id>/resolution": {"take": "left"},
     "/api/v1/bulk-retries/<bulk_id>/confirmation": {"digest": "0"},
     "/api/v1/jobs/<name>": {"enabled": True},

@@ -75,7 +75,7 @@ def things(world: World) -> dict[str, object]:
     """One of everything in Alice's workspace, by the names of URL parameters."""
     config = world.config()
     run = world.run(config, RunState.FAILED, error="No connection.", error_code="unavailable")
-    world.change(run)
+    change = world.change(run)
     world.issue(config)
     world.change(run, key="held", state="held", guard="mass_delete", operation="delete")
     return {
@@ -87,6 +87,8 @@ def things(world: World) -> dict[str, object]:
         "step": "streams",
         "run_id": run,
         "conflict_id": world.conflict(config),
+        "change_id": change,
+        "link_id": world.link(config),
         "cause": "rejected",
         "code": "rejected",
         "digest": "0",

@@ -7,11 +7,17 @@ from datetime import datetime
 from flask import abort
 from pydantic import Field
 
-from web.api.common import blueprint, config, workspace
-from web.api.wire import Input, Output, operation
+from models.questions import QuestionKind
+from tasks import linking, questions, unknowns
+from web.api.common import blueprint, by, config, workspace
+from web.api.questions import QuestionOut, asked
+from web.api.wire import Answer, Empty, Input, Output, operation
+from web.database import act
 from web.reads import records as reads
 
 bp = blueprint("records")
+
+TRIGGERS = "60 per minute"
 
 
 class FindQuery(Input):
@@ -20,6 +26,11 @@ class FindQuery(Input):
 
 class HistoryQuery(Input):
     key: str = Field(min_length=1, max_length=500)
+
+
+class LinkWish(Input):
+    left_id: str = Field(min_length=1, max_length=500)
+    right_id: str = Field(min_length=1, max_length=500)
 
 
 class HitOut(Output):
@@ -54,6 +65,7 @@ class StoryOut(Output):
     key: str
     status: str
     why: str
+    link_id: int | None
     left_id: str | None
     right_id: str | None
     agreed: list[AgreedOut] = Field(description="What each side held when both last agreed.")
@@ -90,6 +102,7 @@ def history(config_id: str, query: HistoryQuery) -> StoryOut:
         key=found.key,
         status=found.status.word,
         why=found.why,
+        link_id=found.link_id,
         left_id=found.left_id,
         right_id=found.right_id,
         agreed=[
@@ -107,3 +120,45 @@ def history(config_id: str, query: HistoryQuery) -> StoryOut:
             for entry in found.entries
         ],
     )
+
+
+@operation(
+    bp, "POST", "/configs/<config_id>/links", needs="resolve", summary="Say that two records are one",
+    body=LinkWish, returns=QuestionOut, status=202, creates=True, limit=TRIGGERS,
+)  # fmt: skip
+def link(config_id: str, body: LinkWish) -> Answer:
+    """Both are looked for first. Nothing is written until the next run, which takes them as if both had just
+    been seen for the first time."""
+    return asked(
+        act(
+            questions.ask,
+            workspace(),
+            QuestionKind.LINK,
+            by=by(),
+            config_id=config(config_id).id,
+            options={"left": body.left_id, "right": body.right_id},
+        )
+    )
+
+
+@operation(
+    bp, "DELETE", "/configs/<config_id>/links/<int:link_id>", needs="resolve", summary="Part two records",
+    returns=None, status=204, refuses=True,
+)  # fmt: skip
+def unlink(config_id: str, link_id: int) -> None:
+    """Both stay as they are, and nothing flows between them until they are linked again."""
+    if not reads.has_link(workspace(), config(config_id).id, link_id):
+        abort(404)
+    act(linking.unlink, link_id, by=by())
+
+
+@operation(
+    bp, "POST", "/configs/<config_id>/lost/<int:change_id>", needs="resolve",
+    summary="Say that a write whose answer was lost did not happen", body=Empty, returns=None, status=204,
+    refuses=True,
+)  # fmt: skip
+def not_done(config_id: str, change_id: int, body: Empty) -> None:
+    """The next run decides it again. What did happen is linked instead."""
+    if not reads.has_change(workspace(), config(config_id).id, change_id):
+        abort(404)
+    act(unknowns.did_not_happen, change_id, by=by())

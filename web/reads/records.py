@@ -57,6 +57,11 @@ class Entry:
     run_id: str | None = None
     conflict_id: int | None = None
 
+    @property
+    def is_lost(self) -> bool:
+        """A write of which only a person can tell whether it happened."""
+        return self.change is not None and self.change.change.state == ChangeState.UNKNOWN
+
 
 @dataclass(frozen=True, slots=True)
 class KnownField:
@@ -73,6 +78,8 @@ class Story:
     key: str
     status: Badge
     why: str  # why it is as it is, and why it did not sync if it did not
+    link_id: int | None
+    is_linked: bool  # whether something may flow between the two
     left_id: str | None
     right_id: str | None
     agreed: Sequence[KnownField]  # what each side held when both last agreed
@@ -132,13 +139,27 @@ def search(workspace_id: str, text: str) -> list[Hit]:
     return hits
 
 
+def config(workspace_id: str, config_id: str) -> SyncConfig | None:
+    return db.session.scalar(
+        select(SyncConfig).where(SyncConfig.id == config_id, SyncConfig.workspace_id == workspace_id)
+    )
+
+
+def has_link(workspace_id: str, config_id: str, link_id: int) -> bool:
+    link = db.session.get(Link, link_id)
+    return link is not None and link.config_id == config_id and config(workspace_id, config_id) is not None
+
+
+def has_change(workspace_id: str, config_id: str, change_id: int) -> bool:
+    change = db.session.get(Change, change_id)
+    return change is not None and (change.config_id, change.workspace_id) == (config_id, workspace_id)
+
+
 def story(workspace_id: str, config_id: str, key: str) -> Story | None:
     """Everything about one record; None where nothing of this key is known in this sync."""
     key = key[:500]
-    config = db.session.scalar(
-        select(SyncConfig).where(SyncConfig.id == config_id, SyncConfig.workspace_id == workspace_id)
-    )
-    if config is None or not key:
+    config_ = config(workspace_id, config_id)
+    if config_ is None or not key:
         return None
     # Each by its own index: with OR in one condition SQLite reads all links of the sync.
     named = union_all(
@@ -162,12 +183,14 @@ def story(workspace_id: str, config_id: str, key: str) -> Story | None:
     if link is None and not changes and not conflicts and not issues:
         return None
     shadow = db.session.get(Shadow, link.id) if link is not None else None
-    status, why = _status(config, link, conflicts, issues, held)
+    status, why = _status(config_, link, conflicts, issues, held)
     return Story(
-        config=config,
+        config=config_,
         key=_label(link) or key if link is not None else key,
         status=status,
         why=why,
+        link_id=link.id if link is not None else None,
+        is_linked=link is not None and link.state in (LinkState.LINKED, LinkState.EXCLUDED),
         left_id=link.left_id if link is not None else None,
         right_id=link.right_id if link is not None else None,
         agreed=_agreed(shadow),

@@ -1,0 +1,142 @@
+"""Which record is which, where a person knows better than the keys; and what only a person can tell."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from sqlalchemy import select
+
+from connectors.base import Access
+from models.journal import Change
+from models.links import Link
+from tasks.context import Context
+from tests.web.browser import Browser
+from tests.web.caller import Caller
+from tests.web.test_drafts import answer_all, work_off
+from tests.web.world import Clock, World, make_context
+
+Callers = Callable[..., Caller]
+ANN = "ann@old.example"
+DEFINITION = {
+    "match": ["email"],
+    "fields": [{"left": "email", "right": "email"}, {"left": "name", "right": "name"}],
+    "conflict": "left_wins",
+    "first_run": "apply",
+}
+
+
+@pytest.fixture
+def ctx(tmp_path: Path, clock: Clock) -> Context:
+    """May reach the files of this test."""
+    return replace(make_context(tmp_path, clock), access=Access(folders=(tmp_path,)))
+
+
+@pytest.fixture
+def config(alice: Browser, world: World, tmp_path: Path) -> str:
+    """Ann stands on both sides under different addresses, Bob under one."""
+    ends: dict[str, str] = {}
+    for side, ann in (("left", "1, 'ann@old.example', 'Ann'"), ("right", "7, 'ann@new.example', 'Anna'")):
+        path = tmp_path / f"{side}.db"
+        with closing(sqlite3.connect(path)) as db, db:
+            db.execute("CREATE TABLE people (id INTEGER PRIMARY KEY, email TEXT, name TEXT)")
+            db.execute(f"INSERT INTO people VALUES ({ann}), (9, 'bob@example.com', 'Bob')")
+        made = alice.post("/connections", connector="sql", name=side, url=f"sqlite:///{path}")
+        ends[side] = str(made.location).rsplit("/", 1)[1]
+    definition = {
+        **DEFINITION,
+        **{side: {"connection": side, "stream": "people"} for side in ends},
+    }
+    config = world.config(
+        "people", definition=definition, left_connection_id=ends["left"], right_connection_id=ends["right"]
+    )
+    world.issue(config, ANN)
+    return config
+
+
+def _link(world: World, config: str) -> Link | None:
+    with world.ctx.reads() as db:
+        return db.scalar(select(Link).where(Link.config_id == config, Link.state == "linked"))
+
+
+def test_two_records_are_linked_from_the_page_of_one(alice: Browser, world: World, config: str) -> None:
+    page = f"/records/{config}?key={ANN}"
+    assert "say which two records are one" in alice.text(page)
+    sent = alice.post(f"/records/{config}/links", key=ANN, left="1", right="7")
+    assert sent.status_code == 303
+    assert "Both systems are asked" in alice.text(sent.location)
+    answer_all(world)
+    told = alice.text(sent.location)
+    assert "They are linked" in told and "Preview" in told
+    link = _link(world, config)
+    assert link is not None and (link.left_id, link.right_id) == ("1", "7")
+    assert "are one record" in told
+    assert "Record linked" in alice.text("/audit")
+
+
+def test_what_is_not_there_is_not_linked(alice: Browser, world: World, config: str) -> None:
+    sent = alice.post(f"/records/{config}/links", key=ANN, left="1", right="99")
+    answer_all(world)
+    told = alice.text(sent.location)
+    assert "They were not linked" in told and "There is no record 99 on right." in told
+    assert _link(world, config) is None
+    sent = alice.post(f"/records/{config}/links", key=ANN, left="1", right=" ")
+    assert "Enter the ids of both records." in alice.text(sent.location)
+
+
+def test_a_pair_is_parted(alice: Browser, world: World, config: str) -> None:
+    link_id = world.link(config, ANN)
+    assert "They are not one" in alice.text(f"/records/{config}?key={ANN}")
+    sent = alice.post(f"/records/{config}/links/{link_id}/end", key=ANN)
+    told = alice.text(sent.location)
+    assert "Parted." in told
+    assert _link(world, config) is None
+    assert 'value="L-ann@old.example"' in alice.get(sent.location).text  # to link them again
+
+
+def test_somebody_says_that_a_lost_write_did_not_happen(alice: Browser, world: World, config: str) -> None:
+    change = world.change(world.run(config), ANN, state="unknown", operation="create")
+    assert "I looked: it did not happen" in alice.text(f"/records/{config}?key={ANN}")
+    sent = alice.post(f"/records/{config}/lost/{change}", key=ANN)
+    told = alice.text(sent.location)
+    assert "The next run decides it again." in told and "I looked" not in told
+    with world.ctx.reads() as db:
+        assert db.get_one(Change, change).state == "abandoned"
+
+
+def test_a_viewer_sees_no_way_to_do_it(vera: Browser, world: World, config: str) -> None:
+    world.change(world.run(config), ANN, state="unknown", operation="create")
+    told = vera.text(f"/records/{config}?key={ANN}")
+    assert "Which record is which" not in told and "I looked" not in told
+
+
+def test_programs_link_part_and_answer_too(caller: Callers, world: World, config: str) -> None:
+    alice = caller("alice")
+    asked = alice.post(f"/configs/{config}/links", {"left_id": "1", "right_id": "7"})
+    assert asked.status_code == 202 and asked.json is not None
+    assert asked.json["kind"] == "link"
+    answer_all(world)
+    link = _link(world, config)
+    assert link is not None
+    assert alice.json(f"/questions/{asked.json['id']}")["answer"] == {"link": link.id}
+    assert alice.json(f"/configs/{config}/records?key={ANN}")["link_id"] == link.id
+    assert alice.delete(f"/configs/{config}/links/{link.id}").status_code == 204
+    assert alice.delete(f"/configs/{config}/links/{link.id}").status_code == 409
+    assert _link(world, config) is None
+    change = world.change(world.run(config), ANN, state="unknown")
+    assert alice.post(f"/configs/{config}/lost/{change}").status_code == 204
+    assert alice.post(f"/configs/{config}/lost/{change}").status_code == 409
+
+
+def test_the_run_after_it_makes_them_agree(alice: Browser, world: World, config: str, tmp_path: Path) -> None:
+    alice.post(f"/records/{config}/links", key=ANN, left="1", right="7")
+    answer_all(world)
+    run = alice.post(f"/configs/{config}/runs")
+    assert work_off(world, str(run.location).rsplit("/", 1)[1]).state == "success"
+    for side in ("left", "right"):
+        with closing(sqlite3.connect(tmp_path / f"{side}.db")) as db:
+            assert db.execute("SELECT name FROM people ORDER BY id").fetchall() == [("Ann",), ("Bob",)]
