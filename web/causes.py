@@ -36,7 +36,10 @@ _CAUSES: Mapping[str, Cause] = {
     ),
     "ambiguous_key": Cause(
         mark("More than one record has the same match value"),
-        mark("Whoever keeps the data: leave one record with this value, or tell them apart."),
+        mark(
+            "Whoever keeps the data: leave one record with this value, tell them apart, or link the right two"
+            " on the record's page."
+        ),
         _AFTER_THE_FIX,
     ),
     "auth": Cause(
@@ -381,7 +384,10 @@ _CAUSES: Mapping[str, Cause] = {
     ),
     "unknown_outcome": Cause(
         mark("The answer to a write was lost"),
-        mark("Nobody. The record is looked up before anything is sent again."),
+        mark(
+            "Nobody: the record is looked up before anything is sent again. Where that cannot tell, look in"
+            " the system and say so on the record's page."
+        ),
         _NEXT_RUN,
         by_itself=True,
     ),

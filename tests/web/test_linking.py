@@ -140,3 +140,14 @@ def test_the_run_after_it_makes_them_agree(alice: Browser, world: World, config:
     for side in ("left", "right"):
         with closing(sqlite3.connect(tmp_path / f"{side}.db")) as db:
             assert db.execute("SELECT name FROM people ORDER BY id").fetchall() == [("Ann",), ("Bob",)]
+
+
+def test_what_was_linked_by_hand_is_in_sync_once_a_run_has_compared_it(
+    alice: Browser, world: World, config: str
+) -> None:
+    alice.post(f"/records/{config}/links", key=ANN, left="9", right="9")
+    answer_all(world)
+    assert "no run has compared them yet" in alice.text(f"/records/{config}?key=9")
+    run = alice.post(f"/configs/{config}/runs")
+    work_off(world, str(run.location).rsplit("/", 1)[1])
+    assert "Both sides held the same" in alice.text(f"/records/{config}?key=9")

@@ -184,6 +184,8 @@ def story(workspace_id: str, config_id: str, key: str) -> Story | None:
         return None
     shadow = db.session.get(Shadow, link.id) if link is not None else None
     status, why = _status(config_, link, conflicts, issues, held)
+    if status is words.IN_SYNC and shadow is not None and not shadow.left and not shadow.right:
+        status, why = words.WAITING, _("The two were linked by hand, and no run has compared them yet.")
     return Story(
         config=config_,
         key=_label(link) or key if link is not None else key,
