@@ -23,6 +23,7 @@ class QuestionKind(StrEnum):
     SET_UP = "set_up"  # the syncs of a sync-job, one per stream of its left end
     TIE = "tie"  # does a saved sync fit its streams
     LINK = "link"  # link two records by hand, if both are there
+    CORRECT = "correct"  # does a person's correction fit the field, and if so have a run write it
 
 
 class QuestionState(StrEnum):

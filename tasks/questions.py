@@ -22,7 +22,7 @@ from models.questions import Question, QuestionKind, QuestionState
 from models.sync_configs import SyncConfig
 from sync.records import SIDES
 from sync.values import display
-from tasks import explaining, linking
+from tasks import editing, explaining, linking
 from tasks.connections import described
 from tasks.context import Context
 from tasks.errors import DefinitionError, NotFound, WorkError
@@ -247,6 +247,11 @@ def _link(ctx: Context, row: Question) -> dict[str, Any]:
     return {"link": linking.link(ctx, row.config_id or "", ends[0], ends[1], by=row.asked_by)}
 
 
+def _correct(ctx: Context, row: Question) -> dict[str, Any]:
+    side, record, fields = (row.options[name] for name in ("side", "record", "fields"))
+    return {"run": editing.edit_and_retry(ctx, row.config_id or "", side, record, fields, by=row.asked_by)}
+
+
 def _connection(ctx: Context, row: Question) -> Connection:
     with ctx.reads() as db:
         found = db.get(Connection, row.connection_id)
@@ -269,4 +274,5 @@ _ANSWERS: Mapping[QuestionKind, Callable[[Context, Question], dict[str, Any]]] =
     QuestionKind.TIE: _tie,
     QuestionKind.SET_UP: _set_up,
     QuestionKind.LINK: _link,
+    QuestionKind.CORRECT: _correct,
 }

@@ -17,6 +17,8 @@ from web.reads import records as reads
 
 bp = Blueprint("records", __name__, url_prefix="/records")
 
+VALUE_LENGTH = 10_000
+
 
 @bp.get("")
 @needs("read")
@@ -65,6 +67,31 @@ def link(config_id: str) -> ResponseReturnValue:
         by=person().email,
         config_id=config_id,
         options=ends,
+    )
+    return _back(config_id, asked=question)
+
+
+@bp.post("/<config_id>/corrections")
+@needs("resolve")
+def correct(config_id: str) -> ResponseReturnValue:
+    """Another value for one field of one copy: a run writes it, and takes it to the other side."""
+    workspace = person().workspace_id
+    found = reads.story(workspace, config_id, request.form.get("key", "")[:500])
+    if found is None:
+        abort(404)
+    side, name = forms.text("side", 10), request.form.get("field", "")
+    record = {"left": found.left_id, "right": found.right_id}.get(side)
+    if record is None or name not in {item.name for item in found.agreed}:
+        flash(_("Choose a field and a side that holds the record."), "warn")
+        return _back(config_id)
+    value = request.form.get("value", "")[:VALUE_LENGTH] or None
+    question = act(
+        questions.ask,
+        workspace,
+        QuestionKind.CORRECT,
+        by=person().email,
+        config_id=config_id,
+        options={"side": side, "record": record, "fields": {name: value}},
     )
     return _back(config_id, asked=question)
 

@@ -142,6 +142,7 @@ _BODIES: dict[str, Any] = {
     "/api/v1/configs/<config_id>/retries": {"code": "rejected"},
     "/api/v1/configs/<config_id>/explanations": {"key": "x"},
     "/api/v1/configs/<config_id>/links": {"left_id": "x", "right_id": "y"},
+    "/api/v1/configs/<config_id>/corrections": {"side": "left", "record_id": "x", "fields": {"name": "y"}},
     "/api/v1/conflicts/<int:conflict_id>/resolution": {"take": "left"},
     "/api/v1/bulk-retries/<bulk_id>/confirmation": {"digest": "0"},
     "/api/v1/jobs/<name>": {"enabled": True},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Annotated, Literal
 
 from flask import abort
 from pydantic import Field
@@ -31,6 +32,14 @@ class HistoryQuery(Input):
 class LinkWish(Input):
     left_id: str = Field(min_length=1, max_length=500)
     right_id: str = Field(min_length=1, max_length=500)
+
+
+class Correction(Input):
+    side: Literal["left", "right"]
+    record_id: str = Field(min_length=1, max_length=500)
+    fields: dict[str, Annotated[str, Field(max_length=10_000)] | None] = Field(
+        min_length=1, max_length=200, description="Texts by the pairs' left names; null clears."
+    )
 
 
 class HitOut(Output):
@@ -162,3 +171,22 @@ def not_done(config_id: str, change_id: int, body: Empty) -> None:
     if not reads.has_change(workspace(), config(config_id).id, change_id):
         abort(404)
     act(unknowns.did_not_happen, change_id, by=by())
+
+
+@operation(
+    bp, "POST", "/configs/<config_id>/corrections", needs="resolve", summary="Correct a record on one side",
+    body=Correction, returns=QuestionOut, status=202, creates=True, limit=TRIGGERS,
+)  # fmt: skip
+def correct(config_id: str, body: Correction) -> Answer:
+    """The answer names the run that writes the values, and takes them to the other side like any edit."""
+    options = {"side": body.side, "record": body.record_id, "fields": body.fields}
+    return asked(
+        act(
+            questions.ask,
+            workspace(),
+            QuestionKind.CORRECT,
+            by=by(),
+            config_id=config(config_id).id,
+            options=options,
+        )
+    )

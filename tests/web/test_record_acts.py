@@ -1,7 +1,8 @@
-"""Which record is which, where a person knows better than the keys; and what only a person can tell."""
+"""What people do on a record's page: say who is who, correct a value, tell what became of a write."""
 
 from __future__ import annotations
 
+import re
 import sqlite3
 from collections.abc import Callable
 from contextlib import closing
@@ -68,7 +69,7 @@ def test_two_records_are_linked_from_the_page_of_one(alice: Browser, world: Worl
     assert "say which two records are one" in alice.text(page)
     sent = alice.post(f"/records/{config}/links", key=ANN, left="1", right="7")
     assert sent.status_code == 303
-    assert "Both systems are asked" in alice.text(sent.location)
+    assert "The systems are asked" in alice.text(sent.location)
     answer_all(world)
     told = alice.text(sent.location)
     assert "They are linked" in told and "Preview" in told
@@ -151,3 +152,60 @@ def test_what_was_linked_by_hand_is_in_sync_once_a_run_has_compared_it(
     run = alice.post(f"/configs/{config}/runs")
     work_off(world, str(run.location).rsplit("/", 1)[1])
     assert "Both sides held the same" in alice.text(f"/records/{config}?key=9")
+
+
+def _agreed(alice: Browser, world: World, config: str) -> None:
+    """A run has linked Bob on both sides and brought each Ann to the other side."""
+    run = alice.post(f"/configs/{config}/runs")
+    work_off(world, str(run.location).rsplit("/", 1)[1])
+
+
+def _name(tmp_path: Path, side: str) -> str:
+    with closing(sqlite3.connect(tmp_path / f"{side}.db")) as db:
+        return str(db.execute("SELECT name FROM people WHERE email = 'bob@example.com'").fetchone()[0])
+
+
+def test_X05_a_value_is_corrected_from_the_page_of_its_record(
+    alice: Browser, world: World, config: str, tmp_path: Path
+) -> None:
+    _agreed(alice, world, config)
+    key = "bob@example.com"
+    assert "Correct a value" in alice.text(f"/records/{config}?key={key}")
+    sent = alice.post(f"/records/{config}/corrections", key=key, side="right", field="name", value="Robert")
+    answer_all(world)
+    page = alice.get(sent.location).text
+    assert "A run corrects it" in page
+    [run_id] = set(re.findall(r'href="/runs/([^"]+)">see the run', page))
+    assert work_off(world, run_id).state == "success"
+    assert (_name(tmp_path, "left"), _name(tmp_path, "right")) == ("Robert", "Robert")
+    assert "Record edited" in alice.text("/audit")
+
+
+def test_X05_a_correction_that_cannot_be_is_refused_in_a_sentence(
+    alice: Browser, world: World, config: str, tmp_path: Path
+) -> None:
+    _agreed(alice, world, config)
+    key = "bob@example.com"
+    sent = alice.post(f"/records/{config}/corrections", key=key, side="up", field="name", value="x")
+    assert "Choose a field and a side" in alice.text(sent.location)
+    with closing(sqlite3.connect(tmp_path / "right.db")) as db, db:
+        db.execute("DELETE FROM people WHERE id = 9")
+    sent = alice.post(f"/records/{config}/corrections", key=key, side="right", field="name", value="x")
+    answer_all(world)
+    told = alice.text(sent.location)
+    assert "It was not corrected" in told and "There is no record 9 on right." in told
+    assert _name(tmp_path, "left") == "Bob"
+
+
+def test_X05_programs_correct_too(
+    caller: Callers, alice: Browser, world: World, config: str, tmp_path: Path
+) -> None:
+    _agreed(alice, world, config)
+    program = caller("alice")
+    wish = {"side": "left", "record_id": "9", "fields": {"name": None}}
+    asked = program.post(f"/configs/{config}/corrections", wish)
+    assert asked.status_code == 202 and asked.json is not None
+    answer_all(world)
+    run = program.json(f"/questions/{asked.json['id']}")["answer"]["run"]
+    work_off(world, run)
+    assert _name(tmp_path, "right") == "None"
