@@ -5,16 +5,23 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import Engine, inspect, text
+from sqlalchemy import Engine, inspect, select, text
+from sqlalchemy.orm import Session
 
+from connectors.base import unkeyed
+from models.connections import Connection
 from models.db import make_engine
+from models.links import Link
 from models.migrate import NotMigrated, must_be_current, upgrade
+from models.people import Workspace
+from models.sync_configs import SyncConfig
 from models.tables import metadata
 
 
@@ -119,3 +126,31 @@ def test_every_migration_is_in_one_line() -> None:
     folder = Path(__file__).parents[2] / "models" / "migrations" / "versions"
     numbers = sorted(path.name[:4] for path in folder.glob("0*.py"))
     assert numbers == [f"{number:04d}" for number in range(1, len(numbers) + 1)]
+
+
+def test_links_by_the_number_of_a_row_are_none_after_the_upgrade(engine: Engine) -> None:
+    """Another record may stand there by now; both meet again by their keys."""
+    now = datetime(2026, 1, 1, tzinfo=UTC)
+    upgrade(engine)
+    made: dict[str, Any] = {"workspace_id": "w", "created_at": now, "updated_at": now}
+    sync: dict[str, Any] = {"cron": "0 * * * *", "timezone": "UTC", "definition": {}}
+    with Session(engine) as db:
+        for row in (
+            Workspace(id="w", name="w", created_at=now),
+            Connection(id="c", name="c", connector="csv", options={}, **made),
+            SyncConfig(id="s", name="s", left_connection_id="c", right_connection_id="c", **sync, **made),
+            Link(id=1, config_id="s", state="linked", left_id="7", right_id=unkeyed(2)),
+            Link(id=2, config_id="s", state="linked", left_id=unkeyed(3), right_id="8"),
+            Link(id=3, config_id="s", state="linked", left_id="9", right_id="row 4"),
+        ):
+            db.add(row)
+            db.flush()
+        db.execute(text("UPDATE alembic_version SET version_num = '0019'"))
+        db.commit()
+    assert upgrade(engine)
+    with Session(engine) as db:
+        assert {row.id: row.state for row in db.scalars(select(Link))} == {
+            1: "tombstone",
+            2: "tombstone",
+            3: "linked",
+        }
