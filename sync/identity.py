@@ -36,7 +36,7 @@ class Pairing:
 def pair_up(
     new: Mapping[Side, Iterable[Seen]],
     lost: Mapping[Side, Iterable[Tie]],
-    survivors: Mapping[Side, Iterable[Tie]],
+    survivors: Mapping[Side, Mapping[str, list[Tie]]],
     taken: Mapping[Side, dict[str, str]],
     mapping: FieldMapping,
     *,
@@ -46,9 +46,10 @@ def pair_up(
     """Decide who is who among the records that no link knows.
 
     `new`: unlinked records per side. `lost`: links whose record on that side was not returned.
-    `survivors`: links dissolved on purpose whose record still stands on that side. `taken`: for each
-    side the match keys that linked records hold now, with their labels. `called`: links whose record on
-    that side is gone for sure, by the key that the other one has been given since.
+    `survivors`: links dissolved on purpose whose record still stands on that side alone, by the key that it
+    has now. `taken`: for each side the match keys that linked records hold now, with their labels.
+    `called`: links whose record on that side is gone for sure, by the key that the other one has been given
+    since.
     """
     pairing = Pairing()
     fresh: dict[Side, dict[str, list[Seen]]] = {"left": defaultdict(list), "right": defaultdict(list)}
@@ -121,10 +122,13 @@ def pair_up(
             left_over = [tie for tie in lost[side] if (tie.id, side) not in found]
             _propose_renames(pairing, side, fresh[side], left_over, mapping)
     for side in SIDES:
-        survivors_by_key = _by_key(survivors[other(side)], other(side), mapping)
         for key, items in list(fresh[side].items()):
-            if len(alone := survivors_by_key.get(key, [])) == 1:
+            alone = survivors[other(side)].get(key, [])
+            if len(alone) == 1:
                 pairing.rejoined.append((alone[0], side, items[0]))
+                del fresh[side][key]
+            elif alone:
+                _ambiguous(pairing, side, items, mapping, of=len(alone))
                 del fresh[side][key]
     for key in list(fresh["left"]):
         if key in fresh["right"]:

@@ -489,7 +489,7 @@ def _pair(
     mapping: FieldMapping,
 ) -> Pairing:
     lost: dict[Side, list[Tie]] = {"left": [], "right": []}
-    survivors: dict[Side, list[Tie]] = {"left": [], "right": []}
+    survivors: dict[Side, dict[str, list[Tie]]] = {"left": {}, "right": {}}
     if not new["left"] and not new["right"]:
         return Pairing()
     taken: dict[Side, dict[str, str]] = {"left": {}, "right": {}}
@@ -502,9 +502,11 @@ def _pair(
         for side in SIDES:
             look = looks[link_id][side]
             if isinstance(look, Seen):
+                if (key := mapping.match_key(side, look.values)) is None:
+                    continue
                 if tie.state == "unlinked" and not isinstance(looks[link_id][other(side)], Seen):
-                    survivors[side].append(tie)
-                elif (key := mapping.match_key(side, look.values)) is not None:
+                    survivors[side].setdefault(key, []).append(tie)
+                else:
                     taken[side][key] = look.id
             elif isinstance(look, Gone | Unknown) and tie.state != "unlinked":
                 lost[side].append(tie)

@@ -441,15 +441,20 @@ class Model:
     def _rejoin(self, fresh: dict[str, list[str]], there: dict[Bond, dict[str, str | None]]) -> None:
         """A dissolved pair's survivor meets a new record with its key: they start anew."""
         for side in SIDES:
-            for bond in self.bonds:
-                survivor = there[bond][OTHER[side]]
-                if bond.state != "unlinked" or survivor is None:
-                    continue
-                for id in list(fresh[side]):
-                    if self._key(side, id) == bond.base[OTHER[side]].get(KEY):
-                        bond.ids[side] = there[bond][side] = id
-                        bond.base, bond.state = {LEFT: {}, RIGHT: {}}, "linked"
-                        fresh[side].remove(id)
+            survivors = [
+                (bond, id)
+                for bond in self.bonds
+                if bond.state == "unlinked" and (id := there[bond][OTHER[side]]) and not there[bond][side]
+            ]
+            for id in list(fresh[side]):
+                found = [
+                    bond for bond, one in survivors if self._key(OTHER[side], one) == self._key(side, id)
+                ]
+                if len(found) == 1:
+                    found[0].ids[side] = there[found[0]][side] = id
+                    found[0].base, found[0].state = {LEFT: {}, RIGHT: {}}, "linked"
+                if found:
+                    fresh[side].remove(id)
 
     def _key(self, side: str, id: str) -> Any:
         key = self.rows[side][id][KEY]

@@ -519,3 +519,26 @@ def test_K22_who_meets_a_survivor_again_stays_linked_while_the_write_waits(story
     assert story.link().state == "linked"
     story.right.knobs.protected.clear()
     assert story.run() == "R.x=new"
+
+
+def test_K22_a_survivor_that_was_renamed_meets_others_by_the_name_that_it_has_now(story: Story) -> None:
+    story.define(conflict="left_wins", deletes="unlink")
+    story.base("k", x="a")
+    story.left.remove()
+    assert story.run() == "nothing"
+    story.right.edit(k="k2")
+    story.left.put("k2", x="new")
+    assert story.run() == "R.k2.x=new"
+    assert story.link("k2").state == "linked"
+    story.left.put("k", x="another")
+    assert story.run() == "R+k"
+
+
+def test_K22_two_survivors_of_one_name_are_not_guessed(story: Story) -> None:
+    story.define(conflict="left_wins", deletes="unlink")
+    story.base("k", "k1", x="a")
+    story.left.remove("k", "k1")
+    assert story.run() == "nothing"
+    story.right.edit("k1", k="k")
+    story.left.put("k", x="new")
+    assert story.run() == "issue(ambiguous_key)"
