@@ -531,7 +531,7 @@ def test_K22_a_survivor_that_was_renamed_meets_others_by_the_name_that_it_has_no
     assert story.run() == "R.k2.x=new"
     assert story.link("k2").state == "linked"
     story.left.put("k", x="another")
-    assert story.run() == "R+k"
+    assert story.run() == "R+"
 
 
 def test_K22_two_survivors_of_one_name_are_not_guessed(story: Story) -> None:
