@@ -815,8 +815,7 @@ def lost_not_done(ids: tuple[int, ...], as_json: bool) -> None:
     from tasks import unknowns
 
     ctx = started()
-    for change_id in ids:
-        unknowns.did_not_happen(ctx, change_id, by=whoever())
+    unknowns.did_not_happen(ctx, *ids, by=whoever())
     show(
         as_json,
         {"not_done": list(ids)},

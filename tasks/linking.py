@@ -8,26 +8,28 @@ from sqlalchemy import or_, select
 from sqlalchemy.orm import Session
 
 from models.links import IS_ALIVE, Link, LinkState, Shadow
-from models.sync_configs import SyncConfig
 from sync.records import SIDES, Record, Side
-from tasks import audit, ledger
+from tasks import audit, ledger, runs
 from tasks.context import Context
 from tasks.errors import NotFound, WrongState
 from tasks.sides import Pairing, opened, records_at
+
+_FIRST = "try again when run {run} has ended"
 
 
 def link(ctx: Context, config_id: str, left_id: str, right_id: str, *, by: str) -> int:
     """Say that these two records are one; the link's id. Nothing is written until the next run.
 
     That run takes them as if both had just been seen for the first time: whatever differs is settled by
-    the conflict policy. Raises NotFound; WrongState when one of them is linked already; ConnectorError.
+    the conflict policy. Raises NotFound; WrongState when one of them is linked already; RunActive;
+    ConnectorError.
     """
     with opened(ctx, config_id) as pairing:
         records = _both(pairing, {"left": left_id, "right": right_id})
         mapping = pairing.built.rules.mapping
         keys = [mapping.match_key(side, mapping.see(side, records[side]).values) for side in SIDES]
     with ctx.sessions.begin() as db:
-        config, now = db.get_one(SyncConfig, config_id), ctx.db_now(db)
+        config, now = runs.locked_at_rest(db, config_id, first=_FIRST), ctx.db_now(db)
         for row in _links_of(db, config_id, left_id, right_id):
             if row.state == LinkState.LINKED:
                 pair = f"{row.left_id or '-'} on left, {row.right_id or '-'} on right"
@@ -59,12 +61,14 @@ def pair_of(ctx: Context, config_id: str, key: str) -> int:
 def unlink(ctx: Context, link_id: int, *, by: str) -> None:
     """Dissolve a link: both records stay as they are and are left alone, until they are linked again.
 
-    Raises NotFound, WrongState.
+    Raises NotFound, WrongState, RunActive.
     """
     with ctx.sessions.begin() as db:
         row = db.get(Link, link_id)
         if row is None:
             raise NotFound(f"There is no link {link_id}.")
+        # What a run has planned already would still be written to the two.
+        config = runs.locked_at_rest(db, row.config_id, first=_FIRST)
         if row.state not in (LinkState.LINKED, LinkState.EXCLUDED):
             raise WrongState("The link is dissolved already.")
         now = ctx.db_now(db)
@@ -73,7 +77,6 @@ def unlink(ctx: Context, link_id: int, *, by: str) -> None:
         if shadow is not None:
             shadow.left, shadow.right, shadow.flaps = {}, {}, None
         ledger.close_all_conflicts(db, link_id, now)
-        config = db.get_one(SyncConfig, row.config_id)
         audit.record(
             db, "record.unlinked", str(link_id), by=by, at=now, workspace_id=config.workspace_id,
             config=config.id, left=row.left_id, right=row.right_id,

@@ -332,6 +332,17 @@ def count(result: Any) -> int:
     return int(result.rowcount)
 
 
+def locked_at_rest(db: Session, config_id: str, *, first: str) -> SyncConfig:
+    """The config, locked, of which no run is being carried out. `first`: what to do about that run, whose id
+    stands for {run}. Raises NotFound, RunActive."""
+    row, active = locked_config(db, config_id), open_run(db, config_id)
+    if active is not None and active.state == RunState.RUNNING:
+        raise RunActive(
+            f"'{row.name}' is running: {first.format(run=active.id)}.", run_id=active.id, state=active.state
+        )
+    return row
+
+
 def open_run(db: Session, config_id: str) -> SyncRun | None:
     """The run of this config that waits or is running; previews do not count."""
     return db.scalar(

@@ -23,12 +23,12 @@ from models.connections import Connection
 from models.people import Role
 from models.secrets import SecretUnreadable
 from models.sync_configs import SyncConfig
-from models.sync_runs import RunState, SyncRun
+from models.sync_runs import SyncRun
 from sync.definition import MappingMistake, SyncDefinition, check_alone
 from tasks import audit, chains, definitions, grants, people, runs
 from tasks.context import Context
 from tasks.definitions import Applied, Wanted
-from tasks.errors import DefinitionError, NotFound, RunActive, WorkError, WrongState
+from tasks.errors import DefinitionError, NotFound, WorkError, WrongState
 from tasks.sides import secrets_of
 
 
@@ -236,14 +236,7 @@ def delete_config(ctx: Context, config_id: str, *, by: str, reason: str = "") ->
     Raises NotFound; RunActive while it runs; WrongState while others run after it.
     """
     with ctx.sessions.begin() as db:
-        row = runs.locked_config(db, config_id)
-        active = runs.open_run(db, config_id)
-        if active is not None and active.state == RunState.RUNNING:
-            raise RunActive(
-                f"'{row.name}' is running: cancel run {active.id} first.",
-                run_id=active.id,
-                state=active.state,
-            )
+        row = runs.locked_at_rest(db, config_id, first="cancel run {run} first")
         after = db.scalar(
             select(SyncConfig.name)
             .join(ChainLink, ChainLink.config_id == SyncConfig.id)

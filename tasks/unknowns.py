@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import select
+from sqlalchemy.orm import Session
 
 from models.journal import Change, ChangeState
 from models.sync_configs import SyncConfig
@@ -43,22 +44,27 @@ def listed(ctx: Context, config_id: str | None = None) -> list[dict[str, Any]]:
         ]
 
 
-def did_not_happen(ctx: Context, change_id: int, *, by: str) -> None:
-    """A person looked: the record is not there. The next run sends it again, if it is still wanted.
+def did_not_happen(ctx: Context, *change_ids: int, by: str) -> None:
+    """A person looked: the records are not there. The next run sends them again, if they are still wanted.
 
-    If it is there, link it by hand (tasks.linking). Raises NotFound, WrongState.
+    One that is there is linked by hand (tasks.linking). All or none. Raises NotFound, WrongState.
     """
     with ctx.sessions.begin() as db:
-        row = db.get(Change, change_id)
-        if row is None:
-            raise NotFound(f"There is no change {change_id}.")
-        if row.state != ChangeState.UNKNOWN:
-            raise WrongState(f"It is known what became of the change {change_id}: it is {row.state}.")
-        now = ctx.db_now(db)
-        ledger.close_unknown(db, row, now)
-        row.state, row.settled_at = ChangeState.ABANDONED, now
-        row.decided_by, row.decided_at = by, now
-        row.message = "A person looked: it did not happen."
-        audit.record(
-            db, "change.abandoned", str(row.id), by=by, at=now, workspace_id=row.workspace_id, key=row.key
-        )
+        for change_id in change_ids:
+            _abandon(ctx, db, change_id, by)
+
+
+def _abandon(ctx: Context, db: Session, change_id: int, by: str) -> None:
+    row = db.get(Change, change_id)
+    if row is None:
+        raise NotFound(f"There is no change {change_id}.")
+    if row.state != ChangeState.UNKNOWN:
+        raise WrongState(f"It is known what became of the change {change_id}: it is {row.state}.")
+    now = ctx.db_now(db)
+    ledger.close_unknown(db, row, now)
+    row.state, row.settled_at = ChangeState.ABANDONED, now
+    row.decided_by, row.decided_at = by, now
+    row.message = "A person looked: it did not happen."
+    audit.record(
+        db, "change.abandoned", str(row.id), by=by, at=now, workspace_id=row.workspace_id, key=row.key
+    )

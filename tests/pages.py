@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from inspect import cleandoc
 from pathlib import Path
 
 import click
@@ -85,7 +86,7 @@ def _told(path: str, command: click.Command) -> Iterator[str]:
             yield from _told(f"{path} {name}", inner)
         return
     arguments = [_usage(item) for item in command.params if isinstance(item, click.Argument)]
-    yield f"\n**`{' '.join(['syncline', path, *arguments])}`** {command.help}\n"
+    yield f"\n**`{' '.join(['syncline', path, *arguments])}`** {cleandoc(command.help or '')}\n"
     options = [item for item in command.params if isinstance(item, click.Option) and item.name != "as_json"]
     if options:
         yield "\n"

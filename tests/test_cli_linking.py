@@ -86,3 +86,24 @@ def test_a_person_says_that_a_lost_write_did_not_happen(both: House) -> None:
     assert both.json("lost") == []
     said = both.run("lost", "not-done", str(lost["id"]))
     assert (said.code, "It is known" in said.err) == (1, True), said
+
+
+def test_what_did_not_happen_is_said_of_all_or_of_none(both: House) -> None:
+    both.run("sync", "people")
+    both.store("UPDATE changes SET state = 'unknown' WHERE operation = 'create'")
+    numbers = [str(item["id"]) for item in both.json("lost")]
+    assert len(numbers) == 2
+    assert both.run("lost", "not-done", *numbers, "4711").code == 2
+    assert [str(item["id"]) for item in both.json("lost")] == numbers
+    assert both.run("lost", "not-done", *numbers).code == 0
+    assert both.json("lost") == []
+
+
+def test_nothing_is_linked_or_parted_under_a_run_that_has_planned_otherwise(both: House) -> None:
+    both.run("sync", "people")
+    both.store("UPDATE sync_runs SET state = 'running'")
+    before = both.dump()
+    for command in (("link", "people", "1", "7"), ("unlink", "people", "bob@x")):
+        said = both.run(*command)
+        assert (said.code, "try again when run" in said.err) == (1, True), said
+    assert both.dump() == before

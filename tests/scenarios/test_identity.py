@@ -18,6 +18,13 @@ UNIQUE = tuple(Field(item.name, item.type, unique=item.name == "k") for item in 
 PROPAGATE = {"deletes": "propagate"}
 
 
+def _give_away(story: Story) -> str:
+    """The right record is gone, and its id is another one's now; the id."""
+    reused = story.right.id()
+    story.right.remove()
+    return story.right.put("new", id=reused, x="1", y="2", z="3")
+
+
 def _told_ends(story: Story, key: str) -> tuple[str | None, str | None]:
     """The ids that the link of this key holds, the left one of the tale first."""
     row = story.link(key)
@@ -316,9 +323,7 @@ def test_K16_one_record_is_merged_into_another(story: Story) -> None:
 def test_K17_an_id_is_given_to_another_record(story: Story) -> None:
     story.define(**PROPAGATE)
     story.base("k", x="a", y="b", z="c")
-    reused = story.right.id()
-    story.right.remove()
-    story.right.put("new", id=reused, x="1", y="2", z="3")
+    _give_away(story)
     assert story.run() == "L+new L-"
     assert story.left.get("x", "new") == "1"
     assert story.link().state == "tombstone"
@@ -327,9 +332,7 @@ def test_K17_an_id_is_given_to_another_record(story: Story) -> None:
 
 def test_K17_an_id_is_given_to_another_record_and_nothing_may_be_deleted(story: Story) -> None:
     story.base("k", x="a", y="b", z="c")
-    reused = story.right.id()
-    story.right.remove()
-    story.right.put("new", id=reused, x="1", y="2", z="3")
+    _give_away(story)
     assert story.run() == "L+new"
     assert story.left.keys == ["k", "new"]
     assert story.link().state == "excluded"
@@ -338,9 +341,7 @@ def test_K17_an_id_is_given_to_another_record_and_nothing_may_be_deleted(story: 
 def test_K17_an_id_is_given_to_another_record_and_its_own_has_a_new_one(story: Story) -> None:
     story.define(**PROPAGATE)
     story.base("k", x="a", y="b", z="c")
-    reused = story.right.id()
-    story.right.remove()
-    story.right.put("new", id=reused, x="1", y="2", z="3")
+    _give_away(story)
     own = story.right.put("k", x="a", y="b", z="c2")
     assert story.run() == "L+new L.z=c2"
     assert _told_ends(story, "k") == (story.left.id(), own)
@@ -351,9 +352,7 @@ def test_K17_an_id_is_given_to_another_record_and_its_own_has_a_new_one(story: S
 def test_K17_the_new_id_of_a_record_stays_known_while_its_change_waits(story: Story) -> None:
     story.define(**PROPAGATE)
     story.base("k", x="a", y="b", z="c")
-    reused = story.right.id()
-    story.right.remove()
-    story.right.put("new", id=reused, x="1", y="2", z="3")
+    _give_away(story)
     own = story.right.put("k", x="a", y="b", z="c2")
     story.left.knobs.protected.add(story.left.id())
     assert story.run() == "L+new issue(forbidden)"
@@ -385,9 +384,7 @@ def test_K17_who_took_an_id_of_a_pair_that_waits_is_made_all_the_same(story: Sto
     """What becomes of the pair cannot be told, since its key is another's; whose the id is can."""
     story.define(**PROPAGATE)
     story.base("k", "k9", x="a", y="b", z="c")
-    reused = story.right.id()
-    story.right.remove()
-    story.right.put("new", id=reused, x="1", y="2", z="3")
+    reused = _give_away(story)
     story.left.edit(k="k9")
     assert story.run() == "L+new issue(ambiguous_key k9)"
     assert _told_ends(story, "new") == (story.left.id("new"), reused)
@@ -395,9 +392,7 @@ def test_K17_who_took_an_id_of_a_pair_that_waits_is_made_all_the_same(story: Sto
 
 def test_K17_a_record_that_was_lost_with_its_id_comes_back(story: Story) -> None:
     story.base("k", x="a", y="b", z="c")
-    reused = story.right.id()
-    story.right.remove()
-    story.right.put("new", id=reused, x="1", y="2", z="3")
+    _give_away(story)
     assert story.run() == "L+new"
     own = story.right.put("k", x="a", y="b", z="c2")
     assert story.run() == "L.z=c2"

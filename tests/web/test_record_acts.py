@@ -15,11 +15,13 @@ from sqlalchemy import select
 from connectors.base import Access
 from models.journal import Change
 from models.links import Link
+from models.questions import QuestionKind
+from tasks import questions
 from tasks.context import Context
 from tests.web.browser import Browser
 from tests.web.caller import Caller
 from tests.web.test_drafts import answer_all, work_off
-from tests.web.world import Clock, World, make_context
+from tests.web.world import OWN, Clock, World, make_context
 
 Callers = Callable[..., Caller]
 ANN = "ann@old.example"
@@ -209,3 +211,10 @@ def test_X05_programs_correct_too(
     run = program.json(f"/questions/{asked.json['id']}")["answer"]["run"]
     work_off(world, run)
     assert _name(tmp_path, "right") == "None"
+
+
+def test_a_page_shows_no_answer_to_another_question(alice: Browser, world: World, config: str) -> None:
+    other = questions.ask(world.ctx, OWN, QuestionKind.EXPLAIN, by="bob", config_id=config)
+    asked = questions.ask(world.ctx, OWN, QuestionKind.LINK, by="bob", config_id=world.config("others"))
+    for question in (other, asked):
+        assert "The systems are asked" not in alice.text(f"/records/{config}?key={ANN}&asked={question}")

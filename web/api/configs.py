@@ -26,7 +26,7 @@ from web.api.common import (
     request_key,
     workspace,
 )
-from web.api.questions import QuestionOut, asked
+from web.api.questions import QuestionOut, ask, asked
 from web.api.runs import RunOut, queued
 from web.api.wire import Answer, Empty, Input, Output, operation
 from web.database import act
@@ -245,17 +245,7 @@ def tie(config_id: str, body: Empty) -> Answer:
 )  # fmt: skip
 def explain(config_id: str, body: RecordWish) -> Answer:
     """Both sides are read; nothing is written."""
-    found = config(config_id)
-    return asked(
-        act(
-            questions.ask,
-            workspace(),
-            QuestionKind.EXPLAIN,
-            by=by(),
-            config_id=found.id,
-            options={"key": body.key},
-        )
-    )
+    return ask(config_id, QuestionKind.EXPLAIN, key=body.key)
 
 
 def _queue(config_id: str, kind: RunKind, wish: RunWish) -> Answer:

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 from flask import abort
 from pydantic import Field
 from sqlalchemy import select
 
-from models.questions import Question
-from web.api.common import Object, blueprint, workspace
+from models.questions import Question, QuestionKind
+from tasks import questions
+from web.api.common import Object, blueprint, by, config, workspace
 from web.api.wire import Answer, Output, operation
-from web.database import db
+from web.database import act, db
 
 bp = blueprint("questions")
 
@@ -42,6 +44,12 @@ def show(question_id: str) -> QuestionOut:
 
 def asked(question_id: str) -> Answer:
     return Answer(_shown(question_id), 202, f"/api/v1/questions/{question_id}")
+
+
+def ask(config_id: str, kind: QuestionKind, **options: Any) -> Answer:
+    """Leave a question about a sync of this workspace, and answer with it."""
+    found = config(config_id)
+    return asked(act(questions.ask, workspace(), kind, by=by(), config_id=found.id, options=options))
 
 
 def _shown(question_id: str) -> QuestionOut:

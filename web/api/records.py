@@ -9,9 +9,9 @@ from flask import abort
 from pydantic import Field
 
 from models.questions import QuestionKind
-from tasks import linking, questions, unknowns
+from tasks import linking, unknowns
 from web.api.common import blueprint, by, config, workspace
-from web.api.questions import QuestionOut, asked
+from web.api.questions import QuestionOut, ask
 from web.api.wire import Answer, Empty, Input, Output, operation
 from web.database import act
 from web.reads import records as reads
@@ -103,7 +103,7 @@ def find(query: FindQuery) -> Hits:
     query=HistoryQuery, returns=StoryOut,
 )  # fmt: skip
 def history(config_id: str, query: HistoryQuery) -> StoryOut:
-    found = reads.story(workspace(), config(config_id).id, query.key)
+    found = reads.story(config(config_id), query.key)
     if found is None:
         abort(404)
     return StoryOut(
@@ -138,16 +138,7 @@ def history(config_id: str, query: HistoryQuery) -> StoryOut:
 def link(config_id: str, body: LinkWish) -> Answer:
     """Both are looked for first. Nothing is written until the next run, which takes them as if both had just
     been seen for the first time."""
-    return asked(
-        act(
-            questions.ask,
-            workspace(),
-            QuestionKind.LINK,
-            by=by(),
-            config_id=config(config_id).id,
-            options={"left": body.left_id, "right": body.right_id},
-        )
-    )
+    return ask(config_id, QuestionKind.LINK, left=body.left_id, right=body.right_id)
 
 
 @operation(
@@ -156,7 +147,7 @@ def link(config_id: str, body: LinkWish) -> Answer:
 )  # fmt: skip
 def unlink(config_id: str, link_id: int) -> None:
     """Both stay as they are, and nothing flows between them until they are linked again."""
-    if not reads.has_link(workspace(), config(config_id).id, link_id):
+    if not reads.has_link(config(config_id), link_id):
         abort(404)
     act(linking.unlink, link_id, by=by())
 
@@ -168,7 +159,7 @@ def unlink(config_id: str, link_id: int) -> None:
 )  # fmt: skip
 def not_done(config_id: str, change_id: int, body: Empty) -> None:
     """The next run decides it again. What did happen is linked instead."""
-    if not reads.has_change(workspace(), config(config_id).id, change_id):
+    if not reads.has_change(config(config_id), change_id):
         abort(404)
     act(unknowns.did_not_happen, change_id, by=by())
 
@@ -179,14 +170,4 @@ def not_done(config_id: str, change_id: int, body: Empty) -> None:
 )  # fmt: skip
 def correct(config_id: str, body: Correction) -> Answer:
     """The answer names the run that writes the values, and takes them to the other side like any edit."""
-    options = {"side": body.side, "record": body.record_id, "fields": body.fields}
-    return asked(
-        act(
-            questions.ask,
-            workspace(),
-            QuestionKind.CORRECT,
-            by=by(),
-            config_id=config(config_id).id,
-            options=options,
-        )
-    )
+    return ask(config_id, QuestionKind.CORRECT, side=body.side, record=body.record_id, fields=body.fields)

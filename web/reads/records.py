@@ -139,27 +139,20 @@ def search(workspace_id: str, text: str) -> list[Hit]:
     return hits
 
 
-def config(workspace_id: str, config_id: str) -> SyncConfig | None:
-    return db.session.scalar(
-        select(SyncConfig).where(SyncConfig.id == config_id, SyncConfig.workspace_id == workspace_id)
-    )
-
-
-def has_link(workspace_id: str, config_id: str, link_id: int) -> bool:
+def has_link(config: SyncConfig, link_id: int) -> bool:
     link = db.session.get(Link, link_id)
-    return link is not None and link.config_id == config_id and config(workspace_id, config_id) is not None
+    return link is not None and link.config_id == config.id
 
 
-def has_change(workspace_id: str, config_id: str, change_id: int) -> bool:
+def has_change(config: SyncConfig, change_id: int) -> bool:
     change = db.session.get(Change, change_id)
-    return change is not None and (change.config_id, change.workspace_id) == (config_id, workspace_id)
+    return change is not None and change.config_id == config.id
 
 
-def story(workspace_id: str, config_id: str, key: str) -> Story | None:
+def story(config: SyncConfig, key: str) -> Story | None:
     """Everything about one record; None where nothing of this key is known in this sync."""
-    key = key[:500]
-    config_ = config(workspace_id, config_id)
-    if config_ is None or not key:
+    key, config_id = key[:500], config.id
+    if not key:
         return None
     # Each by its own index: with OR in one condition SQLite reads all links of the sync.
     named = union_all(
@@ -183,11 +176,11 @@ def story(workspace_id: str, config_id: str, key: str) -> Story | None:
     if link is None and not changes and not conflicts and not issues:
         return None
     shadow = db.session.get(Shadow, link.id) if link is not None else None
-    status, why = _status(config_, link, conflicts, issues, held)
+    status, why = _status(config, link, conflicts, issues, held)
     if status is words.IN_SYNC and shadow is not None and not shadow.left and not shadow.right:
         status, why = words.WAITING, _("The two were linked by hand, and no run has compared them yet.")
     return Story(
-        config=config_,
+        config=config,
         key=_label(link) or key if link is not None else key,
         status=status,
         why=why,
