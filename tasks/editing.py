@@ -4,7 +4,7 @@ follows that takes it to the other side like any edit made there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from sqlalchemy import select
@@ -36,7 +36,8 @@ def edit_and_retry(
     """
     with opened(ctx, config_id) as pairing:
         end, mapping = pairing.end(side), pairing.built.rules.mapping
-        if record_id not in records_at(end, [record_id], retries=pairing.definition.retries):
+        found = records_at(end, [record_id], retries=pairing.definition.retries)
+        if record_id not in found:
             raise NotFound(f"There is no record {record_id} on {side}.")
         values = {name: _value(mapping, side, name, text) for name, text in typed.items()}
         for name, value in values.items():
@@ -45,7 +46,14 @@ def edit_and_retry(
                 raise WorkError(f"{spec.name} is read-only on {side}.", code="value")
             if why := contract_problem(pair, side, value, end.stream):
                 raise WorkError(why, code="value")
-    wanted = {"side": side, "record": record_id, "fields": encode_fields(values)}
+        seen = mapping.see(side, found[record_id])
+    wanted = {
+        "side": side,
+        "record": record_id,
+        "key": mapping.label(side, seen.values, seen.id)[:500],
+        "fields": encode_fields(values),
+        "stands": _what_stands(mapping, seen, values),
+    }
     with ctx.sessions.begin() as db:
         run_id = runs.queue_in(
             ctx, db, config_id, asked_by=by, reason="a record was corrected", options={EDIT: wanted}
@@ -69,8 +77,20 @@ def _value(mapping: FieldMapping, side: Side, name: str, text: str | None) -> An
         raise WorkError(f"{pair.on(side)}: {problem}.", code="value") from None
 
 
+def _what_stands(mapping: FieldMapping, seen: Seen, edited: Iterable[str]) -> dict[str, Any]:
+    """What tells that this is the record, and these the values, that the person means to correct.
+
+    A value that cannot be read stands here as the sentence about it.
+    """
+    names = {*mapping.match, *edited}
+    return encode_fields({name: seen.problems.get(name, seen.get(name)) for name in names})
+
+
 def carry_out(work: Work, run: SyncRun) -> None:
-    """Write the correction that the run was queued with, once. Raises ConnectorError, the Signals."""
+    """Write the correction that the run was queued with, once. Raises ConnectorError, the Signals.
+
+    The run may begin long after it was asked for, so it looks whether what it found then still stands.
+    """
     wanted = run.options.get(EDIT)
     if not wanted:
         return
@@ -79,14 +99,17 @@ def carry_out(work: Work, run: SyncRun) -> None:
             return  # by an earlier claim of this run
     side: Side = wanted["side"]
     record_id, after = str(wanted["record"]), decode_fields(wanted["fields"])
+    mapping = work.pairing.built.rules.mapping
     found = records_at(work.pairing.end(side), [record_id], retries=work.pairing.definition.retries)
+    seen = mapping.see(side, found[record_id]) if record_id in found else None
     with work.ctx.sessions.begin() as db:
         work.reins.fence(db)
-        if record_id not in found:
-            message = f"The record {record_id} is no longer on {side}: it was not corrected."
-            work.fail(db, Problem("missing", message, side=side, key=record_id, operation=EDIT))
+        if seen is None or _what_stands(mapping, seen, after) != wanted["stands"]:
+            code = "missing" if seen is None else "edited_meanwhile"
+            what = f"is no longer on {side}" if seen is None else f"was changed on {side} meanwhile"
+            message = f"The record {record_id} {what}: it was not corrected."
+            work.fail(db, Problem(code, message, side=side, key=wanted["key"], operation=EDIT))
             return
-        seen = work.pairing.built.rules.mapping.see(side, found[record_id])
         sending = _journal(work, db, run, side, seen, after)
     send_all(work, [sending], phase="correcting")
 

@@ -135,6 +135,13 @@ _CAUSES: Mapping[str, Cause] = {
         mark("Whoever keeps the data: a row was probably copied. Empty the id of the copy."),
         _AFTER_THE_FIX,
     ),
+    "edited_meanwhile": Cause(
+        mark("The record was changed before it was corrected"),
+        mark(
+            "Whoever asked for the correction: look at the record, and correct it again if it is still wrong."
+        ),
+        mark("Nothing is left to heal: the newer value stands, and flows."),
+    ),
     "encoding": Cause(
         mark("The file is not in its encoding"),
         _FILE,

@@ -116,6 +116,7 @@ _REASONS: Reasons = {
         "X04_an_issue_is_ignored_until_something_changes",
         "X05_an_edit_in_the_panel_is_an_ordinary_write",
         "X05_an_edit_that_does_not_fit_is_refused_at_once",
+        "X05_an_edit_in_place_of_a_value_that_cannot_be_read",
     ),
     "a key column of the story's own; here the ids are Airtable's and `sync_id`": (
         "G05_renames_are_not_deletes",
@@ -357,6 +358,7 @@ _IN_FILES: Reasons = {
         "X04_an_issue_is_ignored_until_something_changes",
         "X05_an_edit_in_the_panel_is_an_ordinary_write",
         "X05_an_edit_that_does_not_fit_is_refused_at_once",
+        "X05_an_edit_in_place_of_a_value_that_cannot_be_read",
     ),
 }
 
@@ -408,6 +410,7 @@ _IN_TABLES: Reasons = {
         "X04_an_issue_is_ignored_until_something_changes",
         "X05_an_edit_in_the_panel_is_an_ordinary_write",
         "X05_an_edit_that_does_not_fit_is_refused_at_once",
+        "X05_an_edit_in_place_of_a_value_that_cannot_be_read",
     ),
     "a key of the story's own: here the table gives the ids": (
         "G05_renames_are_not_deletes",

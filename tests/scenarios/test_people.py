@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from decimal import Decimal
 
 import pytest
 from sqlalchemy import select
@@ -193,6 +194,49 @@ def test_X05_an_edit_of_a_record_that_moves_meanwhile(story: Story) -> None:
     story.left.knobs.meanwhile = edit_meanwhile
     # Somebody's newer value is not overwritten; it flows.
     assert story.run(preview=False, repeat=False) == "R.x=c"
+
+
+def test_X05_an_edit_of_a_value_that_was_changed_before_the_run_begins(story: Story) -> None:
+    story.base("k", x="a")
+    editing.edit_and_retry(story.ctx, CONFIG, story.left.real, story.left.id(), {"x": "b"}, by=ALICE)
+    story.left.edit(x="c")
+    assert story.run(preview=False, repeat=False) == "R.x=c issue(edited_meanwhile)"
+    assert story.run(preview=False, repeat=False) == "nothing"
+    assert not story.issues()
+
+
+def test_X05_an_edit_reaches_no_other_record_that_took_the_id(story: Story) -> None:
+    story.base("k", x="a")
+    id = story.left.id()
+    editing.edit_and_retry(story.ctx, CONFIG, story.left.real, id, {"x": "b"}, by=ALICE)
+    story.left.remove("k")
+    story.left.put("other", id=id, x="a")
+    story.run(preview=False, repeat=False)
+    assert [row.code for row in story.issues()] == ["edited_meanwhile"]
+    assert story.left.get("x", "other") == "a"
+
+
+def test_X05_an_edit_of_a_record_that_is_gone_before_the_run_begins(story: Story) -> None:
+    story.base("k", x="a")
+    editing.edit_and_retry(story.ctx, CONFIG, story.left.real, story.left.id(), {"x": "b"}, by=ALICE)
+    story.left.remove("k")
+    assert "issue(missing)" in story.run(preview=False, repeat=False)
+    assert not story.left.has("k")
+
+
+def test_X05_an_edit_in_place_of_a_value_that_cannot_be_read(tell: Callable[..., Story]) -> None:
+    fields = (*FIELDS, Field("total", FieldType.DECIMAL, scale=2))
+    story = tell(fields=fields)
+    story.define(fields=[{"left": name, "right": name} for name in ("k", "x", "total")])
+    story.base("k", total=Decimal("1.00"))
+    story.left.edit(total="much")
+    editing.edit_and_retry(story.ctx, CONFIG, story.left.real, story.left.id(), {"total": "2"}, by=ALICE)
+    story.left.edit(total="more")
+    assert "issue(edited_meanwhile)" in story.run(preview=False, repeat=False)
+    assert story.left.get("total") == "more"
+    editing.edit_and_retry(story.ctx, CONFIG, story.left.real, story.left.id(), {"total": "2"}, by=ALICE)
+    story.run(preview=False, repeat=False)
+    assert story.right.get("total") == Decimal(2)
 
 
 def test_X07_secrets_in_an_answer_are_not_shown(story: Story) -> None:
