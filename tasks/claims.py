@@ -300,6 +300,10 @@ def _claim(ctx: Context, db: Session, run_id: str, owner: str) -> Claim | None:
     # One claim at a time per workspace, so that the limits are counted and kept in one step. New rows
     # that point to the workspace do not wait for this lock.
     db.execute(select(Workspace.id).where(Workspace.id == workspace_id).with_for_update(key_share=True))
+    # Waits for those alone who let no run of this config begin (see runs.locked_at_rest).
+    here = select(SyncConfig.id).where(SyncConfig.id == config.id)
+    if db.scalar(here.with_for_update(read=True, key_share=True)) is None:
+        return None
     now = ctx.db_now(db)
     if state == RunState.RUNNING:
         if not _locked_if_over(db, run_id, now) or _bury(ctx, db, run_id)[0] is not None:

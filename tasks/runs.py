@@ -260,15 +260,15 @@ def skip_waiting(ctx: Context, db: Session, config_id: str, reason: str) -> None
     )
 
 
-def locked_config(db: Session, config_id: str) -> SyncConfig:
+def locked_config(db: Session, config_id: str, *, lets_runs_begin: bool = True) -> SyncConfig:
     """The config, locked until the end of the transaction: who decides on its runs goes one by one.
 
-    Raises NotFound.
+    `lets_runs_begin` False: no worker claims a run of it meanwhile either. Raises NotFound.
     """
     config = db.scalar(
         select(SyncConfig)
         .where(SyncConfig.id == config_id)
-        .with_for_update(key_share=True)
+        .with_for_update(key_share=lets_runs_begin)
         .execution_options(populate_existing=True)
     )
     if config is None:
@@ -333,9 +333,11 @@ def count(result: Any) -> int:
 
 
 def locked_at_rest(db: Session, config_id: str, *, first: str) -> SyncConfig:
-    """The config, locked, of which no run is being carried out. `first`: what to do about that run, whose id
-    stands for {run}. Raises NotFound, RunActive."""
-    row, active = locked_config(db, config_id), open_run(db, config_id)
+    """The config, locked, of which no run is being carried out, and none begins until the transaction ends.
+
+    `first`: what to do about a run that is, whose id stands for {run}. Raises NotFound, RunActive.
+    """
+    row, active = locked_config(db, config_id, lets_runs_begin=False), open_run(db, config_id)
     if active is not None and active.state == RunState.RUNNING:
         raise RunActive(
             f"'{row.name}' is running: {first.format(run=active.id)}.", run_id=active.id, state=active.state

@@ -238,6 +238,19 @@ def test_limits_hold_when_many_claim_at_once(world: World) -> None:
     assert len(running) == world.ctx.settings.connection_limit
 
 
+def test_no_run_begins_while_what_it_must_not_miss_is_being_stored(world: World) -> None:
+    run_id = queued(world)
+    won: list[Claim | None] = []
+    claiming = threading.Thread(target=lambda: won.append(claims.claim_run(world.ctx, run_id, "here:1:x")))
+    with world.ctx.sessions.begin() as db:
+        runs.locked_at_rest(db, world.run(run_id).config_id, first="wait for {run}")
+        claiming.start()
+        claiming.join(0.5)
+        assert not won
+    claiming.join(30)
+    assert [claim and claim.run_id for claim in won] == [run_id]
+
+
 def test_of_two_over_which_a_worker_died_twice_one_may_be_the_killer_so_they_are_kept_apart(
     world: World,
 ) -> None:
