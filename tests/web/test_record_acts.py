@@ -151,6 +151,8 @@ def test_what_was_linked_by_hand_is_in_sync_once_a_run_has_compared_it(
     alice.post(f"/records/{config}/links", key=ANN, left="9", right="9")
     answer_all(world)
     assert "no run has compared them yet" in alice.text(f"/records/{config}?key=9")
+    world.change(world.run(world.config("another", workspace=OWN)), "9")
+    assert "no run has compared them yet" in alice.text("/records?q=9")  # one of several
     run = alice.post(f"/configs/{config}/runs")
     work_off(world, str(run.location).rsplit("/", 1)[1])
     assert "Both sides held the same" in alice.text(f"/records/{config}?key=9")

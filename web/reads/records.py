@@ -125,12 +125,17 @@ def search(workspace_id: str, text: str) -> list[Hit]:
         )
     found = sorted(found, key=lambda item: (configs[item[0]].name, item[1]))[:FOUND]
     conflicts, issues, held = _waiting({item[0] for item in found}, {item[1] for item in found})
+    link_ids = [link.id for _config_id, _key, link in found if link is not None]
+    shadows = {
+        row.link_id: row for row in db.session.scalars(select(Shadow).where(Shadow.link_id.in_(link_ids)))
+    }
     hits = []
     for config_id, key, link in found:
         mine = (config_id, key)
         status, why = _status(
             configs[config_id],
             link,
+            shadows.get(link.id) if link is not None else None,
             [item for item in conflicts if (item.config_id, item.key) == mine],
             [item for item in issues if (item.config_id, item.key) == mine],
             [item for item in held if (item.config_id, item.key) == mine],
@@ -176,9 +181,7 @@ def story(config: SyncConfig, key: str) -> Story | None:
     if link is None and not changes and not conflicts and not issues:
         return None
     shadow = db.session.get(Shadow, link.id) if link is not None else None
-    status, why = _status(config, link, conflicts, issues, held)
-    if status is words.IN_SYNC and shadow is not None and not shadow.left and not shadow.right:
-        status, why = words.WAITING, _("The two were linked by hand, and no run has compared them yet.")
+    status, why = _status(config, link, shadow, conflicts, issues, held)
     return Story(
         config=config,
         key=_label(link) or key if link is not None else key,
@@ -290,6 +293,7 @@ def _last_run(config_id: str) -> SyncRun | None:
 def _status(
     config: SyncConfig,
     link: Link | None,
+    shadow: Shadow | None,
     conflicts: Iterable[Conflict],
     issues: Iterable[Issue],
     held: Iterable[Change],
@@ -328,6 +332,8 @@ def _status(
         side = words.side("left" if link.left_missing else "right")
         why = _("It was missing on %(side)s in the last reading; the next one confirms it.", side=side)
         return words.WAITING, why
+    if shadow is not None and not shadow.left and not shadow.right:
+        return words.WAITING, _("The two were linked by hand, and no run has compared them yet.")
     return words.IN_SYNC, _("Both sides held the same when they were last read.")
 
 
