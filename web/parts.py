@@ -169,7 +169,7 @@ def diff(fields: Sequence[FieldChange], operation: str, id: str) -> Markup:
             told += (
                 (before, was) if field.before.text is None else (before, '<del class="was">', was, "</del>")
             )
-        if operation == "update":
+        if operation not in ("create", "delete"):
             told.append(arrow)
         if operation != "delete":
             told += (after, '<ins class="is-now">', value(field.after, f"{id}-a{place}"), "</ins>")

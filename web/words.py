@@ -135,13 +135,6 @@ BULK_STATES: Mapping[str, Badge] = {
     "recalled": Badge(mark("Taken back"), "arrow-counterclockwise", "off", mark("Nothing of it was done.")),
 }
 
-OPERATIONS: Mapping[str, str] = {
-    "create": mark("Create"),
-    "update": mark("Update"),
-    "delete": mark("Delete"),
-    "relink": mark("Take as the same record"),
-}
-
 _WHO: Mapping[str, str] = {
     "schedule": mark("the schedule"),
     "cron endpoint": mark("an outside cron"),
@@ -164,11 +157,6 @@ def change_state(state: str) -> Badge:
     return CHANGE_STATES[ChangeState(state)]
 
 
-def operation(name: str) -> str:
-    """What a change does, as a verb."""
-    return _(OPERATIONS[name]) if name in OPERATIONS else plain(name)
-
-
 def side(name: str) -> str:
     """`left` or `right`."""
     return _(_SIDES[name]) if name in _SIDES else name
@@ -176,25 +164,31 @@ def side(name: str) -> str:
 
 def act_on(operation: str, name: str) -> str:
     """What is done on a side: `delete on right`."""
-    return _(_ACTS.get(operation, _ACTS["relink"]), side=side(name))
+    return _(ACTS.get(operation, ACTS["update"]), side=side(name))
 
 
 def acts_on(operation: str, name: str, number: int) -> str:
     """What is done to so many records of a side: `delete 4 records on right`."""
-    return counted(*_MANY_ACTS.get(operation, _MANY_ACTS["relink"]), number, side=side(name))
+    return counted(*MANY_ACTS.get(operation, MANY_ACTS["update"]), number, side=side(name))
 
 
-_ACTS: Mapping[str, str] = {
+ACTS: Mapping[str, str] = {  # by what the journal calls them
     "create": mark("create on %(side)s"),
     "update": mark("update on %(side)s"),
     "delete": mark("delete on %(side)s"),
     "relink": mark("take as the same record on %(side)s"),
+    "edit": mark("correct on %(side)s"),
+    "fill": mark("fill in its id on %(side)s"),
+    "container": mark("go on with another place on %(side)s"),
 }
-_MANY_ACTS: Mapping[str, tuple[str, str]] = {
+MANY_ACTS: Mapping[str, tuple[str, str]] = {
     "create": forms("create %(num)s record on %(side)s", "create %(num)s records on %(side)s"),
     "update": forms("update %(num)s record on %(side)s", "update %(num)s records on %(side)s"),
     "delete": forms("delete %(num)s record on %(side)s", "delete %(num)s records on %(side)s"),
     "relink": forms("link %(num)s record anew on %(side)s", "link %(num)s records anew on %(side)s"),
+    "container": forms(
+        "go on with %(num)s other place on %(side)s", "go on with %(num)s other places on %(side)s"
+    ),
 }
 
 
@@ -390,11 +384,16 @@ _RULES: Mapping[str, str] = {
 }
 
 
+_EDITED = "edited by "
+
+
 def rule(name: str) -> str:
     """The rule that decided a change, as words."""
     head, comma, tail = name.partition(", tie: ")
     if comma:
         return _("both were edited at the same time: %(who)s", who=policy(tail))
+    if head.startswith(_EDITED):
+        return _("corrected by %(who)s", who=head.removeprefix(_EDITED))
     return _(_RULES[head]) if head in _RULES else head.replace("_", " ")
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
+from typing import get_args
 
 import pytest
 from sqlalchemy import select
@@ -16,12 +17,14 @@ from connectors.base import Access
 from models.journal import Change
 from models.links import Link
 from models.questions import QuestionKind
+from sync.plan import Operation
 from tasks import questions
 from tasks.context import Context
 from tests.web.browser import Browser
 from tests.web.caller import Caller
 from tests.web.test_drafts import answer_all, work_off
 from tests.web.world import OWN, Clock, World, make_context
+from web import words
 
 Callers = Callable[..., Caller]
 ANN = "ann@old.example"
@@ -183,6 +186,16 @@ def test_X05_a_value_is_corrected_from_the_page_of_its_record(
     assert work_off(world, run_id).state == "success"
     assert (_name(tmp_path, "left"), _name(tmp_path, "right")) == ("Robert", "Robert")
     assert "Record edited" in alice.text("/audit")
+    told = alice.text(f"/records/{config}?key={key}")
+    assert "Correct on right: written" in told and "corrected by alice@" in told
+    assert "approved by" not in told and "Take as the same record" not in told
+
+
+@pytest.mark.parametrize("operation", [*get_args(Operation), "edit", "fill", "container"])
+def test_whatever_is_journalled_has_words_of_its_own(operation: str) -> None:
+    assert operation in words.ACTS
+    if operation not in ("edit", "fill"):  # which nothing holds
+        assert operation in words.MANY_ACTS
 
 
 def test_X05_a_correction_that_cannot_be_is_refused_in_a_sentence(

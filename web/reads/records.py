@@ -409,7 +409,7 @@ def _entries(
 
 
 def _decided(change: Change) -> str:
-    if not change.decided_by:
+    if not change.decided_by or change.operation == "edit":  # whose rule names its person
         return ""
     if change.state == ChangeState.DISMISSED:
         return _("dismissed by %(who)s", who=change.decided_by)
