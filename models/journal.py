@@ -82,9 +82,8 @@ class Change(Base):
     run_id: Mapped[str] = mapped_column(ForeignKey("sync_runs.id", ondelete="CASCADE"))
     link_id: Mapped[int | None] = mapped_column(BigId, ForeignKey("links.id", ondelete="SET NULL"))
     side: Mapped[str] = mapped_column(String(5))  # the side that is written to
-    operation: Mapped[str] = mapped_column(
-        String(10)
-    )  # create, update, delete, relink, edit, fill, container
+    # create, update, delete, relink; edit (by a person), fill (in a row's id), container (another place)
+    operation: Mapped[str] = mapped_column(String(10))
     key: Mapped[str] = mapped_column(String(500))  # how a person names the record
     record_id: Mapped[str | None] = mapped_column(String(500))  # on the side that is written to
     origin_id: Mapped[str | None] = mapped_column(String(500))  # on the other side
