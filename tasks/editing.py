@@ -95,8 +95,9 @@ def carry_out(work: Work, run: SyncRun) -> None:
     if not wanted:
         return
     with work.ctx.reads() as db:
-        if db.scalar(select(Change.id).where(Change.run_id == run.id, Change.operation == EDIT)):
-            return  # by an earlier claim of this run
+        mine = (Change.run_id == run.id, Change.operation == EDIT, Change.state != ChangeState.ABANDONED)
+        if db.scalar(select(Change.id).where(*mine)):
+            return  # by an earlier claim of this run; what is abandoned did not happen
     side: Side = wanted["side"]
     record_id, after = str(wanted["record"]), decode_fields(wanted["fields"])
     mapping = work.pairing.built.rules.mapping

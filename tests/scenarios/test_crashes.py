@@ -12,15 +12,18 @@ from models.links import Link, Shadow
 from models.sync_configs import Baseline
 from models.sync_runs import RunKind
 from sync.records import Field
-from tasks import unknowns
+from tasks import editing, unknowns
+from tasks.claims import Claim
 from tests.hostile import Killed
-from tests.scenarios.world import ALICE, FIELDS, Story, Teller
+from tests.scenarios.world import ALICE, CONFIG, FIELDS, Story, Teller
 
 PROPAGATE = {"deletes": "propagate"}
 
 
-def killed(story: Story, side: Teller, when: str, call: str = "write", **more: Any) -> None:
-    """Run, and die before or after the next call of this kind."""
+def killed(
+    story: Story, side: Teller, when: str, call: str = "write", claim: Claim | None = None, **more: Any
+) -> None:
+    """Run, or carry out what was claimed, and die before or after the next call of this kind."""
     story.in_line = True
     counted = side.system.calls
 
@@ -33,7 +36,10 @@ def killed(story: Story, side: Teller, when: str, call: str = "write", **more: A
 
     side.knobs.meanwhile = count
     with pytest.raises(Killed):
-        story.run(preview=False, repeat=False, **more)
+        if claim is None:
+            story.run(preview=False, repeat=False, **more)
+        else:
+            story.carry(claim)
     side.knobs.kill_after = None
     assert side.system.calls > counted
 
@@ -377,3 +383,16 @@ def test_C26_a_new_record_keeps_less_than_was_sent(story: Story) -> None:
     assert story.run(repeat=False) == "R+ issue(not_retained)"
     story.right.knobs.normalise = {}
     assert story.run() == "R.x=a"
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+def test_X05_killed_around_the_call_that_corrects(story: Story, when: str) -> None:
+    story.base("k", x="a")
+    editing.edit_and_retry(story.ctx, CONFIG, story.left.real, story.left.id(), {"x": "b"}, by=ALICE)
+    killed(story, story.left, when, claim=story.claimed(RunKind.MANUAL))
+    assert story.left.get("x") == ("a" if when == "before" else "b")
+    story.after_a_crash()
+    assert (story.left.get("x"), story.right.get("x")) == ("b", "b")
+    told = [row.state for row in story.journal() if row.operation == "edit"]
+    assert told == (["abandoned", "applied"] if when == "before" else ["applied"])
+    assert not story.issues()
